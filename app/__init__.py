@@ -1,0 +1,1 @@
+"""Composes the house: settings, clock, database, services, jobs, API, command line."""

@@ -1,0 +1,1 @@
+"""The ground: Merkle log, checkpoints, the ledger port and its backends. Bytes only."""

@@ -1,0 +1,1 @@
+"""The ground: energy, intervals, signed readings; Modbus at its edge."""

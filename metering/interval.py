@@ -1,0 +1,108 @@
+"""The quarter-hour: keyed by its UTC start, on the grid, never by a number within a local day."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import total_ordering
+from typing import Final
+
+LENGTH: Final = timedelta(minutes=15)
+LENGTH_MS: Final = 900_000
+_KEY_FORMAT: Final = "%Y-%m-%dT%H:%M:%SZ"
+
+
+class IntervalError(ValueError):
+    """The time is vague or off the grid: reject for good."""
+
+
+@total_ordering
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Fifteen minutes [start, end), keyed by the UTC start.
+
+    Raises:
+        IntervalError: ``start`` is naive, not UTC, or not on the quarter-hour grid.
+    """
+
+    start: datetime
+
+    def __post_init__(self) -> None:
+        if self.start.tzinfo is None:
+            raise IntervalError(f"naive time {self.start.isoformat()}: add its zone, e.g. 'Z'")
+        if self.start.utcoffset() != timedelta(0):
+            raise IntervalError(f"{self.start.isoformat()} is not UTC: convert it first")
+        if to_ms(self.start) % LENGTH_MS:
+            raise IntervalError(
+                f"{self.start.isoformat()} is off the grid: an interval starts at "
+                "minute 0, 15, 30 or 45"
+            )
+
+    @classmethod
+    def containing(cls, moment: datetime) -> Interval:
+        """Return the interval that holds ``moment`` (aware)."""
+        if moment.tzinfo is None:
+            raise IntervalError(f"naive time {moment.isoformat()}: add its zone, e.g. 'Z'")
+        return cls.containing_ms(to_ms(moment))
+
+    @classmethod
+    def containing_ms(cls, moment_ms: int) -> Interval:
+        """Return the interval that holds a moment given in UTC milliseconds since 1970."""
+        return cls(from_ms(moment_ms - moment_ms % LENGTH_MS))
+
+    @classmethod
+    def parse(cls, key: str) -> Interval:
+        """Return the interval of a key such as ``2026-06-23T09:00:00Z``."""
+        try:
+            start = datetime.strptime(key, _KEY_FORMAT).replace(tzinfo=UTC)
+        except ValueError as error:
+            raise IntervalError(
+                f"{key!r} is not an interval key: write its UTC start as 2026-06-23T09:00:00Z"
+            ) from error
+        return cls(start)
+
+    @property
+    def key(self) -> str:
+        """The UTC start as ``YYYY-MM-DDThh:mm:ssZ`` (20 characters)."""
+        return self.start.strftime(_KEY_FORMAT)
+
+    @property
+    def end(self) -> datetime:
+        """The border at which the next interval begins."""
+        return self.start + LENGTH
+
+    @property
+    def start_ms(self) -> int:
+        """The start in UTC milliseconds since 1970."""
+        return to_ms(self.start)
+
+    @property
+    def end_ms(self) -> int:
+        """The end in UTC milliseconds since 1970."""
+        return self.start_ms + LENGTH_MS
+
+    def next(self) -> Interval:
+        """Return the interval that follows."""
+        return Interval(self.end)
+
+    def previous(self) -> Interval:
+        """Return the interval before."""
+        return Interval(self.start - LENGTH)
+
+    def __lt__(self, other: object) -> bool:
+        return self.start < other.start if isinstance(other, Interval) else NotImplemented
+
+    def __str__(self) -> str:
+        return self.key
+
+
+def to_ms(moment: datetime) -> int:
+    """Return UTC milliseconds since 1970 of an aware moment, floored."""
+    if moment.tzinfo is None:
+        raise IntervalError(f"naive time {moment.isoformat()}: add its zone, e.g. 'Z'")
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+def from_ms(moment_ms: int) -> datetime:
+    """Return the UTC moment of milliseconds since 1970."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=moment_ms)

@@ -1,0 +1,1 @@
+"""The engine: the Pyomo model, HiGHS, and the merit-order oracle."""

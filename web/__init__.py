@@ -1,0 +1,1 @@
+"""Pages: templates, static files, units to text; knows ports, not the app."""
