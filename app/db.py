@@ -1,0 +1,102 @@
+"""The database: one engine per process, made when asked for, never at import.
+
+SQLite (the default) runs in WAL with ``synchronous=FULL``; a writing transaction takes its lock at
+BEGIN, so that two writers queue instead of failing half-way. PostgreSQL is chosen by URL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import OperationalError
+from sqlmodel import Session
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_BUSY_TIMEOUT_S = 30
+
+
+class DatabaseError(Exception):
+    """Root of the database's errors."""
+
+
+class DatabaseUnavailableError(DatabaseError):
+    """The database does not answer: retry later (503)."""
+
+
+class Database:
+    """An engine and its two kinds of transaction."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = _make_engine(url)
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Yield a session in one writing transaction: all of it is committed, or nothing.
+
+        Raises:
+            DatabaseUnavailableError: locked or unreachable; nothing was written.
+        """
+        with self._transaction(writing=True) as session:
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Yield a session in one reading transaction, a consistent view of the data."""
+        with self._transaction(writing=False) as session:
+            yield session
+
+    @contextmanager
+    def _transaction(self, *, writing: bool) -> Iterator[Session]:
+        try:
+            with self.engine.connect() as connection:
+                connection.execution_options(wattloom_writing=writing)
+                with Session(connection, expire_on_commit=False) as session:
+                    yield session
+                    if writing:
+                        session.commit()
+        except OperationalError as error:
+            raise DatabaseUnavailableError(
+                f"the database does not answer ({error.orig}); nothing was written: try again"
+            ) from error
+
+    def migrate(self) -> None:
+        """Bring the schema to the newest version (Alembic); safe to call again."""
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        with self.engine.connect() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+def _make_engine(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(
+        url, connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False}
+    )
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(dbapi_connection: Any, _record: object) -> None:
+    # The driver must not open transactions by itself: _begin_sqlite says which kind.
+    dbapi_connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        dbapi_connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writing = connection.get_execution_options().get("wattloom_writing", True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

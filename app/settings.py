@@ -1,0 +1,128 @@
+"""One settings file (TOML) per district; secrets come from the environment.
+
+Each setting is documented in ``docs/settings.md``; a test keeps the two together.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from metering.identity import check_district
+
+
+class SettingsError(ValueError):
+    """The settings file or an environment variable is wrong: mend it and start again."""
+
+
+def _known_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError(f"{name!r} is no IANA time zone; write one such as 'Europe/Berlin'")
+    return name
+
+
+PricePerKwh = Annotated[int, Field(ge=-1_000_000_000, le=1_000_000_000)]
+
+
+class Settings(BaseSettings):
+    """What one district's processes need to know. Prices are net, in micro-euros per kWh."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WATTLOOM_", extra="forbid", frozen=True, validate_default=True
+    )
+
+    origin: Annotated[str, AfterValidator(check_district)] = "lindenhof.wattloom.example"
+    name: str = "Lindenhof"
+    zone: Annotated[str, AfterValidator(_known_zone)] = "Europe/Berlin"
+
+    data: Path = Path("data")
+    database_url: str = ""  # '' means SQLite in the data folder
+
+    rule: Literal["mid-market", "uniform"] = "mid-market"
+    floor_micro_per_kwh: PricePerKwh = 80_000
+    ceiling_micro_per_kwh: PricePerKwh = 270_000
+    grace_s: Annotated[int, Field(ge=0, le=86_400)] = 300
+    seal_s: Annotated[int, Field(ge=1, le=86_400)] = 900
+    settle_every: Annotated[int, Field(ge=1, le=96)] = 1
+    credit_limit_micro: Annotated[int, Field(ge=0, le=10**12)] = 20_000_000
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    poll_timeout_ms: Annotated[int, Field(ge=10, le=60_000)] = 2_000
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The database's URL; SQLite in the data folder unless one is set."""
+        return self.database_url or f"sqlite:///{self.data.resolve() / 'district.db'}"
+
+    @property
+    def tz(self) -> ZoneInfo:
+        """The district's time zone."""
+        return ZoneInfo(self.zone)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: what the command line says, the environment, the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(file: Path | None = None, **overrides: object) -> Settings:
+    """Read the settings of a district.
+
+    Args:
+        file: a TOML file, or None for defaults and environment alone.
+        overrides: settings given on the command line; they win.
+
+    Raises:
+        SettingsError: unreadable file, unknown key, or a value out of range; it says which.
+    """
+    source = str(file) if file else "environment"
+    if file is not None:
+        _check_readable(file)
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=file)
+
+    try:
+        loaded = FromFile(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise SettingsError(_explain(source, error)) from error
+    return Settings.model_construct(**dict(loaded))
+
+
+def _check_readable(file: Path) -> None:
+    try:
+        tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"cannot read {file}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is not TOML: {error}") from error
+
+
+def _explain(source: str, error: ValidationError) -> str:
+    lines = [f"{source}: the settings are wrong; mend these lines and start again"]
+    known = ", ".join(sorted(Settings.model_fields))
+    for item in error.errors(include_input=False, include_url=False):
+        key = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            lines.append(f"  {key}: no such setting; there are {known}")
+        else:
+            lines.append(f"  {key}: {item['msg']}")
+    return "\n".join(lines)

@@ -1,0 +1,51 @@
+"""The tables (SQLModel). Integers carry their unit in the column name; time is UTC milliseconds."""
+
+from app.tables.accounting import (
+    JournalEntry,
+    Payment,
+    PaymentParty,
+    PostingRow,
+    Reservation,
+    SettlementLine,
+    StatementRow,
+)
+from app.tables.district import (
+    DistrictRow,
+    EnrolmentRow,
+    MeteringPointRow,
+    NoticeRow,
+    ParticipantRow,
+    SessionRow,
+    TariffRow,
+)
+from app.tables.evidence import CheckpointRow, LogEntryRow
+from app.tables.intervals import CorrectionRow, IntervalRow, OrderRow, SlotRow, TradeRow
+from app.tables.readings import EvidenceRow, ReadingRow, ReceiptBatchRow, SecurityEventRow
+
+__all__ = [
+    "CheckpointRow",
+    "CorrectionRow",
+    "DistrictRow",
+    "EnrolmentRow",
+    "EvidenceRow",
+    "IntervalRow",
+    "JournalEntry",
+    "LogEntryRow",
+    "MeteringPointRow",
+    "NoticeRow",
+    "OrderRow",
+    "ParticipantRow",
+    "Payment",
+    "PaymentParty",
+    "PostingRow",
+    "ReadingRow",
+    "ReceiptBatchRow",
+    "Reservation",
+    "SecurityEventRow",
+    "SessionRow",
+    "SettlementLine",
+    "SlotRow",
+    "StatementRow",
+    "TariffRow",
+    "TradeRow",
+]

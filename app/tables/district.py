@@ -1,0 +1,97 @@
+"""The district and its people: participants, metering points, tariffs, enrolments, notices."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger
+from sqlmodel import Field, SQLModel
+
+
+class DistrictRow(SQLModel, table=True):
+    """The one district of this database, its clock, and how far metering has come."""
+
+    __tablename__ = "district"
+    origin: str = Field(primary_key=True)
+    name: str
+    zone: str
+    simulated: bool
+    clock_ms: int = Field(sa_type=BigInteger)
+    seed: int
+    # Key of the last interval that was metered ('' before the first). Ingest reads it under a
+    # shared lock to decide in which seal a reading will stand.
+    metered_through: str = ""
+
+
+class ParticipantRow(SQLModel, table=True):
+    """A contract party. ``account`` is its SLIP-10 wallet account (the treasury has 0)."""
+
+    __tablename__ = "participant"
+    id: str = Field(primary_key=True)
+    name: str
+    account: int = Field(unique=True)
+    address: str  # hex, 32 bytes
+    credit_limit_micro: int = Field(sa_type=BigInteger)
+
+
+class TariffRow(SQLModel, table=True):
+    """One version of a tariff: net components, micro-euros per kWh, and the VAT rate in ppm."""
+
+    __tablename__ = "tariff"
+    id: str = Field(primary_key=True)
+    energy_micro_per_kwh: int
+    grid_fee_micro_per_kwh: int
+    local_grid_fee_micro_per_kwh: int
+    levy_micro_per_kwh: int
+    feed_in_micro_per_kwh: int
+    vat_ppm: int
+
+
+class MeteringPointRow(SQLModel, table=True):
+    """A metering point: the only thing that settles."""
+
+    __tablename__ = "metering_point"
+    gsrn: str = Field(primary_key=True)
+    name: str
+    kind: str
+    feeder: str
+    participant: str = Field(foreign_key="participant.id", index=True)
+    tariff: str = Field(foreign_key="tariff.id")
+    max_power_w: int  # what the fuse allows; more is implausible
+
+
+class EnrolmentRow(SQLModel, table=True):
+    """A meter's key bound to a point, as signed by the meter and the registry."""
+
+    __tablename__ = "enrolment"
+    id: int | None = Field(default=None, primary_key=True)
+    key: str = Field(unique=True)  # hex public key
+    point: str = Field(foreign_key="metering_point.gsrn", index=True)
+    serial: str
+    profile: str
+    epoch: int
+    valid_from: str  # interval key
+    revoked_from: str | None = None  # interval key
+    log_index: int = Field(unique=True)
+
+
+class NoticeRow(SQLModel, table=True):
+    """Something people must see. ``ref`` makes a repeated step write it once."""
+
+    __tablename__ = "notice"
+    id: int | None = Field(default=None, primary_key=True)
+    ref: str = Field(unique=True)
+    at_ms: int = Field(sa_type=BigInteger)
+    level: str
+    point: str | None = None
+    text: str
+
+
+class SessionRow(SQLModel, table=True):
+    """A web session; only the hash of its cookie is at rest."""
+
+    __tablename__ = "web_session"
+    cookie_hash: str = Field(primary_key=True)
+    role: str
+    participant: str | None = None
+    csrf_token: str
+    created_ms: int = Field(sa_type=BigInteger)
+    seen_ms: int = Field(sa_type=BigInteger)

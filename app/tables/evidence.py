@@ -1,0 +1,26 @@
+"""The transparency log and its checkpoints."""
+
+from __future__ import annotations
+
+from sqlmodel import Field, SQLModel
+
+
+class LogEntryRow(SQLModel, table=True):
+    """One entry of the append-only log, verbatim."""
+
+    __tablename__ = "log_entry"
+    position: int = Field(primary_key=True)
+    entry: bytes
+    leaf: bytes  # leaf hash
+
+
+class CheckpointRow(SQLModel, table=True):
+    """A signed note over the log, and where it is anchored."""
+
+    __tablename__ = "checkpoint"
+    size: int = Field(primary_key=True)
+    root: bytes
+    note: str
+    data: bytes  # what the anchor carries
+    block_id: str | None = None
+    state: str  # pending, submitted, confirmed

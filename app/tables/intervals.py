@@ -1,0 +1,87 @@
+"""One row per interval, and what metering, clearing and correcting it gave."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger
+from sqlmodel import Field, SQLModel
+
+
+class IntervalRow(SQLModel, table=True):
+    """The state of one interval and the figures of its clearing and seal."""
+
+    __tablename__ = "interval"
+    key: str = Field(primary_key=True)
+    state: str
+    payment: str = "none"  # none, submitted, confirmed
+    anchor: str = "pending"  # pending, confirmed
+    rule: str
+    price_micro_per_kwh: int | None = None
+    price_low_micro_per_kwh: int | None = None
+    price_high_micro_per_kwh: int | None = None
+    traded_wh: int = Field(default=0, sa_type=BigInteger)
+    order_root: bytes | None = None
+    settlement_root: bytes | None = None
+    late_root: bytes | None = None
+    seal_index: int | None = None  # place of the seal in the log
+
+
+class SlotRow(SQLModel, table=True):
+    """A roster point's place in an interval: its borders, its energy, its leaf."""
+
+    __tablename__ = "slot"
+    interval: str = Field(primary_key=True, foreign_key="interval.key")
+    point: str = Field(primary_key=True, foreign_key="metering_point.gsrn")
+    position: int  # index in roster order
+    enrolment: int = Field(foreign_key="enrolment.id")
+    opening: int | None = Field(default=None, foreign_key="reading.id")
+    closing: int | None = Field(default=None, foreign_key="reading.id")
+    estimated: bool
+    # As settled at first; a correction stands beside it, it does not replace it.
+    import_wh: int = Field(sa_type=BigInteger)
+    export_wh: int = Field(sa_type=BigInteger)
+    salt: bytes
+    count: int
+    readings_root: bytes
+    leaf: bytes  # leaf hash
+
+
+class OrderRow(SQLModel, table=True):
+    """One order of one point, as it entered the book."""
+
+    __tablename__ = "market_order"
+    interval: str = Field(primary_key=True, foreign_key="interval.key")
+    order_id: str = Field(primary_key=True)
+    point: str
+    participant: str
+    side: str
+    wh: int = Field(sa_type=BigInteger)
+    limit_micro_per_kwh: int
+    cleared_wh: int = Field(sa_type=BigInteger)
+    salt: bytes
+
+
+class TradeRow(SQLModel, table=True):
+    """Who sold how much to whom; the same integer amount on both sides."""
+
+    __tablename__ = "trade"
+    interval: str = Field(primary_key=True, foreign_key="interval.key")
+    number: int = Field(primary_key=True)
+    seller_order: str
+    buyer_order: str
+    wh: int = Field(sa_type=BigInteger)
+    price_micro_per_kwh: int
+    amount_micro: int = Field(sa_type=BigInteger)
+
+
+class CorrectionRow(SQLModel, table=True):
+    """What became known later about a point's energy in a settled interval."""
+
+    __tablename__ = "correction"
+    interval: str = Field(primary_key=True, foreign_key="interval.key")
+    point: str = Field(primary_key=True, foreign_key="metering_point.gsrn")
+    version: int = Field(primary_key=True)
+    import_wh: int = Field(sa_type=BigInteger)
+    export_wh: int = Field(sa_type=BigInteger)
+    reason: str
+    known_ms: int = Field(sa_type=BigInteger)
+    log_index: int
