@@ -1,0 +1,328 @@
+"""A signed reading: its payload, the chain that links it to the one before, and its leaf.
+
+The formats stand in docs/protocol.md, "Enrolment" and "A reading". What was signed is kept
+verbatim: parse it to look inside, never to write it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from operator import attrgetter
+from typing import Final, Self, TypeVar, cast
+
+from metering import canonical
+from metering.identity import IdentityError, PublicKey, check_district, check_gsrn
+from metering.interval import Interval, IntervalError
+
+LEAF_PREFIX: Final = b"wattloom-leaf-reading-v1\0"
+FIRST_PREV: Final = "0" * 64
+SALT_BYTES: Final = 32
+SIGNATURE_BYTES: Final = 64
+MAX_PAYLOAD_BYTES: Final = 2_048
+MAX_NAME: Final = 64
+
+_Member = TypeVar("_Member", bound=StrEnum)
+_is_hash: Final = re.compile(r"[0-9a-f]{64}").fullmatch
+
+
+class ReadingError(ValueError):
+    """Root of this module's errors: reject the payload for good."""
+
+
+class MalformedReadingError(ReadingError):
+    """The payload breaks the format: reject it (400); the gateway dead-letters it."""
+
+
+class MalformedEnrolmentError(ReadingError):
+    """The enrolment breaks the format: reject it (400) and have the meter enrol again."""
+
+
+class LeafError(ReadingError):
+    """Salt or signature has a wrong length: mend the code that made it."""
+
+
+class Clock(StrEnum):
+    """How far the gateway's clock can be trusted (OCMF's time status)."""
+
+    SYNCHRONISED = "S"
+    INFORMATIVE = "I"
+    UNKNOWN = "U"
+    RELATIVE = "R"
+
+    @property
+    def settleable(self) -> bool:
+        """Whether readings under this clock may settle."""
+        return self in (Clock.SYNCHRONISED, Clock.INFORMATIVE)
+
+
+class Quality(StrEnum):
+    """How a value came about; only ``measured`` ever makes a border reading."""
+
+    MEASURED = "measured"
+    ESTIMATED = "estimated"
+    SUBSTITUTED = "substituted"
+    EDITED = "edited"
+    QUESTIONABLE = "questionable"
+    INVALID = "invalid"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """A meter's key bound to its point, from ``valid_from`` on.
+
+    Raises:
+        MalformedEnrolmentError: a name, number or epoch that the protocol does not allow.
+    """
+
+    district: str
+    point: str
+    serial: str
+    profile: str
+    key: PublicKey
+    epoch: int
+    valid_from: Interval
+
+    def __post_init__(self) -> None:
+        try:
+            check_district(self.district)
+            check_gsrn(self.point)
+        except IdentityError as error:
+            raise MalformedEnrolmentError(str(error)) from error
+        _check_name("serial", self.serial, MalformedEnrolmentError)
+        _check_name("profile", self.profile, MalformedEnrolmentError)
+        if not _is_count(self.epoch):
+            raise MalformedEnrolmentError(f"epoch {self.epoch!r}: a whole number from 1 on")
+
+    def to_payload(self) -> bytes:
+        """Return the canonical bytes that meter and registry sign."""
+        return canonical.encode({
+            "district": self.district, "epoch": self.epoch, "key": self.key.hex,
+            "point": self.point, "profile": self.profile, "serial": self.serial,
+            "valid_from": self.valid_from.key,
+        })  # fmt: skip
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Self:
+        """Parse a payload strictly.
+
+        Raises:
+            MalformedEnrolmentError: not canonical, other keys, or a value out of range.
+        """
+        try:
+            fields = canonical.decode(payload, MAX_PAYLOAD_BYTES)
+            _check_keys(fields, _ENROLMENT_KEYS, MalformedEnrolmentError)
+            texts = {name: _text(fields, name) for name in _ENROLMENT_TEXTS}
+            return cls(
+                district=texts["district"], point=texts["point"], serial=texts["serial"],
+                profile=texts["profile"], key=PublicKey.parse(texts["key"]),
+                epoch=cast("int", fields["epoch"]), valid_from=Interval.parse(texts["valid_from"]),
+            )  # fmt: skip
+        except (canonical.CanonicalError, IdentityError, IntervalError) as error:
+            raise MalformedEnrolmentError(str(error)) from error
+
+
+_ENROLMENT_KEYS: Final = frozenset(
+    {"district", "epoch", "key", "point", "profile", "serial", "valid_from"}
+)
+_ENROLMENT_TEXTS: Final = tuple(sorted(_ENROLMENT_KEYS - {"epoch"}))
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What a poll found out, before it is chained and signed.
+
+    Times are UTC milliseconds on the district clock: the request's window. ``raw`` is the SHA-256
+    (hex) of all raw registers read; a register the meter lacks is ``None``.
+    """
+
+    asked_ms: int
+    answered_ms: int
+    clock: Clock
+    import_wh: int | None
+    export_wh: int | None
+    resolution_wh: int
+    power_w: int | None
+    quality: Quality
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One reading as it is signed; the fields bear the protocol's names.
+
+    Raises:
+        MalformedReadingError: a field's type, range or spelling breaks the protocol.
+    """
+
+    district: str
+    point: str
+    meter: str
+    key: str
+    epoch: int
+    seq: int
+    asked_ms: int
+    answered_ms: int
+    clock: Clock
+    import_wh: int | None
+    export_wh: int | None
+    resolution_wh: int
+    power_w: int | None
+    quality: Quality
+    raw: str
+    prev: str
+
+    def __post_init__(self) -> None:
+        _check_numbers(self)
+        _check_texts(self)
+
+    @classmethod
+    def of(cls, enrolment: Enrolment, measurement: Measurement, seq: int, prev: str) -> Self:
+        """Return the reading of an enrolled meter as number ``seq`` of its chain."""
+        return cls(
+            district=enrolment.district, point=enrolment.point, meter=enrolment.serial,
+            key=enrolment.key.hex, epoch=enrolment.epoch, seq=seq, prev=prev,
+            asked_ms=measurement.asked_ms, answered_ms=measurement.answered_ms,
+            clock=measurement.clock, import_wh=measurement.import_wh,
+            export_wh=measurement.export_wh, resolution_wh=measurement.resolution_wh,
+            power_w=measurement.power_w, quality=measurement.quality, raw=measurement.raw,
+        )  # fmt: skip
+
+    def to_payload(self) -> bytes:
+        """Return the canonical bytes that the meter's key signs."""
+        return canonical.dumps(dict(zip(_READING_KEYS, _reading_values(self), strict=True)))
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Self:
+        """Parse a payload strictly: it must be exactly what :meth:`to_payload` gives back.
+
+        Raises:
+            MalformedReadingError: not canonical, missing or unknown keys, or a value out of range.
+        """
+        try:
+            fields = canonical.loads(payload, MAX_PAYLOAD_BYTES)
+            if fields.keys() != _READING_KEY_SET:
+                _check_keys(fields, _READING_KEY_SET, MalformedReadingError)
+            fields["clock"] = _member(_CLOCKS, "clock", fields["clock"])
+            fields["quality"] = _member(_QUALITIES, "quality", fields["quality"])
+            # The constructor checks every type and range, so the cast claims nothing unproved.
+            reading = cast("Callable[..., Self]", cls)(**fields)
+            again = reading.to_payload()
+        except canonical.CanonicalError as error:
+            raise MalformedReadingError(str(error)) from error
+        if again != payload:
+            raise MalformedReadingError(
+                "not the canonical spelling (RFC 8785): sort the keys, each once, no spaces"
+            )
+        return reading
+
+
+_READING_KEYS: Final = tuple(sorted(Reading.__dataclass_fields__))
+_READING_KEY_SET: Final = frozenset(_READING_KEYS)
+_reading_values: Final = attrgetter(*_READING_KEYS)
+_CLOCKS: Final[Mapping[object, Clock]] = {clock.value: clock for clock in Clock}
+_QUALITIES: Final[Mapping[object, Quality]] = {quality.value: quality for quality in Quality}
+
+
+@dataclass(frozen=True, slots=True)
+class SignedReading:
+    """A payload and its signature (64 bytes), verbatim."""
+
+    payload: bytes
+    signature: bytes
+
+
+def link(payload: bytes, signature: bytes) -> str:
+    """Return what the next reading's ``prev`` must be: SHA-256(payload || signature), hex."""
+    return hashlib.sha256(payload + signature).hexdigest()
+
+
+def leaf(salt: bytes, payload: bytes, signature: bytes) -> bytes:
+    """Return the leaf of a reading: prefix || salt || payload || signature.
+
+    Raises:
+        LeafError: the salt has not 32 bytes or the signature not 64.
+    """
+    if len(salt) != SALT_BYTES or len(signature) != SIGNATURE_BYTES:
+        raise LeafError(
+            f"salt of {len(salt)} and signature of {len(signature)} bytes: "
+            f"{SALT_BYTES} and {SIGNATURE_BYTES} are expected"
+        )
+    return LEAF_PREFIX + salt + payload + signature
+
+
+def leaf_hash(salt: bytes, payload: bytes, signature: bytes) -> bytes:
+    """Return the leaf's hash in a tree: SHA-256(00 || leaf) (RFC 9162, section 2.1.1)."""
+    return hashlib.sha256(b"\0" + leaf(salt, payload, signature)).digest()
+
+
+def _check_numbers(reading: Reading) -> None:
+    if not (_is_count(reading.epoch) and _is_count(reading.seq)):
+        raise MalformedReadingError(
+            f"epoch {reading.epoch!r}, seq {reading.seq!r}: whole numbers from 1 on"
+        )
+    for name in ("asked_ms", "answered_ms", "resolution_wh"):
+        value = getattr(reading, name)
+        if type(value) is not int or not 0 <= value < canonical.INTEGER_LIMIT:
+            raise MalformedReadingError(f"{name} {value!r}: a whole number from 0 to 2**53 - 1")
+    for value in (reading.import_wh, reading.export_wh):
+        if value is not None and not (type(value) is int and 0 <= value < canonical.INTEGER_LIMIT):
+            raise MalformedReadingError(
+                f"register {value!r}: whole Wh from 0 to 2**53 - 1, or null"
+            )
+    power = reading.power_w
+    if power is not None and not (
+        type(power) is int and -canonical.INTEGER_LIMIT < power < canonical.INTEGER_LIMIT
+    ):
+        raise MalformedReadingError(f"power_w {power!r}: whole watts within +-(2**53 - 1), or null")
+
+
+def _check_texts(reading: Reading) -> None:
+    texts = (reading.key, reading.raw, reading.prev)
+    if not all(type(text) is str and _is_hash(text) for text in texts):
+        raise MalformedReadingError("key, raw and prev: 64 lowercase hex digits each")
+    if type(reading.clock) is not Clock or type(reading.quality) is not Quality:
+        raise MalformedReadingError("clock and quality: use the enumerations")
+    if type(reading.district) is not str or type(reading.point) is not str:
+        raise MalformedReadingError("district and point: texts are expected")
+    try:
+        check_district(reading.district)
+        check_gsrn(reading.point)
+    except IdentityError as error:
+        raise MalformedReadingError(str(error)) from error
+    _check_name("meter", reading.meter, MalformedReadingError)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 1 <= value < canonical.INTEGER_LIMIT
+
+
+def _check_name(name: str, value: object, error: type[ReadingError]) -> None:
+    if not (type(value) is str and 0 < len(value) <= MAX_NAME and value.isprintable()):
+        raise error(f"{name} {str(value)[:80]!r}: 1 to {MAX_NAME} printable characters")
+
+
+def _check_keys(
+    fields: Mapping[str, object], expected: frozenset[str], error: type[ReadingError]
+) -> None:
+    if fields.keys() != expected:
+        missing, unknown = expected - fields.keys(), fields.keys() - expected
+        raise error(f"missing keys {sorted(missing)}, unknown keys {sorted(unknown)[:5]}")
+
+
+def _text(fields: Mapping[str, object], name: str) -> str:
+    value = fields[name]
+    if type(value) is not str:
+        raise MalformedEnrolmentError(f"{name}: a text is expected, got {type(value).__name__}")
+    return str(value)
+
+
+def _member(members: Mapping[object, _Member], name: str, value: object) -> _Member:
+    member = members.get(value) if type(value) is str else None
+    if member is None:
+        raise MalformedReadingError(f"{name} {str(value)[:40]!r}: one of {list(members)}")
+    return member
