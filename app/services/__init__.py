@@ -1,0 +1,1 @@
+"""What the house does on request: enrolment, ingest, receipts, views, sessions."""

@@ -1,0 +1,1 @@
+"""The only place that turns rows into domain objects and back."""

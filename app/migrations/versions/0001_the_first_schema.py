@@ -1,7 +1,6 @@
 """The first schema"""
 
 import sqlalchemy as sa
-import sqlmodel
 from alembic import op
 
 revision = "0001"
@@ -16,27 +15,27 @@ def upgrade() -> None:
         "checkpoint",
         sa.Column("size", sa.Integer(), nullable=False),
         sa.Column("root", sa.LargeBinary(), nullable=False),
-        sa.Column("note", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("note", sa.String(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
-        sa.Column("block_id", sqlmodel.sql.sqltypes.AutoString(), nullable=True),
-        sa.Column("state", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("block_id", sa.String(), nullable=True),
+        sa.Column("state", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("size"),
     )
     op.create_table(
         "district",
-        sa.Column("origin", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("name", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("zone", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("origin", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("zone", sa.String(), nullable=False),
         sa.Column("simulated", sa.Boolean(), nullable=False),
         sa.Column("clock_ms", sa.BigInteger(), nullable=False),
         sa.Column("seed", sa.Integer(), nullable=False),
-        sa.Column("metered_through", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("metered_through", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("origin"),
     )
     op.create_table(
         "equivocation",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("key", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("link", sa.LargeBinary(), nullable=False),
@@ -48,11 +47,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "interval",
-        sa.Column("key", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("state", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("payment", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("anchor", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("rule", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("payment", sa.String(), nullable=False),
+        sa.Column("anchor", sa.String(), nullable=False),
+        sa.Column("rule", sa.String(), nullable=False),
         sa.Column("price_micro_per_kwh", sa.Integer(), nullable=True),
         sa.Column("price_low_micro_per_kwh", sa.Integer(), nullable=True),
         sa.Column("price_high_micro_per_kwh", sa.Integer(), nullable=True),
@@ -66,9 +65,9 @@ def upgrade() -> None:
     op.create_table(
         "journal_entry",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("ref", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("kind", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("interval", sqlmodel.sql.sqltypes.AutoString(), nullable=True),
+        sa.Column("ref", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("interval", sa.String(), nullable=True),
         sa.Column("booked_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("ref"),
@@ -86,20 +85,20 @@ def upgrade() -> None:
     op.create_table(
         "notice",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("ref", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("ref", sa.String(), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
-        sa.Column("level", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("point", sqlmodel.sql.sqltypes.AutoString(), nullable=True),
-        sa.Column("text", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("level", sa.String(), nullable=False),
+        sa.Column("point", sa.String(), nullable=True),
+        sa.Column("text", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("ref"),
     )
     op.create_table(
         "participant",
-        sa.Column("id", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("name", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
         sa.Column("account", sa.Integer(), nullable=False),
-        sa.Column("address", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("address", sa.String(), nullable=False),
         sa.Column("credit_limit_micro", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("account"),
@@ -107,12 +106,12 @@ def upgrade() -> None:
     op.create_table(
         "payment",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("ref", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("interval", sqlmodel.sql.sqltypes.AutoString(), nullable=True),
+        sa.Column("ref", sa.String(), nullable=False),
+        sa.Column("interval", sa.String(), nullable=True),
         sa.Column("tagged_data", sa.LargeBinary(), nullable=False),
-        sa.Column("state", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
         sa.Column("payload", sa.LargeBinary(), nullable=True),
-        sa.Column("transaction_id", sqlmodel.sql.sqltypes.AutoString(), nullable=True),
+        sa.Column("transaction_id", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("ref"),
     )
@@ -124,7 +123,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("root", sa.LargeBinary(), nullable=False),
         sa.Column("size", sa.Integer(), nullable=False),
-        sa.Column("key", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
         sa.Column("signature", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
@@ -132,14 +131,14 @@ def upgrade() -> None:
         "security_event",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
-        sa.Column("kind", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("subject", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("detail", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("detail", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
         "tariff",
-        sa.Column("id", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
         sa.Column("energy_micro_per_kwh", sa.Integer(), nullable=False),
         sa.Column("grid_fee_micro_per_kwh", sa.Integer(), nullable=False),
         sa.Column("local_grid_fee_micro_per_kwh", sa.Integer(), nullable=False),
@@ -150,18 +149,18 @@ def upgrade() -> None:
     )
     op.create_table(
         "web_session",
-        sa.Column("cookie_hash", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("role", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("participant", sqlmodel.sql.sqltypes.AutoString(), nullable=True),
-        sa.Column("csrf_token", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("cookie_hash", sa.String(), nullable=False),
+        sa.Column("role", sa.String(), nullable=False),
+        sa.Column("participant", sa.String(), nullable=True),
+        sa.Column("csrf_token", sa.String(), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("seen_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("cookie_hash"),
     )
     op.create_table(
         "interval_statement",
-        sa.Column("interval", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("participant", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("interval", sa.String(), nullable=False),
+        sa.Column("participant", sa.String(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.Column("salt", sa.LargeBinary(), nullable=False),
@@ -180,11 +179,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "market_order",
-        sa.Column("interval", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("order_id", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("point", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("participant", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("side", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("interval", sa.String(), nullable=False),
+        sa.Column("order_id", sa.String(), nullable=False),
+        sa.Column("point", sa.String(), nullable=False),
+        sa.Column("participant", sa.String(), nullable=False),
+        sa.Column("side", sa.String(), nullable=False),
         sa.Column("wh", sa.BigInteger(), nullable=False),
         sa.Column("limit_micro_per_kwh", sa.Integer(), nullable=False),
         sa.Column("cleared_wh", sa.BigInteger(), nullable=False),
@@ -197,12 +196,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "metering_point",
-        sa.Column("gsrn", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("name", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("kind", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("feeder", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("participant", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("tariff", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("gsrn", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("feeder", sa.String(), nullable=False),
+        sa.Column("participant", sa.String(), nullable=False),
+        sa.Column("tariff", sa.String(), nullable=False),
         sa.Column("max_power_w", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(
             ["participant"],
@@ -222,8 +221,8 @@ def upgrade() -> None:
     op.create_table(
         "payment_party",
         sa.Column("payment", sa.Integer(), nullable=False),
-        sa.Column("participant", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("address", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("participant", sa.String(), nullable=False),
+        sa.Column("address", sa.String(), nullable=False),
         sa.Column("micro", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["participant"],
@@ -244,7 +243,7 @@ def upgrade() -> None:
         "posting",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("entry", sa.Integer(), nullable=False),
-        sa.Column("account", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("account", sa.String(), nullable=False),
         sa.Column("micro", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["entry"],
@@ -259,23 +258,23 @@ def upgrade() -> None:
     op.create_table(
         "reading",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("key", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
-        sa.Column("point", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("point", sa.String(), nullable=False),
         sa.Column("answered_ms", sa.BigInteger(), nullable=False),
         sa.Column("import_wh", sa.BigInteger(), nullable=True),
         sa.Column("export_wh", sa.BigInteger(), nullable=True),
         sa.Column("power_w", sa.BigInteger(), nullable=True),
-        sa.Column("quality", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("flags", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("quality", sa.String(), nullable=False),
+        sa.Column("flags", sa.String(), nullable=False),
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.Column("signature", sa.LargeBinary(), nullable=False),
         sa.Column("link", sa.LargeBinary(), nullable=False),
         sa.Column("prev", sa.LargeBinary(), nullable=False),
         sa.Column("salt", sa.LargeBinary(), nullable=False),
         sa.Column("leaf", sa.LargeBinary(), nullable=False),
-        sa.Column("seal_interval", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("seal_interval", sa.String(), nullable=False),
         sa.Column("received_ms", sa.BigInteger(), nullable=False),
         sa.Column("receipt_batch", sa.Integer(), nullable=False),
         sa.Column("receipt_index", sa.Integer(), nullable=False),
@@ -293,7 +292,7 @@ def upgrade() -> None:
 
     op.create_table(
         "reservation",
-        sa.Column("output_id", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("output_id", sa.String(), nullable=False),
         sa.Column("payment", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(
             ["payment"],
@@ -307,11 +306,11 @@ def upgrade() -> None:
     op.create_table(
         "settlement_line",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("interval", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("interval", sa.String(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("participant", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("point", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("kind", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("participant", sa.String(), nullable=False),
+        sa.Column("point", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
         sa.Column("wh", sa.BigInteger(), nullable=False),
         sa.Column("price_micro_per_kwh", sa.Integer(), nullable=False),
         sa.Column("micro", sa.BigInteger(), nullable=False),
@@ -333,10 +332,10 @@ def upgrade() -> None:
 
     op.create_table(
         "trade",
-        sa.Column("interval", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("interval", sa.String(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("seller_order", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("buyer_order", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("seller_order", sa.String(), nullable=False),
+        sa.Column("buyer_order", sa.String(), nullable=False),
         sa.Column("wh", sa.BigInteger(), nullable=False),
         sa.Column("price_micro_per_kwh", sa.Integer(), nullable=False),
         sa.Column("amount_micro", sa.BigInteger(), nullable=False),
@@ -348,12 +347,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "correction",
-        sa.Column("interval", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("point", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("interval", sa.String(), nullable=False),
+        sa.Column("point", sa.String(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("import_wh", sa.BigInteger(), nullable=False),
         sa.Column("export_wh", sa.BigInteger(), nullable=False),
-        sa.Column("reason", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
         sa.Column("known_ms", sa.BigInteger(), nullable=False),
         sa.Column("log_index", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -369,13 +368,13 @@ def upgrade() -> None:
     op.create_table(
         "enrolment",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("key", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("point", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("serial", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("profile", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("point", sa.String(), nullable=False),
+        sa.Column("serial", sa.String(), nullable=False),
+        sa.Column("profile", sa.String(), nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
-        sa.Column("valid_from", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("revoked_from", sqlmodel.sql.sqltypes.AutoString(), nullable=True),
+        sa.Column("valid_from", sa.String(), nullable=False),
+        sa.Column("revoked_from", sa.String(), nullable=True),
         sa.Column("log_index", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(
             ["point"],
@@ -390,8 +389,8 @@ def upgrade() -> None:
 
     op.create_table(
         "slot",
-        sa.Column("interval", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("point", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("interval", sa.String(), nullable=False),
+        sa.Column("point", sa.String(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("enrolment", sa.Integer(), nullable=False),
         sa.Column("opening", sa.Integer(), nullable=True),
