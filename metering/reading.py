@@ -138,6 +138,9 @@ class Measurement:
 
     Times are UTC milliseconds on the district clock: the request's window. ``raw`` is the SHA-256
     (hex) of all raw registers read; a register the meter lacks is ``None``.
+
+    Raises:
+        MalformedReadingError: a value that no reading can carry.
     """
 
     asked_ms: int
@@ -149,6 +152,9 @@ class Measurement:
     power_w: int | None
     quality: Quality
     raw: str
+
+    def __post_init__(self) -> None:
+        _check_measured(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +183,8 @@ class Reading:
     prev: str
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
-        _check_texts(self)
+        _check_measured(self)
+        _check_identity(self)
 
     @classmethod
     def of(cls, enrolment: Enrolment, measurement: Measurement, seq: int, prev: str) -> Self:
@@ -260,33 +266,35 @@ def leaf_hash(salt: bytes, payload: bytes, signature: bytes) -> bytes:
     return hashlib.sha256(b"\0" + leaf(salt, payload, signature)).digest()
 
 
-def _check_numbers(reading: Reading) -> None:
+def _check_measured(values: Measurement | Reading) -> None:
+    """Check what measurement and reading have in common."""
+    for name, value in (
+        ("asked_ms", values.asked_ms),
+        ("answered_ms", values.answered_ms),
+        ("resolution_wh", values.resolution_wh),
+        ("import_wh", 0 if values.import_wh is None else values.import_wh),
+        ("export_wh", 0 if values.export_wh is None else values.export_wh),
+    ):
+        if type(value) is not int or not 0 <= value < canonical.INTEGER_LIMIT:
+            raise MalformedReadingError(f"{name} {value!r}: a whole number from 0 to 2**53 - 1")
+    power = 0 if values.power_w is None else values.power_w
+    if type(power) is not int or not -canonical.INTEGER_LIMIT < power < canonical.INTEGER_LIMIT:
+        raise MalformedReadingError(f"power_w {power!r}: whole watts within +-(2**53 - 1), or null")
+    if type(values.clock) is not Clock or type(values.quality) is not Quality:
+        raise MalformedReadingError("clock and quality: use the enumerations")
+    if type(values.raw) is not str or not _is_hash(values.raw):
+        raise MalformedReadingError("raw: 64 lowercase hex digits are expected")
+
+
+def _check_identity(reading: Reading) -> None:
+    """Check what a reading adds to its measurement."""
     if not (_is_count(reading.epoch) and _is_count(reading.seq)):
         raise MalformedReadingError(
             f"epoch {reading.epoch!r}, seq {reading.seq!r}: whole numbers from 1 on"
         )
-    for name in ("asked_ms", "answered_ms", "resolution_wh"):
-        value = getattr(reading, name)
-        if type(value) is not int or not 0 <= value < canonical.INTEGER_LIMIT:
-            raise MalformedReadingError(f"{name} {value!r}: a whole number from 0 to 2**53 - 1")
-    for value in (reading.import_wh, reading.export_wh):
-        if value is not None and not (type(value) is int and 0 <= value < canonical.INTEGER_LIMIT):
-            raise MalformedReadingError(
-                f"register {value!r}: whole Wh from 0 to 2**53 - 1, or null"
-            )
-    power = reading.power_w
-    if power is not None and not (
-        type(power) is int and -canonical.INTEGER_LIMIT < power < canonical.INTEGER_LIMIT
-    ):
-        raise MalformedReadingError(f"power_w {power!r}: whole watts within +-(2**53 - 1), or null")
-
-
-def _check_texts(reading: Reading) -> None:
-    texts = (reading.key, reading.raw, reading.prev)
-    if not all(type(text) is str and _is_hash(text) for text in texts):
-        raise MalformedReadingError("key, raw and prev: 64 lowercase hex digits each")
-    if type(reading.clock) is not Clock or type(reading.quality) is not Quality:
-        raise MalformedReadingError("clock and quality: use the enumerations")
+    for text in (reading.key, reading.prev):
+        if type(text) is not str or not _is_hash(text):
+            raise MalformedReadingError("key and prev: 64 lowercase hex digits each")
     if type(reading.district) is not str or type(reading.point) is not str:
         raise MalformedReadingError("district and point: texts are expected")
     try:

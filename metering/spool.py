@@ -1,0 +1,309 @@
+"""Store and forward: readings are chained, signed and on disk before anyone may send them.
+
+A spool is never restored from a backup: the meters would sign old sequence numbers again and
+every one of them would be answered 409. After the loss of a spool its meters start a new epoch.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from nacl.signing import SigningKey
+
+from metering import batch
+from metering.reading import FIRST_PREV, Enrolment, Measurement, Reading, SignedReading, link
+from metering.signing import Purpose, public_key, sign
+
+BUSY_TIMEOUT_S: Final = 5.0
+TOO_EARLY: Final = 425
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS chain (
+    key TEXT NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, link TEXT NOT NULL,
+    PRIMARY KEY (key, epoch)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS reading (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
+    payload BLOB NOT NULL, signature BLOB NOT NULL,
+    state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'acknowledged', 'dead')),
+    status INTEGER, receipt TEXT, error TEXT, decided_ms INTEGER,
+    UNIQUE (key, epoch, seq)
+) STRICT;
+CREATE INDEX IF NOT EXISTS reading_pending ON reading (id) WHERE state = 'pending';
+CREATE INDEX IF NOT EXISTS reading_decided ON reading (state, decided_ms) WHERE state != 'pending';
+"""
+
+
+class SpoolError(Exception):
+    """Root of this module's errors."""
+
+
+class SpoolUnavailableError(SpoolError):
+    """The disk is full, locked or broken: nothing of this call was kept, try again later."""
+
+
+class SpoolCorruptError(SpoolError):
+    """A chain's head differs from its last reading: stop, and start new epochs by hand."""
+
+
+class SignerError(SpoolError):
+    """Key and enrolment do not belong together: mend the gateway's settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """An enrolled meter and the private key that signs its readings.
+
+    Raises:
+        SignerError: the enrolment names another key.
+    """
+
+    enrolment: Enrolment
+    key: SigningKey
+
+    def __post_init__(self) -> None:
+        if public_key(self.key) != self.enrolment.key:
+            raise SignerError(
+                f"the key of {self.enrolment.point} is not the enrolled one "
+                f"({self.enrolment.key}): load the right key file or enrol again"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A reading on disk; ids rise in the order of appending."""
+
+    id: int
+    reading: SignedReading
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The server's word on one reading: 200 with its receipt, or a status with an error."""
+
+    id: int
+    status: int
+    receipt: str | None = None
+    error: str | None = None
+
+    @property
+    def state(self) -> str:
+        """What becomes of the reading: final are 200 and every 4xx except 425."""
+        if self.status == 200:
+            return "acknowledged"
+        return "dead" if 400 <= self.status < 500 and self.status != TOO_EARLY else "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A reading that the server refused for good; a person decides what to do."""
+
+    id: int
+    key: str
+    epoch: int
+    seq: int
+    status: int
+    error: str | None
+    reading: SignedReading
+
+
+class Spool:
+    """The gateway's SQLite file (WAL, synchronous=FULL); safe to use from several threads."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) -> Self:
+        """Open or create the spool at ``path`` (mode 0600, since readings are personal data).
+
+        Raises:
+            SpoolUnavailableError: the file cannot be opened or written.
+            SpoolCorruptError: a chain's head does not fit the last reading stored.
+        """
+        with _unavailable(path):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            connection = sqlite3.connect(
+                path, timeout=BUSY_TIMEOUT_S, isolation_level=None,
+                check_same_thread=False, factory=factory,
+            )  # fmt: skip
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.executescript(_SCHEMA)
+            spool = cls(connection)
+            spool._check_heads()
+        return spool
+
+    def close(self) -> None:
+        """Close the file; what was appended stays."""
+        with self._lock:
+            self._connection.close()
+
+    def append(self, round_: Sequence[tuple[Signer, Measurement]]) -> list[Spooled]:
+        """Chain, sign and commit one poll round in a single transaction.
+
+        Raises:
+            SpoolUnavailableError: nothing was kept; the chains stand where they stood.
+            MalformedReadingError: a measurement is out of range; nothing was kept.
+        """
+        with self._transaction() as connection:
+            return [_append(connection, signer, measurement) for signer, measurement in round_]
+
+    def unacknowledged(
+        self, limit: int = batch.MAX_READINGS, after_id: int = 0
+    ) -> list[Spooled]:  # fmt: skip
+        """Return the oldest readings that still wait for an answer, as many as fit one batch.
+
+        ``after_id`` skips those already offered, so that one that has to wait blocks none.
+        """
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT id, payload, signature FROM reading"
+                " WHERE state = 'pending' AND id > ? ORDER BY id LIMIT ?",
+                (after_id, limit),
+            ).fetchall()
+        found = [
+            Spooled(id_, SignedReading(payload, signature)) for id_, payload, signature in rows
+        ]
+        return found[: batch.fitting([item.reading for item in found])]
+
+    def acknowledge(self, answers: Sequence[Answer], now_ms: int) -> None:
+        """Store what the server said, in one transaction; saying it twice changes nothing.
+
+        ``now_ms`` counts for :meth:`prune`. A 200 keeps the receipt, another final answer makes
+        a dead letter, and anything else leaves the reading where it is.
+        """
+        with self._transaction() as connection:
+            connection.executemany(
+                "UPDATE reading SET state = ?, status = ?, receipt = ?, error = ?, decided_ms = ?"
+                " WHERE id = ? AND state = 'pending'",
+                [
+                    (answer.state, answer.status, answer.receipt, answer.error, now_ms, answer.id)
+                    for answer in answers
+                ],
+            )
+
+    def pending(self) -> int:
+        """Return how many readings wait for an answer."""
+        with self._reading() as connection:
+            row = connection.execute("SELECT count(*) FROM reading WHERE state = 'pending'")
+            return int(row.fetchone()[0])
+
+    def head(self, key: str, epoch: int) -> tuple[int, str]:
+        """Return a chain's last sequence number and the ``prev`` that its next reading carries."""
+        with self._reading() as connection:
+            return _head(connection, key, epoch)
+
+    def receipt(self, key: str, epoch: int, seq: int) -> str | None:
+        """Return the receipt (JSON) of a reading, ``None`` while there is none or once pruned."""
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT receipt FROM reading WHERE key = ? AND epoch = ? AND seq = ?",
+                (key, epoch, seq),
+            ).fetchone()
+        return None if row is None else row[0]
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Return the readings refused for good, oldest first."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT id, key, epoch, seq, status, error, payload, signature"
+                " FROM reading WHERE state = 'dead' ORDER BY id"
+            ).fetchall()
+        return [
+            DeadLetter(id_, key, epoch, seq, status, error, SignedReading(payload, signature))
+            for id_, key, epoch, seq, status, error, payload, signature in rows
+        ]
+
+    def requeue(self, ids: Sequence[int]) -> None:
+        """Offer dead letters again, once a person has mended the cause (a late enrolment, say)."""
+        with self._transaction() as connection:
+            connection.executemany(
+                "UPDATE reading SET state = 'pending' WHERE id = ? AND state = 'dead'",
+                [(id_,) for id_ in ids],
+            )
+
+    def prune(self, acknowledged_before_ms: int, dead_before_ms: int) -> int:
+        """Delete readings decided before the given times and return how many.
+
+        The chains go on: their heads are kept apart from the readings.
+        """
+        with self._transaction() as connection:
+            return sum(
+                connection.execute(
+                    "DELETE FROM reading WHERE state = ? AND decided_ms < ?", limit
+                ).rowcount
+                for limit in (("acknowledged", acknowledged_before_ms), ("dead", dead_before_ms))
+            )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._reading() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, _unavailable("the spool"):
+            yield self._connection
+
+    def _check_heads(self) -> None:
+        rows = self._connection.execute(
+            "SELECT key, epoch, seq, link, payload, signature FROM chain"
+            " JOIN reading USING (key, epoch, seq)"
+        )
+        for key, epoch, seq, head, payload, signature in rows:
+            if link(payload, signature) != head:
+                raise SpoolCorruptError(
+                    f"chain of key {key}, epoch {epoch}: its head does not fit reading {seq}; "
+                    "keep the file as evidence and start a new epoch"
+                )
+
+
+@contextmanager
+def _unavailable(what: object) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise SpoolUnavailableError(f"{what}: {error}; check disk space and rights") from error
+
+
+def _head(connection: sqlite3.Connection, key: str, epoch: int) -> tuple[int, str]:
+    row = connection.execute(
+        "SELECT seq, link FROM chain WHERE key = ? AND epoch = ?", (key, epoch)
+    ).fetchone()
+    return (0, FIRST_PREV) if row is None else (row[0], row[1])
+
+
+def _append(connection: sqlite3.Connection, signer: Signer, measurement: Measurement) -> Spooled:
+    """Sign the next reading of one chain and move the chain's head, inside a transaction."""
+    key, epoch = signer.enrolment.key.hex, signer.enrolment.epoch
+    last, prev = _head(connection, key, epoch)
+    payload = Reading.of(signer.enrolment, measurement, last + 1, prev).to_payload()
+    signature = sign(signer.key, Purpose.READING, payload)
+    cursor = connection.execute(
+        "INSERT INTO reading (key, epoch, seq, payload, signature) VALUES (?, ?, ?, ?, ?)",
+        (key, epoch, last + 1, payload, signature),
+    )
+    connection.execute(
+        "INSERT INTO chain (key, epoch, seq, link) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (key, epoch) DO UPDATE SET seq = excluded.seq, link = excluded.link",
+        (key, epoch, last + 1, link(payload, signature)),
+    )
+    if cursor.lastrowid is None:
+        raise SpoolCorruptError("the spool gave no id to a reading it stored")
+    return Spooled(cursor.lastrowid, SignedReading(payload, signature))
