@@ -18,9 +18,15 @@ from app.tables.district import (
     SessionRow,
     TariffRow,
 )
-from app.tables.evidence import CheckpointRow, LogEntryRow
+from app.tables.evidence import CheckpointRow, LogEntryRow, LogNodeRow
 from app.tables.intervals import CorrectionRow, IntervalRow, OrderRow, SlotRow, TradeRow
-from app.tables.readings import EvidenceRow, ReadingRow, ReceiptBatchRow, SecurityEventRow
+from app.tables.readings import (
+    EvidenceRow,
+    GatewayRow,
+    ReadingRow,
+    ReceiptBatchRow,
+    SecurityEventRow,
+)
 
 __all__ = [
     "CheckpointRow",
@@ -28,9 +34,11 @@ __all__ = [
     "DistrictRow",
     "EnrolmentRow",
     "EvidenceRow",
+    "GatewayRow",
     "IntervalRow",
     "JournalEntry",
     "LogEntryRow",
+    "LogNodeRow",
     "MeteringPointRow",
     "NoticeRow",
     "OrderRow",

@@ -14,6 +14,15 @@ class LogEntryRow(SQLModel, table=True):
     leaf: bytes  # leaf hash
 
 
+class LogNodeRow(SQLModel, table=True):
+    """The hash of a complete subtree of the log (level >= 1), so that a path needs no leaves."""
+
+    __tablename__ = "log_node"
+    level: int = Field(primary_key=True)
+    place: int = Field(primary_key=True)  # covers leaves [place * 2**level, (place + 1) * 2**level)
+    hash: bytes
+
+
 class CheckpointRow(SQLModel, table=True):
     """A signed note over the log, and where it is anchored."""
 

@@ -6,6 +6,14 @@ from sqlalchemy import BigInteger, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 
+class GatewayRow(SQLModel, table=True):
+    """A gateway whose signed batches are accepted."""
+
+    __tablename__ = "gateway"
+    key: str = Field(primary_key=True)  # hex public key
+    name: str = Field(unique=True)
+
+
 class ReadingRow(SQLModel, table=True):
     """An authentic reading, stored verbatim, beside the columns that queries need."""
 
@@ -48,6 +56,8 @@ class ReceiptBatchRow(SQLModel, table=True):
     size: int
     key: str
     signature: bytes
+    # Time from the end of a seal interval to its deadline when this was signed: grace + sealing.
+    window_ms: int = Field(sa_type=BigInteger)
 
 
 class EvidenceRow(SQLModel, table=True):

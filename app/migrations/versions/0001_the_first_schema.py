@@ -46,6 +46,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("key", "epoch", "seq", "link"),
     )
     op.create_table(
+        "gateway",
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("key"),
+        sa.UniqueConstraint("name"),
+    )
+    op.create_table(
         "interval",
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
@@ -81,6 +88,13 @@ def upgrade() -> None:
         sa.Column("entry", sa.LargeBinary(), nullable=False),
         sa.Column("leaf", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("position"),
+    )
+    op.create_table(
+        "log_node",
+        sa.Column("level", sa.Integer(), nullable=False),
+        sa.Column("place", sa.Integer(), nullable=False),
+        sa.Column("hash", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("level", "place"),
     )
     op.create_table(
         "notice",
@@ -125,6 +139,7 @@ def upgrade() -> None:
         sa.Column("size", sa.Integer(), nullable=False),
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("window_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
@@ -475,12 +490,14 @@ def downgrade() -> None:
     op.drop_table("payment")
     op.drop_table("participant")
     op.drop_table("notice")
+    op.drop_table("log_node")
     op.drop_table("log_entry")
     with op.batch_alter_table("journal_entry", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_journal_entry_interval"))
 
     op.drop_table("journal_entry")
     op.drop_table("interval")
+    op.drop_table("gateway")
     op.drop_table("equivocation")
     op.drop_table("district")
     op.drop_table("checkpoint")
