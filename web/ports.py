@@ -225,19 +225,27 @@ class VerdictPage:
 class Views(Protocol):
     """Read-only views of the district. Each raises NotFoundError for what is not the viewer's."""
 
-    def district(self, viewer: Viewer) -> District: ...
+    def district(self, viewer: Viewer) -> District:
+        """Return the district as it is now."""
+        ...
 
     def participants(self, viewer: Viewer) -> Sequence[tuple[str, str]]:
         """Return (id, name) of the participants whose pages the viewer may open."""
         ...
 
-    def participant(self, viewer: Viewer, participant: str) -> ParticipantPage: ...
+    def participant(self, viewer: Viewer, participant: str) -> ParticipantPage:
+        """Return one participant's own page."""
+        ...
 
     def intervals(
         self, viewer: Viewer, before: str | None, limit: int
-    ) -> Sequence[IntervalSummary]: ...
+    ) -> Sequence[IntervalSummary]:
+        """Return at most ``limit`` intervals, newest first, before the key when one is given."""
+        ...
 
-    def interval(self, viewer: Viewer, key: str) -> IntervalPage: ...
+    def interval(self, viewer: Viewer, key: str) -> IntervalPage:
+        """Return what one interval holds."""
+        ...
 
     def proof_file(self, viewer: Viewer, key: str, participant: str) -> bytes:
         """Return the proof file of one participant and interval."""
@@ -259,13 +267,17 @@ class Views(Protocol):
 class Sessions(Protocol):
     """Who is logged in. The cookie holds an opaque id; only its hash is at rest."""
 
-    def viewer(self, cookie: str | None) -> Viewer | None: ...
+    def viewer(self, cookie: str | None) -> Viewer | None:
+        """Return who is logged in under the cookie; None without a living session."""
+        ...
 
     def demo_enter(self, role: Role) -> str:
         """Open a demo session and return its cookie; raises NotFoundError outside the demo."""
         ...
 
-    def leave(self, cookie: str) -> None: ...
+    def leave(self, cookie: str) -> None:
+        """End the session; an unknown cookie is no error."""
+        ...
 
     def demo(self) -> bool:
         """Return whether demo logins exist here (never in a production profile)."""

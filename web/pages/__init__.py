@@ -1,0 +1,36 @@
+"""The pages: one router over the ports, the static files, and the errors as pages.
+
+An application needs three calls: ``app.include_router(build_router(views, sessions))``,
+``mount_static(app)`` and ``app.add_middleware(SecurityMiddleware)``. Uvicorn should run with a
+graceful-shutdown time-out, since a live page keeps its stream open for as long as it is shown.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from fastapi import APIRouter, FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from web.pages import district, entrance, intervals, people, proofs
+from web.pages.desk import Desk, PageRoute, error_page
+from web.ports import Sessions, Views
+
+STATIC: Final = Path(__file__).parents[1] / "static"
+
+__all__ = ["build_router", "error_page", "mount_static"]
+
+
+def build_router(views: Views, sessions: Sessions) -> APIRouter:
+    """Return the router of all pages, over the two ports that the application satisfies."""
+    router = APIRouter(route_class=PageRoute, include_in_schema=False)
+    desk = Desk(views, sessions)
+    for module in (entrance, district, people, intervals, proofs):
+        module.add_routes(router, desk)
+    return router
+
+
+def mount_static(app: FastAPI) -> None:
+    """Serve style sheets, scripts and the packages that ``npm run vendor`` copied."""
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")

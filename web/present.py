@@ -1,0 +1,159 @@
+"""Turn units into text: the one place where integers become what people read.
+
+Energy is shown in kWh, power in kW, prices in ct/kWh and money in euros, each with its unit and a
+no-break space before it; moments in the district's local time with the zone's name. Import is
+positive: a metering point that takes from the street has positive power, one that feeds in has
+negative power. Money that comes in carries a plus, money that goes out a minus.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from metering.interval import Interval, from_ms
+
+NBSP: Final = "\u00a0"
+MINUS: Final = "\u2212"
+MICRO_PER_CENT: Final = 10_000
+MICRO_PER_EURO: Final = 1_000_000
+
+STATE_WORDS: Final = {
+    "open": "Running",
+    "closed": "Over, waiting for the last readings",
+    "metered": "Metered",
+    "cleared": "Cleared",
+    "settled": "Settled",
+    "sealed": "Sealed",
+    "final": "Final",
+}
+PAYMENT_WORDS: Final = {
+    "none": "Nothing to pay yet",
+    "submitted": "On its way",
+    "confirmed": "Paid and confirmed",
+}
+ANCHOR_WORDS: Final = {"pending": "Waiting for the ledger", "confirmed": "On the ledger"}
+KIND_WORDS: Final = {
+    "home": "Home",
+    "home-pv": "Home with solar roof",
+    "school": "School",
+    "office": "Office",
+    "bakery": "Bakery",
+    "heat-pump": "Heat-pump block",
+    "ev-hub": "Charging hub",
+}
+RULE_WORDS: Final = {
+    "mid-market": "one rate, in the middle between feed-in and the normal price",
+    "uniform": "one price for all, where offers and bids meet",
+}
+
+
+def words(table: dict[str, str], key: str) -> str:
+    """Return the plain words for ``key``, or the key itself with spaces when there are none."""
+    return table.get(key, key.replace("-", " ").capitalize())
+
+
+def signed(text: str, value: int, *, plus: bool = False) -> str:
+    """Put a typographic minus (or, when asked, a plus) before the text of ``abs(value)``."""
+    if value < 0:
+        return MINUS + text
+    return f"+{text}" if plus and value > 0 else text
+
+
+def _decimal(value: int, scale: int, decimals: int) -> str:
+    """Return ``abs(value) / scale`` with that many decimals, rounded half up, grouped by comma."""
+    factor = 10**decimals
+    scaled = (2 * abs(value) * factor + scale) // (2 * scale)
+    whole, fraction = divmod(scaled, factor)
+    return f"{whole:,}.{fraction:0{decimals}d}" if decimals else f"{whole:,}"
+
+
+def energy(wh: int) -> str:
+    """Return watt-hours as kWh: two decimals below 10 kWh, one below 1,000 kWh."""
+    decimals = 2 if abs(wh) < 10_000 else 1 if abs(wh) < 1_000_000 else 0
+    return signed(f"{_decimal(wh, 1000, decimals)}{NBSP}kWh", wh)
+
+
+def power(w: int) -> str:
+    """Return watts as kW: one decimal below 10 kW, whole kW above, and a plain 0 for nothing."""
+    if abs(w) < 50:
+        return f"0{NBSP}kW"
+    decimals = 1 if abs(w) < 9_950 else 0
+    return signed(f"{_decimal(w, 1000, decimals)}{NBSP}kW", w)
+
+
+def point_power(w: int) -> str:
+    """Return a metering point's power in words: what it draws or feeds in."""
+    if abs(w) < 50:
+        return power(w)
+    return f"draws {power(w)}" if w > 0 else f"feeds in {power(-w)}"
+
+
+def price(micro_per_kwh: int | None) -> str:
+    """Return micro-euros per kWh as ct/kWh with two decimals; None means that nothing traded."""
+    if micro_per_kwh is None:
+        return "no trade"
+    return signed(f"{_decimal(micro_per_kwh, MICRO_PER_CENT, 2)}{NBSP}ct/kWh", micro_per_kwh)
+
+
+def money(micro: int, *, plus: bool = False) -> str:
+    """Return micro-euros as euros: four decimals below one euro, for quarter-hours are small."""
+    decimals = 4 if 0 < abs(micro) < MICRO_PER_EURO else 2
+    return signed(f"€{_decimal(micro, MICRO_PER_EURO, decimals)}", micro, plus=plus)
+
+
+def exact_money(micro: int) -> str:
+    """Return micro-euros as euros with all six decimals, as the journal holds them."""
+    return signed(f"€{_decimal(micro, MICRO_PER_EURO, 6)}", micro, plus=True)
+
+
+def per_kwh(micro: int, wh: int) -> str:
+    """Return what each kWh came to, as ct/kWh; a dash when there was no energy."""
+    if wh <= 0:
+        return "–"
+    return price((2 * micro * 1000 + wh) // (2 * wh))
+
+
+def share(ppm: int | None) -> str:
+    """Return parts per million as a percentage; None means that it is not known yet."""
+    return "not known yet" if ppm is None else f"{_decimal(ppm, 10_000, 1)}{NBSP}%"
+
+
+def local(moment_ms: int, zone: str) -> datetime:
+    """Return a moment of UTC milliseconds in the zone's local time."""
+    return from_ms(moment_ms).astimezone(ZoneInfo(zone))
+
+
+def clock(moment_ms: int, zone: str) -> str:
+    """Return the local time with the zone's name, such as 11:15 CEST."""
+    return f"{local(moment_ms, zone):%H:%M %Z}"
+
+
+def day(moment_ms: int, zone: str) -> str:
+    """Return the local day, such as Tue 23 Jun 2026."""
+    moment = local(moment_ms, zone)
+    return f"{moment:%a} {moment.day} {moment:%b %Y}"
+
+
+def quarter(key: str, zone: str) -> str:
+    """Return an interval's local times, such as 11:00-11:15 CEST (both zones where they differ)."""
+    interval = Interval.parse(key)
+    start, end = local(interval.start_ms, zone), local(interval.end_ms, zone)
+    first = f"{start:%H:%M}" if start.tzname() == end.tzname() else f"{start:%H:%M %Z}"
+    return f"{first}–{end:%H:%M %Z}"
+
+
+def quarter_day(key: str, zone: str) -> str:
+    """Return the local day on which an interval starts."""
+    return day(Interval.parse(key).start_ms, zone)
+
+
+def next_close(moment_ms: int, zone: str) -> str:
+    """Return the local time at which the interval that holds the moment closes."""
+    return clock(Interval.containing_ms(moment_ms).end_ms, zone)
+
+
+def count(number: int, one: str, many: str) -> str:
+    """Return a number with its noun in the right form."""
+    return f"{number}{NBSP}{one if number == 1 else many}"
