@@ -1,0 +1,384 @@
+"""From meters and trades to statements and postings: who owes whom what for one interval.
+
+Only local energy moves on the ledger (``wallet:P``); the residual, fees, levies and VAT are memo
+lines on ``receivable:P`` that the monthly statement settles. ``docs/protocol.md``, "Settlement".
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from market import journal
+from market.book import Book
+from market.money import Money, Price
+from market.order import GRID, Side
+from market.parties import MeteredPoint, OwnTransfer
+from market.tariff import Tariff
+from market.trade import Trade
+from metering.quantities import Energy
+
+STORAGE_DEPOSIT_UNITS: Final = 34  # the least that an output on the ledger may hold
+
+
+class SettlementError(ValueError):
+    """Meters, trades and carries do not fit together: stop and ask a person, post nothing."""
+
+
+class Direction(StrEnum):
+    """Seen from the metering point."""
+
+    IMPORT = "import"
+    EXPORT = "export"
+
+
+class Kind(StrEnum):
+    """What a statement line is for; the first two move the wallet, the others are memo."""
+
+    LOCAL_BUY = "local-buy"
+    LOCAL_SELL = "local-sell"
+    RESIDUAL_IMPORT = "residual-import"
+    RESIDUAL_EXPORT = "residual-export"
+    LOCAL_FEE = "local-fee"
+    GRID_FEE = "grid-fee"
+    LEVY = "levy"
+    VAT = "vat"
+
+    @property
+    def moves_wallet(self) -> bool:
+        """Whether lines of this kind are paid on the ledger."""
+        return self in (Kind.LOCAL_BUY, Kind.LOCAL_SELL)
+
+
+_CREDITOR: Final = {
+    Kind.RESIDUAL_IMPORT: journal.SUPPLIER,
+    Kind.RESIDUAL_EXPORT: journal.SUPPLIER,
+    Kind.LOCAL_FEE: journal.GRID_OPERATOR,
+    Kind.GRID_FEE: journal.GRID_OPERATOR,
+    Kind.LEVY: journal.LEVY,
+    Kind.VAT: journal.VAT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SettledEnergy:
+    """How the metered energy of one point and direction splits up, in Wh.
+
+    Raises:
+        SettlementError: local + own + residual is not what was metered, or a part is negative.
+    """
+
+    point: str
+    direction: Direction
+    estimated: bool
+    wh: int
+    local_wh: int
+    own_wh: int
+    residual_wh: int
+
+    def __post_init__(self) -> None:
+        parts = (self.local_wh, self.own_wh, self.residual_wh)
+        if sum(parts) != self.wh or min(parts) < 0:
+            raise SettlementError(
+                f"point {self.point} {self.direction}: local, own and residual {parts} do not "
+                f"make up the metered {self.wh} Wh; check the trades against the book"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a statement. ``micro`` > 0 is earned, < 0 owed.
+
+    Except for VAT, ``micro`` is +-round half up(price x wh / 1000). A VAT line has price 0 and
+    the energy drawn.
+    """
+
+    kind: Kind
+    point: str
+    price: Price
+    wh: int
+    micro: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerAccount:
+    """A participant's address (32-byte hash, hex) and its projected balance on the ledger."""
+
+    address: str
+    balance: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """What an address receives (> 0) or pays (< 0) on the ledger."""
+
+    address: str
+    micro: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What one participant drew, fed in, earned and owes in one interval.
+
+    Raises:
+        SettlementError: opening carry + sum is not transfers + closing carry.
+    """
+
+    participant: str
+    metered: tuple[SettledEnergy, ...]
+    lines: tuple[Line, ...]
+    opening_carry: Money
+    transfers: tuple[Transfer, ...]
+    closing_carry: Money
+
+    def __post_init__(self) -> None:
+        left = self.opening_carry + self.sum - self.closing_carry
+        if left.micro != sum(transfer.micro for transfer in self.transfers):
+            raise SettlementError(
+                f"statement of {self.participant}: carry and transfers do not add up"
+            )
+
+    @property
+    def sum(self) -> Money:
+        """The wallet lines: what local energy earned (> 0) or cost (< 0)."""
+        return Money(sum(line.micro for line in self.lines if line.kind.moves_wallet))
+
+    @property
+    def memo(self) -> Money:
+        """The other lines: what the monthly statement settles."""
+        return Money(sum(line.micro for line in self.lines if not line.kind.moves_wallet))
+
+    def payload(self, district: str, interval: str) -> dict[str, object]:
+        """Return the statement leaf's object (``docs/protocol.md``), ready for canonical JSON."""
+        return {
+            "closing_carry_micro": self.closing_carry.micro,
+            "district": district,
+            "interval": interval,
+            "lines": [line_object(line) for line in self.lines],
+            "memo_micro": self.memo.micro,
+            "metered": [_metered_object(row) for row in self.metered],
+            "opening_carry_micro": self.opening_carry.micro,
+            "participant": self.participant,
+            "sum_micro": self.sum.micro,
+            "transfers": [{"address": t.address, "micro": t.micro} for t in self.transfers],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """All statements of one interval by participant id, and the journal entries behind them."""
+
+    points: tuple[MeteredPoint, ...]
+    statements: tuple[Statement, ...]
+    entries: tuple[journal.Entry, ...]
+
+
+def settle(
+    ref: str,
+    points: Iterable[MeteredPoint],
+    own: Sequence[OwnTransfer],
+    book: Book,
+    trades: Sequence[Trade],
+    opening_carries: Mapping[str, Money],
+    accounts: Mapping[str, LedgerAccount],
+) -> Settlement:
+    """Settle one interval (``ref``: its key).
+
+    Trades with ``GRID`` are left aside: what local trades and own transfers do not cover settles
+    as residual at the point's tariff. A participant without a ledger account is carried, and so
+    is everyone between two payment dates (``accounts`` empty).
+
+    Raises:
+        SettlementError: trades exceed what was metered, touch an estimate, or name no order.
+    """
+    points = tuple(sorted(points, key=lambda p: p.point))
+    local = [trade for trade in trades if GRID not in (trade.seller, trade.buyer)]
+    by_point = _trade_lines(book, local)
+    rows = {p.point: _settled_rows(p, own, by_point.get(p.point, [])) for p in points}
+    if unknown := by_point.keys() - rows.keys():
+        raise SettlementError(f"trades of unmetered points {sorted(unknown)}: settle them together")
+    by_participant: dict[str, list[MeteredPoint]] = defaultdict(list)
+    for p in points:
+        by_participant[p.participant].append(p)
+    statements = []
+    for participant, its_points in sorted(by_participant.items()):
+        lines = [
+            line
+            for p in its_points
+            for line in _point_lines(p, rows[p.point], by_point.get(p.point, []))
+        ]
+        metered = tuple(row for p in its_points for row in rows[p.point])
+        opening = opening_carries.get(participant, Money(0))
+        statements.append(
+            _statement(participant, metered, lines, opening, accounts.get(participant))
+        )
+    return Settlement(points, tuple(statements), _entries(ref, statements))
+
+
+def saving(settlement: Settlement) -> dict[str, Money]:
+    """Return per participant what the market saved all-in against the normal tariff alone."""
+    normal: dict[str, Money] = defaultdict(lambda: Money(0))
+    for p in settlement.points:
+        cost = p.tariff.cost_of_import(p.imported) - p.tariff.feed_in.of(p.exported)
+        normal[p.participant] += cost
+    return {s.participant: s.sum + s.memo + normal[s.participant] for s in settlement.statements}
+
+
+def payout(want: Money, balance: Money) -> Money:
+    """Return the part of ``want`` that the ledger can move now (< 0: is paid by the participant).
+
+    The balance after it is 0 or at least the storage deposit, and never below 0; what cannot be
+    moved stays in the carry.
+    """
+    target = balance + want
+    reachable = target == Money(0) or target >= Money(STORAGE_DEPOSIT_UNITS)
+    return want if reachable else -balance
+
+
+def memo_lines(
+    point: str, tariff: Tariff, quantities: MemoQuantities, local_buy: Money
+) -> list[Line]:
+    """Return what a point owes and earns beside its local energy, VAT on all it draws included."""
+    q = quantities
+    owed = [
+        Line(kind, point, price, wh, -price.of(Energy(wh)).micro)
+        for kind, price, wh in (
+            (Kind.RESIDUAL_IMPORT, tariff.energy, q.residual_import_wh),
+            (Kind.LOCAL_FEE, tariff.local_grid_fee, q.local_import_wh),
+            (Kind.GRID_FEE, tariff.grid_fee, q.residual_import_wh),
+            (Kind.LEVY, tariff.levy, q.residual_import_wh + q.local_import_wh),
+        )
+    ]
+    taxed = Money(-sum(line.micro for line in owed)) - local_buy
+    earned = tariff.feed_in.of(Energy(q.residual_export_wh)).micro
+    lines = [
+        *owed,
+        Line(Kind.RESIDUAL_EXPORT, point, tariff.feed_in, q.residual_export_wh, earned),
+        Line(
+            Kind.VAT,
+            point,
+            Price(0),
+            q.residual_import_wh + q.local_import_wh,
+            -taxed.share(tariff.vat_ppm).micro,
+        ),
+    ]
+    return [line for line in lines if line.wh or line.micro]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoQuantities:
+    """Energies in Wh that memo lines bill; differences (which may be negative) in a correction."""
+
+    residual_import_wh: int
+    local_import_wh: int
+    residual_export_wh: int
+
+
+def memo_movements(participant: str, lines: Iterable[Line]) -> list[tuple[str, int]]:
+    """Return the (account, micro) movements of memo lines: receivable against each creditor."""
+    memo = [line for line in lines if not line.kind.moves_wallet]
+    return [(journal.receivable(participant), line.micro) for line in memo] + [
+        (_CREDITOR[line.kind], -line.micro) for line in memo
+    ]
+
+
+def line_object(line: Line) -> dict[str, object]:
+    """Return a line as it stands in a statement leaf."""
+    return {
+        "kind": str(line.kind),
+        "micro": line.micro,
+        "point": line.point,
+        "price_micro_per_kwh": line.price.micro_per_kwh,
+        "wh": line.wh,
+    }
+
+
+def _metered_object(row: SettledEnergy) -> dict[str, object]:
+    return {
+        "direction": str(row.direction),
+        "estimated": int(row.estimated),
+        "local_wh": row.local_wh,
+        "own_wh": row.own_wh,
+        "point": row.point,
+        "residual_wh": row.residual_wh,
+        "wh": row.wh,
+    }
+
+
+def _trade_lines(book: Book, trades: Sequence[Trade]) -> dict[str, list[Line]]:
+    """Return the local lines by point, one per trade and side, so that each rounds as the trade."""
+    point_of = {order.order_id: (order.point, order.side) for order in book.orders}
+    lines: dict[str, list[Line]] = defaultdict(list)
+    for trade in trades:
+        for order_id, side, kind, sign in (
+            (trade.seller, Side.OFFER, Kind.LOCAL_SELL, 1),
+            (trade.buyer, Side.BID, Kind.LOCAL_BUY, -1),
+        ):
+            point, stands_on = point_of.get(order_id, ("", None))
+            if stands_on is not side:
+                raise SettlementError(f"a trade names {order_id!r}, which is no {side} of the book")
+            micro = sign * trade.amount.micro
+            lines[point].append(Line(kind, point, trade.price, trade.energy.wh, micro))
+    return lines
+
+
+def _settled_rows(
+    p: MeteredPoint, own: Sequence[OwnTransfer], local: Sequence[Line]
+) -> tuple[SettledEnergy, SettledEnergy]:
+    """Return the import row and the export row of a point."""
+    bought = sum(line.wh for line in local if line.kind is Kind.LOCAL_BUY)
+    sold = sum(line.wh for line in local if line.kind is Kind.LOCAL_SELL)
+    from_own = sum(transfer.wh for transfer in own if transfer.to_point == p.point)
+    to_own = sum(transfer.wh for transfer in own if transfer.from_point == p.point)
+    if p.estimated and (bought or sold or from_own or to_own):
+        raise SettlementError(f"point {p.point} is estimated: it settles as residual alone")
+
+    def row(direction: Direction, wh: int, local_wh: int, own_wh: int) -> SettledEnergy:
+        residual_wh = wh - local_wh - own_wh
+        return SettledEnergy(p.point, direction, p.estimated, wh, local_wh, own_wh, residual_wh)
+
+    return (
+        row(Direction.IMPORT, p.imported.wh, bought, from_own),
+        row(Direction.EXPORT, p.exported.wh, sold, to_own),
+    )
+
+
+def _point_lines(
+    p: MeteredPoint, rows: tuple[SettledEnergy, SettledEnergy], local: Sequence[Line]
+) -> list[Line]:
+    """Return all lines of a point: its trades in their order, then memo lines."""
+    drawn, fed_in = rows
+    quantities = MemoQuantities(
+        drawn.residual_wh, drawn.local_wh + drawn.own_wh, fed_in.residual_wh
+    )
+    local_buy = Money(sum(line.micro for line in local if line.kind is Kind.LOCAL_BUY))
+    return [*local, *memo_lines(p.point, p.tariff, quantities, local_buy)]
+
+
+def _statement(
+    participant: str,
+    metered: tuple[SettledEnergy, ...],
+    lines: Sequence[Line],
+    opening: Money,
+    account: LedgerAccount | None,
+) -> Statement:
+    want = opening + Money(sum(line.micro for line in lines if line.kind.moves_wallet))
+    moved = payout(want, account.balance) if account else Money(0)
+    transfers = (Transfer(account.address, moved.micro),) if account and moved.micro else ()
+    return Statement(participant, metered, tuple(lines), opening, transfers, want - moved)
+
+
+def _entries(ref: str, statements: Sequence[Statement]) -> tuple[journal.Entry, ...]:
+    """Return the interval's entries: local energy between wallets, and the memo."""
+    local = [
+        (journal.wallet(s.participant), line.micro)
+        for s in statements
+        for line in s.lines
+        if line.kind.moves_wallet
+    ]
+    memo = [m for s in statements for m in memo_movements(s.participant, s.lines)]
+    entries = (journal.entry_of(ref, "local", local), journal.entry_of(ref, "memo", memo))
+    return tuple(entry for entry in entries if entry.postings)
