@@ -1,0 +1,165 @@
+"""The district's keys: one file per role in one private folder, made where they are missing.
+
+docs/protocol.md, "Encoding": keys of distinct roles are distinct. In production each role's file
+lives only where that role is played; in the demo all of them share one folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from nacl.signing import SigningKey
+
+from metering import canonical
+from metering.identity import PublicKey, check_district
+from metering.signing import create_key_file, load_key_file, public_key
+
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+_is_safe_serial: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}").fullmatch
+
+
+class KeyringError(Exception):
+    """Root of this module's errors: stop and ask a person."""
+
+
+class KeyFolderModeError(KeyringError):
+    """Others may enter the key folder: tighten its mode, and think about rotating the keys."""
+
+
+class SharedKeyError(KeyringError):
+    """Two roles hold one key: move one of the files away, so that a new key is made."""
+
+
+class SerialNameError(KeyringError):
+    """The serial cannot name a file: keep this meter's key at its gateway."""
+
+
+class ThresholdError(KeyringError):
+    """More milestone signatures are asked for than there are keys: mend the setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keyring:
+    """The signing keys of one district. ``wallet_seed`` is the SLIP-10 seed (32 bytes)."""
+
+    folder: Path
+    registry: SigningKey = field(repr=False)
+    receipt: SigningKey = field(repr=False)
+    log: SigningKey = field(repr=False)
+    milestone: tuple[SigningKey, ...] = field(repr=False)
+    gateway: SigningKey = field(repr=False)
+    wallet_seed: bytes = field(repr=False)
+
+    @classmethod
+    def open(cls, folder: Path, milestones: int = 1) -> Keyring:
+        """Read the keys of ``folder``, making it and each missing key (modes 0700 and 0600).
+
+        Raises:
+            KeyFolderModeError: group or others have rights on the folder.
+            SigningError: a key file is readable by others, or holds no key.
+            SharedKeyError: two roles hold the same key.
+            OSError: the folder cannot be used.
+        """
+        _make_private(folder)
+        ring = cls(
+            folder,
+            registry=_key(folder, "registry"),
+            receipt=_key(folder, "receipt"),
+            log=_key(folder, "log"),
+            milestone=tuple(_key(folder, f"milestone-{n}") for n in range(milestones)),
+            gateway=_key(folder, "gateway"),
+            wallet_seed=bytes(_key(folder, "wallet")),
+        )
+        ring._check_distinct()
+        return ring
+
+    def meter(self, serial: str) -> SigningKey:
+        """Return the key of a meter that the demo's gateway holds, made on first use.
+
+        Raises:
+            SerialNameError: the serial is not made of letters, digits, dot, hyphen, underscore.
+        """
+        if not _is_safe_serial(serial):
+            raise SerialNameError(
+                f"serial {serial!r}: a key kept here is named by 1 to 64 of letters, digits, "
+                "'.', '-' and '_', the first a letter or digit"
+            )
+        return _key(self.folder, f"meter-{serial}")
+
+    def public_keys_file(self, origin: str, threshold: int) -> bytes:
+        """Return the district's KEYS file (docs/protocol.md, "A proof").
+
+        Args:
+            origin: the log's origin, that is the district.
+            threshold: how many distinct keys must have signed a milestone.
+
+        Raises:
+            ThresholdError: not within 1 to the number of milestone keys.
+        """
+        if not 1 <= threshold <= len(self.milestone):
+            raise ThresholdError(
+                f"threshold {threshold}: there are {len(self.milestone)} milestone keys"
+            )
+        milestones: list[canonical.Value] = [
+            {"key": public_key(key).hex, "from_index": 0, "to_index": None}
+            for key in self.milestone
+        ]
+        keys: canonical.Object = {
+            "version": 1,
+            "origin": check_district(origin),
+            "log": [public_key(self.log).hex],
+            "receipts": [public_key(self.receipt).hex],
+            "registry": [public_key(self.registry).hex],
+            "milestones": {"threshold": threshold, "keys": milestones},
+            "witnesses": {"threshold": 0, "keys": []},
+        }
+        return canonical.encode(keys) + b"\n"
+
+    def _check_distinct(self) -> None:
+        wallet = SigningKey(self.wallet_seed)
+        roles = (self.registry, self.receipt, self.log, *self.milestone, self.gateway, wallet)
+        seen: set[PublicKey] = set()
+        for key in map(public_key, roles):
+            if key in seen:
+                raise SharedKeyError(
+                    f"{self.folder}: two roles share the key {key}; each role needs its own: "
+                    "move the copied file away and start again, which makes a new key"
+                )
+            seen.add(key)
+
+
+def _make_private(folder: Path) -> None:
+    folder.mkdir(mode=stat.S_IRWXU, parents=True, exist_ok=True)
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & _OTHERS:
+        raise KeyFolderModeError(f"{folder} has mode {mode:04o}: run chmod 700 {folder}")
+
+
+def _key(folder: Path, role: str) -> SigningKey:
+    path = folder / f"{role}.key"
+    if not path.exists():
+        _create(path)
+    return load_key_file(path)
+
+
+def _create(path: Path) -> None:
+    """Make a key file that appears whole or not at all; of two makers at once the first wins."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    create_key_file(draft)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
