@@ -68,6 +68,14 @@ class Receipt:
         except (IdentityError, UnicodeEncodeError) as error:
             raise ReceiptError(str(error)) from error
 
+    def to_json(self) -> str:
+        """Return the receipt as canonical JSON text, as it is stored and handed out."""
+        return canonical.encode({
+            "index": self.index, "item": self.item.decode(), "key": self.key.hex,
+            "path": [step.hex() for step in self.path], "root": self.root.hex(),
+            "salt": self.salt.hex(), "signature": self.signature.hex(), "size": self.size,
+        }).decode()  # fmt: skip
+
     def check(self, reading: SignedReading, district: str, key: PublicKey) -> Interval:
         """Return the interval whose seal must hold the reading, if the receipt promises that.
 

@@ -1,0 +1,227 @@
+"""Polling meters side by side: a dead, slow or lying meter delays and disturbs no other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from metering.profiles import Profile
+from metering.quantities import Power, RegisterTotal
+from metering.reading import Clock, Measurement, Quality
+from metering.spool import Signer
+
+_BREAKER_AFTER: Final = 3
+_BREAKER_MAX_MS: Final = 60_000
+
+_log = logging.getLogger(__name__)
+
+
+class PollerError(Exception):
+    """Root of this module's errors."""
+
+
+class NoCounterError(PollerError):
+    """The meter showed neither counter: the reading is missing, look at the register map."""
+
+
+class MeterSetupError(PollerError):
+    """The meters do not fit together: mend the gateway's settings before it starts."""
+
+
+class Values(Protocol):
+    """What a meter showed (``metering.registers.MeterValues`` fits)."""
+
+    @property
+    def import_total(self) -> RegisterTotal | None:
+        """Import counter, if there is one."""
+
+    @property
+    def export_total(self) -> RegisterTotal | None:
+        """Export counter, if there is one."""
+
+    @property
+    def power(self) -> Power | None:
+        """Active power, if shown."""
+
+    @property
+    def resolution_wh(self) -> int:
+        """Step of the coarser counter."""
+
+    @property
+    def raw_digest(self) -> bytes:
+        """SHA-256 of all registers read."""
+
+
+class PollResult(Protocol):
+    """One answer of a meter, with the request's window in district time."""
+
+    @property
+    def asked_ms(self) -> int:
+        """When the request went out."""
+
+    @property
+    def answered_ms(self) -> int:
+        """When the reply was in."""
+
+    @property
+    def values(self) -> Values:
+        """What it showed."""
+
+
+class MeterSource(Protocol):
+    """Reads one meter (``metering.modbus.ModbusMeter`` fits)."""
+
+    async def read(self, profile: Profile) -> PollResult:
+        """Poll once; any exception means that there is no reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """An enrolled meter within the gateway's reach."""
+
+    signer: Signer
+    source: MeterSource
+    profile: Profile
+
+    @property
+    def point(self) -> str:
+        """The metering point it stands for."""
+        return self.signer.enrolment.point
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A meter's last answer, unsigned: for screens and alarms only."""
+
+    power_w: int | None
+    answered_ms: int
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What the gateway remembers of one meter between polls."""
+
+    meter: Meter
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    failures: int = 0
+    retry_ms: int = 0
+    counters: tuple[bool, bool] = (False, False)
+    live: Live | None = None
+
+    def failed(self, error: Exception, now_ms: int) -> None:
+        self.failures += 1
+        if self.failures >= _BREAKER_AFTER:
+            doublings = min(self.failures - _BREAKER_AFTER, 6)
+            self.retry_ms = now_ms + min(_BREAKER_MAX_MS, 1_000 * 2**doublings)
+        if self.failures in (1, _BREAKER_AFTER):
+            _log.warning(
+                "meter of %s: no reading (%d in a row): %s %s",
+                self.meter.point, self.failures, type(error).__name__, error,
+            )  # fmt: skip
+
+    def answered(self, live: Live) -> None:
+        if self.failures:
+            _log.info("meter of %s: answers again", self.meter.point)
+        self.failures = self.retry_ms = 0
+        self.live = live
+
+
+class Poller:
+    """Reads meters through their sources and remembers how each one fares.
+
+    ``now_ms`` is the district clock and ``clock`` tells how far it can be trusted right now.
+    ``timeout_s`` (wall time) bounds one read whatever its source does; ``on_live`` is told of
+    every answer.
+
+    Raises:
+        MeterSetupError: two meters for one point, or another profile than the enrolled one.
+    """
+
+    def __init__(
+        self,
+        meters: Sequence[Meter],
+        now_ms: Callable[[], int],
+        clock: Callable[[], Clock],
+        timeout_s: float,
+        on_live: Callable[[str, Live], None] | None = None,
+    ) -> None:
+        self._watches = {meter.point: _Watch(meter) for meter in meters}
+        if len(self._watches) != len(meters):
+            raise MeterSetupError("two meters stand for one point: give each its own")
+        for meter in meters:
+            if meter.profile.name != meter.signer.enrolment.profile:
+                raise MeterSetupError(
+                    f"{meter.point} is enrolled with profile {meter.signer.enrolment.profile}, "
+                    f"not {meter.profile.name}: set that one or enrol again"
+                )
+        self._now_ms = now_ms
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._on_live = on_live
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """The points polled, in the order given."""
+        return tuple(self._watches)
+
+    def live(self) -> dict[str, Live]:
+        """Return the last answer of every point that ever answered."""
+        return {point: watch.live for point, watch in self._watches.items() if watch.live}
+
+    def signer(self, point: str) -> Signer:
+        """Return who signs for a point."""
+        return self._watches[point].meter.signer
+
+    async def poll(
+        self, points: Collection[str], *, even_failing: bool = False
+    ) -> dict[str, Measurement]:
+        """Return what the meters of ``points`` showed, all asked at once.
+
+        A meter that failed three times in a row is left alone for 1, 2, 4 ... 60 s of district
+        time, unless ``even_failing``. Whatever goes wrong with one meter stays with that meter.
+        """
+        now = self._now_ms()
+        watches = [self._watches[point] for point in points]
+        asked = [watch for watch in watches if even_failing or watch.retry_ms <= now]
+        outcomes = await asyncio.gather(*map(self._read, asked), return_exceptions=True)
+        measured: dict[str, Measurement] = {}
+        for watch, outcome in zip(asked, outcomes, strict=True):
+            if isinstance(outcome, Measurement):
+                measured[watch.meter.point] = outcome
+            elif isinstance(outcome, Exception):
+                watch.failed(outcome, self._now_ms())
+            else:
+                raise outcome
+        return measured
+
+    async def _read(self, watch: _Watch) -> Measurement:
+        async with watch.lock, asyncio.timeout(self._timeout_s):
+            poll = await watch.meter.source.read(watch.meter.profile)
+        measurement = _measurement(watch, poll, self._clock())
+        live = Live(measurement.power_w, measurement.answered_ms)
+        watch.answered(live)
+        if self._on_live is not None:
+            self._on_live(watch.meter.point, live)
+        return measurement
+
+
+def _measurement(watch: _Watch, poll: PollResult, clock: Clock) -> Measurement:
+    """Return what is to be signed; a counter that was there before and is not now is missing."""
+    values = poll.values
+    shown = (values.import_total is not None, values.export_total is not None)
+    if not any(shown):
+        raise NoCounterError("neither counter was shown: check the profile's register map")
+    lost = any(before and not now for before, now in zip(watch.counters, shown, strict=True))
+    watch.counters = (watch.counters[0] or shown[0], watch.counters[1] or shown[1])
+    return Measurement(
+        asked_ms=poll.asked_ms, answered_ms=poll.answered_ms, clock=clock,
+        import_wh=None if values.import_total is None else values.import_total.wh,
+        export_wh=None if values.export_total is None else values.export_total.wh,
+        resolution_wh=values.resolution_wh,
+        power_w=None if values.power is None else values.power.w,
+        quality=Quality.MISSING if lost else Quality.MEASURED,
+        raw=values.raw_digest.hex(),
+    )  # fmt: skip
