@@ -1,0 +1,326 @@
+"""SQLite storage of the node: blocks, milestones, outputs. One connection, one lock, no rules."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger_client.ledger import LedgerUnavailableError
+from ledger_client.localnode.errors import LedgerCorruptError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS block (
+  seq INTEGER PRIMARY KEY,
+  id BLOB NOT NULL UNIQUE,
+  bytes BLOB NOT NULL,
+  payload_type INTEGER,
+  payload_id BLOB,
+  tag BLOB,
+  milestone_index INTEGER,
+  white_flag_index INTEGER,
+  conflict INTEGER
+) STRICT;
+CREATE INDEX IF NOT EXISTS block_payload ON block (payload_id) WHERE payload_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS block_tag ON block (tag, seq) WHERE tag IS NOT NULL;
+CREATE INDEX IF NOT EXISTS block_milestone ON block (milestone_index, white_flag_index);
+CREATE TABLE IF NOT EXISTS milestone (
+  milestone_index INTEGER PRIMARY KEY,
+  id BLOB NOT NULL UNIQUE,
+  timestamp INTEGER NOT NULL,
+  block_id BLOB NOT NULL UNIQUE,
+  payload BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS output (
+  id BLOB PRIMARY KEY,
+  bytes BLOB NOT NULL,
+  address BLOB NOT NULL,
+  units INTEGER NOT NULL,
+  is_plain INTEGER NOT NULL,
+  block_id BLOB NOT NULL,
+  booked_index INTEGER NOT NULL,
+  booked_timestamp INTEGER NOT NULL,
+  spent_index INTEGER,
+  spent_timestamp INTEGER,
+  spent_transaction BLOB
+) STRICT;
+CREATE INDEX IF NOT EXISTS output_unspent ON output (address, id) WHERE spent_index IS NULL;
+CREATE INDEX IF NOT EXISTS output_booked ON output (booked_index);
+CREATE INDEX IF NOT EXISTS output_spent ON output (spent_index) WHERE spent_index IS NOT NULL;
+"""
+_BLOCK = "id, bytes, payload_type, milestone_index, white_flag_index, conflict"
+_MILESTONE = "milestone_index, id, timestamp, block_id, payload"
+_OUTPUT = (
+    "id, bytes, address, units, is_plain, block_id, booked_index, booked_timestamp, "
+    "spent_index, spent_timestamp, spent_transaction"
+)
+
+Connect = Callable[[str], sqlite3.Connection]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRow:
+    """A stored block; the last three are None until a milestone references it.
+
+    ``conflict`` is a ConflictReason for transactions and stays None for everything else.
+    """
+
+    block_id: bytes
+    data: bytes
+    payload_type: int | None
+    milestone_index: int | None
+    white_flag_index: int | None
+    conflict: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MilestoneRow:
+    """An issued milestone; ``timestamp`` in seconds, ``payload`` with its signatures."""
+
+    index: int
+    milestone_id: bytes
+    timestamp: int
+    block_id: bytes
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRow:
+    """A booked output; the ``spent_`` fields are None while it is unspent."""
+
+    output_id: bytes
+    data: bytes
+    address: bytes
+    units: int
+    is_plain: int
+    block_id: bytes
+    booked_index: int
+    booked_timestamp: int
+    spent_index: int | None = None
+    spent_timestamp: int | None = None
+    spent_transaction: bytes | None = None
+
+
+def connect_sqlite(path: str) -> sqlite3.Connection:
+    """Open a database for one writer: WAL, every commit on disk before it returns."""
+    connection = sqlite3.connect(path, timeout=1, isolation_level=None, check_same_thread=False)
+    # A second process must not write: the node keeps part of the Tangle in memory.
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise LedgerUnavailableError(
+            f"ledger database: {error}; check the disk and that one node runs, then try again"
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise LedgerCorruptError(f"ledger database: {error}; restore a backup") from error
+
+
+class Store:
+    """The node's database. Hold ``lock`` around a sequence that must not be interleaved."""
+
+    def __init__(self, path: str | Path, connect: Connect = connect_sqlite) -> None:
+        self.lock = threading.RLock()
+        with _translated():
+            self._connection = connect(str(path))
+            self._connection.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the database; further calls fail."""
+        with self.lock:
+            self._connection.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Run one atomic write: committed to disk when the block ends, undone when it raises."""
+        with self.lock, _translated():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _all(self, sql: str, *values: object) -> list[tuple[object, ...]]:
+        with self.lock, _translated():
+            return self._connection.execute(sql, values).fetchall()
+
+    def _run(self, sql: str, *values: object) -> None:
+        with self.lock, _translated():
+            self._connection.execute(sql, values)
+
+    # Settings -----------------------------------------------------------------------------------
+
+    def settings(self) -> dict[str, str]:
+        """Return the stored settings; empty for a new database."""
+        return {str(name): str(value) for name, value in self._all("SELECT * FROM setting")}
+
+    def put_settings(self, settings: dict[str, str]) -> None:
+        """Store settings by name."""
+        for name, value in settings.items():
+            self._run("INSERT OR REPLACE INTO setting VALUES (?, ?)", name, value)
+
+    # Blocks -------------------------------------------------------------------------------------
+
+    def add_block(
+        self, row: BlockRow, payload_id: bytes | None = None, tag: bytes | None = None
+    ) -> None:
+        """Store an attached block."""
+        self._run(
+            f"INSERT INTO block ({_BLOCK}, payload_id, tag) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            *_values(row),
+            payload_id,
+            tag,
+        )
+
+    def reference_blocks(self, rows: Iterable[tuple[int, int, int | None, bytes]]) -> None:
+        """Set (milestone index, white-flag index, conflict) of blocks by id."""
+        with self.lock, _translated():
+            self._connection.executemany(
+                "UPDATE block SET milestone_index = ?, white_flag_index = ?, conflict = ? "
+                "WHERE id = ?",
+                rows,
+            )
+
+    def block(self, block_id: bytes) -> BlockRow | None:
+        """Return one block."""
+        return next(iter(self._blocks("WHERE id = ?", block_id)), None)
+
+    def all_blocks(self) -> list[BlockRow]:
+        """Return every block in order of arrival."""
+        return self._blocks("ORDER BY seq")
+
+    def unreferenced_blocks(self) -> list[BlockRow]:
+        """Return the blocks that no milestone references, in order of arrival."""
+        return self._blocks("WHERE milestone_index IS NULL ORDER BY seq")
+
+    def blocks_with_payload(self, payload_id: bytes) -> list[BlockRow]:
+        """Return the blocks that carry a payload (for transactions: by transaction id)."""
+        return self._blocks("WHERE payload_id = ? ORDER BY seq", payload_id)
+
+    def blocks_with_tag(self, tag: bytes) -> list[BlockRow]:
+        """Return the blocks with tagged data under ``tag``, in order of arrival."""
+        return self._blocks("WHERE tag = ? ORDER BY seq", tag)
+
+    def referenced_ids(self, index: int, *, applied_only: bool) -> list[bytes]:
+        """Return the block ids that a milestone references (or applied), in white-flag order."""
+        only = "AND conflict = 0" if applied_only else ""
+        return [row.block_id for row in self._referenced(index, only)]
+
+    def _referenced(self, index: int, only: str) -> list[BlockRow]:
+        return self._blocks(f"WHERE milestone_index = ? {only} ORDER BY white_flag_index", index)
+
+    def _blocks(self, rest: str, *values: object) -> list[BlockRow]:
+        return [BlockRow(*row) for row in self._all(f"SELECT {_BLOCK} FROM block {rest}", *values)]  # type: ignore[arg-type]  # noqa: S608
+
+    # Milestones ---------------------------------------------------------------------------------
+
+    def add_milestone(self, row: MilestoneRow) -> None:
+        """Store an issued milestone."""
+        self._run(f"INSERT INTO milestone ({_MILESTONE}) VALUES (?, ?, ?, ?, ?)", *_values(row))  # noqa: S608
+
+    def milestone(self, milestone_id: bytes) -> MilestoneRow | None:
+        """Return a milestone by id."""
+        return next(iter(self._milestones("WHERE id = ?", milestone_id)), None)
+
+    def milestone_at(self, index: int) -> MilestoneRow | None:
+        """Return a milestone by index."""
+        return next(iter(self._milestones("WHERE milestone_index = ?", index)), None)
+
+    def latest_milestone(self) -> MilestoneRow | None:
+        """Return the newest milestone; None for a new database."""
+        rows = self._milestones("ORDER BY milestone_index DESC LIMIT 1")
+        return next(iter(rows), None)
+
+    def all_milestones(self) -> list[MilestoneRow]:
+        """Return every milestone by rising index."""
+        return self._milestones("ORDER BY milestone_index")
+
+    def _milestones(self, rest: str, *values: object) -> list[MilestoneRow]:
+        rows = self._all(f"SELECT {_MILESTONE} FROM milestone {rest}", *values)  # noqa: S608
+        return [MilestoneRow(*row) for row in rows]  # type: ignore[arg-type]
+
+    # Outputs ------------------------------------------------------------------------------------
+
+    def book_outputs(self, rows: Iterable[OutputRow]) -> None:
+        """Store new outputs."""
+        marks = ", ".join("?" * 11)
+        with self.lock, _translated():
+            self._connection.executemany(
+                f"INSERT INTO output ({_OUTPUT}) VALUES ({marks})",  # noqa: S608
+                [_values(row) for row in rows],
+            )
+
+    def spend_outputs(
+        self, output_ids: Iterable[bytes], index: int, timestamp: int, transaction_id: bytes
+    ) -> None:
+        """Mark outputs as spent by a transaction in a milestone."""
+        with self.lock, _translated():
+            self._connection.executemany(
+                "UPDATE output SET spent_index = ?, spent_timestamp = ?, spent_transaction = ? "
+                "WHERE id = ?",
+                [(index, timestamp, transaction_id, output_id) for output_id in output_ids],
+            )
+
+    def output(self, output_id: bytes) -> OutputRow | None:
+        """Return a booked output, spent or not."""
+        return next(iter(self._outputs("WHERE id = ?", output_id)), None)
+
+    def unspent_of(self, address: bytes) -> list[OutputRow]:
+        """Return the unspent outputs whose address unlock condition names ``address``."""
+        return self._outputs("WHERE address = ? AND spent_index IS NULL ORDER BY id", address)
+
+    def created_by(self, index: int) -> list[OutputRow]:
+        """Return the outputs that a milestone booked."""
+        return self._outputs("WHERE booked_index = ? ORDER BY id", index)
+
+    def consumed_by(self, index: int) -> list[OutputRow]:
+        """Return the outputs that a milestone spent."""
+        return self._outputs("WHERE spent_index = ? ORDER BY id", index)
+
+    def _outputs(self, rest: str, *values: object) -> list[OutputRow]:
+        rows = self._all(f"SELECT {_OUTPUT} FROM output {rest}", *values)  # noqa: S608
+        return [OutputRow(*row) for row in rows]  # type: ignore[arg-type]
+
+    # Whole ledger -------------------------------------------------------------------------------
+
+    def count(self, what: str) -> int:
+        """Return a count: ``blocks``, ``milestones``, ``transfers`` or ``units`` unspent."""
+        sql = {
+            "blocks": "SELECT count(*) FROM block",
+            "milestones": "SELECT count(*) FROM milestone",
+            "transfers": "SELECT count(*) FROM block WHERE conflict = 0",
+            "units": "SELECT coalesce(sum(units), 0) FROM output WHERE spent_index IS NULL",
+        }[what]
+        return int(str(self._all(sql)[0][0]))
+
+    def forget_ledger(self) -> None:
+        """Drop everything that replaying the milestones gives again; blocks stay."""
+        self._run("DELETE FROM output")
+        self._run(
+            "UPDATE block SET milestone_index = NULL, white_flag_index = NULL, conflict = NULL"
+        )
+
+    def ledger_rows(self) -> list[tuple[object, ...]]:
+        """Return all derived state in a fixed order, to compare two ledgers."""
+        blocks = self._all(
+            "SELECT id, milestone_index, white_flag_index, conflict FROM block ORDER BY id"
+        )
+        return blocks + self._all(f"SELECT {_OUTPUT} FROM output ORDER BY id")  # noqa: S608
+
+
+def _values(row: BlockRow | MilestoneRow | OutputRow) -> tuple[object, ...]:
+    return tuple(getattr(row, name) for name in row.__slots__)
