@@ -1,0 +1,1744 @@
+"""Checks Wattloom's proofs offline: this one file, the standard library and PyNaCl.
+
+    python verify.py PROOF.json --keys KEYS.json
+
+Exit code 0: the proof holds. 1: it does not, and the step that fails is named. 2: it could
+not be judged (no KEYS, say). Trust starts at the pinned keys in KEYS and walks down: milestone,
+anchored block, checkpoint, log, seal, slot, reading, statement, payment; a value is printed
+only after its step has authenticated it. docs/protocol.md gives the formats, docs/proof.md
+the layout of both files.
+"""
+
+import argparse
+import json
+import re
+import sys
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b, sha256
+from pathlib import Path
+from types import NoneType
+from typing import (
+    Annotated,
+    Final,
+    Literal,
+    Self,
+    TypeAlias,
+    get_args,
+    get_origin,
+)
+
+try:
+    from nacl.bindings import crypto_core_ed25519_is_valid_point, crypto_sign_open
+    from nacl.exceptions import CryptoError
+except ImportError:
+    print("PyNaCl is missing, nothing could be judged: pip install pynacl", file=sys.stderr)
+    raise SystemExit(2) from None
+
+Json: TypeAlias = "int | str | list[Json] | dict[str, Json] | None"
+
+HASH_SIZE: Final = 32
+NO_LEAF: Final = bytes(HASH_SIZE)
+MAX_FILE_BYTES: Final = 4 * 1024 * 1024
+MAX_PATH: Final = 64
+MAX_INT: Final = 2**53
+INTERVAL_MS: Final = 900_000
+BORDER_LATE_MS: Final = 10_000
+ANCHOR_DEADLINE_S: Final = (5 + 15) * 60
+"""Grace plus seal time: a real interval has to be on the ledger by then."""
+
+ENROL_PREFIX: Final = b"wattloom-enrol-v1\0"
+READING_PREFIX: Final = b"wattloom-reading-v1\0"
+RECEIPT_PREFIX: Final = b"wattloom-receipt-v1\0"
+READING_LEAF: Final = b"wattloom-leaf-reading-v1\0"
+SLOT_LEAF: Final = b"wattloom-leaf-slot-v1\0"
+MISSING_LEAF: Final = b"wattloom-leaf-missing-v1\0"
+ROSTER_LEAF: Final = b"wattloom-leaf-roster-v1\0"
+ORDER_LEAF: Final = b"wattloom-leaf-order-v1\0"
+STATEMENT_LEAF: Final = b"wattloom-leaf-statement-v1\0"
+RECEIPT_LEAF: Final = b"wattloom-leaf-receipt-v1\0"
+PAY_TAG: Final = b"wattloom-pay-v1"
+HEX_PATTERN: Final = re.compile(r"(?:[0-9a-f]{2})*")
+ORIGIN_PATTERN: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+
+
+class VerifyError(ValueError):
+    """Root of what a check can end in."""
+
+
+class RefusedError(VerifyError):
+    """The data does not hold: reject it for good (exit code 1)."""
+
+
+class CanonicalError(RefusedError):
+    """The bytes are not canonical JSON: reject; write them anew with :func:`canonical`."""
+
+
+class LayoutError(RefusedError):
+    """A field is missing, unknown or of the wrong kind: reject."""
+
+
+class PathError(RefusedError):
+    """An audit path cannot belong to the tree it is said to be of: reject."""
+
+
+class NoteError(RefusedError):
+    """A checkpoint note is malformed or not signed by a pinned key: reject."""
+
+
+class BlockError(RefusedError):
+    """Bytes are not the ledger object they are said to be: reject."""
+
+
+class ClaimError(RefusedError):
+    """What the proof claims is not what its authenticated parts say: reject."""
+
+
+class UnjudgedError(VerifyError):
+    """The means are missing: get the right KEYS or PyNaCl, then ask again (exit code 2)."""
+
+
+def require(condition: object, otherwise: str) -> None:
+    """Refuse with the sentence ``otherwise`` unless the condition holds."""
+    if not condition:
+        raise ClaimError(otherwise)
+
+
+# --- Canonical JSON (RFC 8785 without floats and booleans) --------------------------------------
+
+
+def plain(value: object) -> Json:
+    """Return the JSON shape of records, bytes (hex), tuples, mappings, integers and strings."""
+    if value is None or type(value) is str:
+        return value
+    if type(value) is int and abs(value) < MAX_INT:
+        return value
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, dict) and all(type(key) is str and key.isascii() for key in value):
+        return {key: plain(item) for key, item in value.items()}
+    raise CanonicalError(
+        f"{value!r:.60} cannot stand in canonical JSON: use text, integers below 2^53, null, "
+        "arrays and objects with ASCII keys"
+    )
+
+
+def canonical(value: object) -> bytes:
+    """Return the canonical JSON of a value (bytes become lowercase hex)."""
+    try:
+        text = json.dumps(plain(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return text.encode()
+    except (UnicodeEncodeError, RecursionError) as error:
+        raise CanonicalError(f"not canonical JSON: {error}") from error
+
+
+def parse(data: bytes) -> Json:
+    """Return the value of canonical JSON bytes; anything that encodes otherwise is refused."""
+    value = parse_json(data)
+    if canonical(value) != data:
+        raise CanonicalError("not canonical JSON: keys unsorted, surplus space or odd escapes")
+    return value
+
+
+def parse_json(data: bytes) -> Json:
+    """Return the value of any JSON text without duplicate keys and floats."""
+    try:
+        value: Json = json.loads(
+            data.decode(), object_pairs_hook=_unique, parse_float=_refuse, parse_constant=_refuse
+        )
+    except (ValueError, RecursionError) as error:
+        raise CanonicalError(f"not JSON that this format allows: {error}") from error
+    return value
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise CanonicalError("an object has the same key twice")
+    return found
+
+
+def _refuse(number: str) -> None:
+    raise CanonicalError(f"the number {number} is not an integer")
+
+
+# --- Layout: the records below are the format; one loader reads them all ------------------------
+
+Hash = Annotated[bytes, HASH_SIZE]
+Key = Annotated[bytes, 32]
+Signature = Annotated[bytes, 64]
+Natural = Annotated[int, 0]
+Positive = Annotated[int, 1]
+Point = Annotated[str, re.compile(r"[0-9]{18}")]
+IntervalKey = Annotated[
+    str, re.compile(r"20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:(?:00|15|30|45):00Z")
+]
+Origin = Annotated[str, ORIGIN_PATTERN]
+Direction = Literal["import", "export"]
+AuditPath = tuple[Hash, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record whose annotations say what its canonical JSON has to look like."""
+
+    @classmethod
+    def load(cls, value: object, where: str = "") -> Self:
+        """Return the record of a parsed JSON value.
+
+        Raises:
+            LayoutError: naming the field that is missing, unknown or of the wrong kind.
+        """
+        where = where or cls.__name__
+        kinds = {item.name: item.type for item in fields(cls)}
+        if not isinstance(value, dict):
+            raise LayoutError(f"{where} has to be an object")
+        if value.keys() != kinds.keys():
+            odd = ", ".join(sorted(value.keys() ^ kinds.keys()))
+            raise LayoutError(f"{where} has missing or unknown fields: {odd}")
+        return cls(**{name: _load(kinds[name], value[name], f"{where}.{name}") for name in kinds})
+
+    @classmethod
+    def read(cls, text: str | bytes) -> Self:
+        """Return the record of its canonical JSON."""
+        return cls.load(parse(text.encode() if isinstance(text, str) else text))
+
+    @property
+    def text(self) -> str:
+        """The canonical JSON text."""
+        return canonical(self).decode()
+
+
+def _load(kind: object, value: object, where: str) -> object:
+    origin, args = get_origin(kind), get_args(kind)
+    if NoneType in args:
+        other = next(arg for arg in args if arg is not NoneType)
+        return None if value is None else _load(other, value, where)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise LayoutError(f"{where} has to be an array")
+        return tuple(_load(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is Literal:
+        if type(value) not in (str, int) or value not in args:
+            raise LayoutError(f"{where} has to be one of {', '.join(map(str, args))}")
+        return value
+    if isinstance(kind, type) and issubclass(kind, Record):
+        return kind.load(value, where)
+    base, limit = args if origin is Annotated else (kind, None)
+    return _load_atom(base, limit, value, where)
+
+
+def _load_atom(base: type, limit: object, value: object, where: str) -> object:
+    if base is int and type(value) is int:
+        if not isinstance(limit, int) or value >= limit:
+            return value
+    elif isinstance(value, str):
+        if base is str and (not isinstance(limit, re.Pattern) or limit.fullmatch(value)):
+            return value
+        if base is bytes and limit in (None, len(value) / 2) and HEX_PATTERN.fullmatch(value):
+            return bytes.fromhex(value)
+    shape = limit.pattern if isinstance(limit, re.Pattern) else limit
+    name = {int: "an integer from", str: "text like", bytes: "lowercase hex of bytes:"}
+    raise LayoutError(f"{where} has to be {name[base]} {'any' if shape is None else shape}")
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment(Record):
+    """Who may sign for a point from when on; signed by the meter's and the registry's key."""
+
+    district: Origin
+    epoch: Positive
+    key: Key
+    point: Point
+    profile: str
+    serial: str
+    valid_from: IntervalKey
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolEntry(Record):
+    """The log entry ``enrol``: an enrolment's text with both signatures."""
+
+    enrolment: str
+    possession: Signature
+    registry: Signature
+
+
+@dataclass(frozen=True, slots=True)
+class RosterEntry(Record):
+    """What a roster leaf says: which enrolment speaks for a point in an interval."""
+
+    enrolment: Natural
+    epoch: Positive
+    key: Key
+    point: Point
+    slot: Natural
+    valid_from: IntervalKey
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Record):
+    """What a meter signed; registers in Wh, power in W, times in UTC milliseconds."""
+
+    answered_ms: Natural
+    asked_ms: Natural
+    clock: Literal["S", "I", "U", "R"]
+    district: Origin
+    epoch: Positive
+    export_wh: Natural | None
+    import_wh: Natural | None
+    key: Key
+    meter: str
+    point: Point
+    power_w: int | None
+    prev: Hash
+    quality: Literal[
+        "measured", "estimated", "substituted", "edited", "questionable", "invalid", "missing"
+    ]
+    raw: Hash
+    resolution_wh: Natural
+    seq: Positive
+
+
+@dataclass(frozen=True, slots=True)
+class Order(Record):
+    """What an order leaf says."""
+
+    district: Origin
+    interval: IntervalKey
+    limit_micro_per_kwh: int
+    order_id: str
+    point: Point
+    side: Literal["bid", "offer"]
+    wh: Natural
+
+
+@dataclass(frozen=True, slots=True)
+class Metered(Record):
+    """A point's energy in one direction: local + own + residual = metered."""
+
+    direction: Direction
+    estimated: Literal[0, 1]
+    local_wh: Natural
+    own_wh: Natural
+    point: Point
+    residual_wh: Natural
+    wh: Natural
+
+
+LineKind = Literal[
+    "local-buy",
+    "local-sell",
+    "residual-import",
+    "residual-export",
+    "local-fee",
+    "grid-fee",
+    "levy",
+    "vat",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Line(Record):
+    """One line of a statement; micro > 0 is earned."""
+
+    kind: LineKind
+    micro: int
+    point: Point
+    price_micro_per_kwh: int
+    wh: Natural
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer(Record):
+    """What one ledger address gains (or pays, < 0) in an interval."""
+
+    address: Hash
+    micro: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statement(Record):
+    """A participant's account of one interval."""
+
+    closing_carry_micro: int
+    district: Origin
+    interval: IntervalKey
+    lines: tuple[Line, ...]
+    memo_micro: int
+    metered: tuple[Metered, ...]
+    opening_carry_micro: int
+    participant: str
+    sum_micro: int
+    transfers: tuple[Transfer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts(Record):
+    """How many of each stand behind a seal."""
+
+    estimated: Natural
+    missing: Natural
+    orders: Natural
+    readings: Natural
+    statements: Natural
+    trades: Natural
+
+
+@dataclass(frozen=True, slots=True)
+class Seal(Record):
+    """The log entry ``seal``: everything of one interval in a few hashes."""
+
+    clock: Literal["real", "simulated"]
+    counts: Counts
+    district: Origin
+    engine_version: str
+    interval: IntervalKey
+    late_root: Hash
+    order_root: Hash
+    price: int | None
+    roster_root: Hash
+    roster_size: Natural
+    rule: str
+    settlement_root: Hash
+    tariff_hash: Hash
+    tree_root: Hash
+
+
+@dataclass(frozen=True, slots=True)
+class Head(Record):
+    """Size and root of a log."""
+
+    root: Hash
+    size: Natural
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorData(Record):
+    """The data of an anchoring block."""
+
+    note: str
+    previous: Head | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sibling(Record):
+    """One step of a ledger path, bottom up: the neighbour's hash and its side."""
+
+    hash: Hash
+    side: Literal["l", "r"]
+
+
+LedgerPath = tuple[Sibling, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor(Record):
+    """The block with the checkpoint, the milestone payload that refers to it, and the path."""
+
+    block: bytes
+    milestone: bytes
+    path: LedgerPath
+
+
+@dataclass(frozen=True, slots=True)
+class Payment(Record):
+    """A transaction's block, what it consumed (in input order), and its applied milestone."""
+
+    block: bytes
+    consumed: tuple[bytes, ...]
+    milestone: bytes
+    path: LedgerPath
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry(Record):
+    """The canonical text of a log entry and its place in the log."""
+
+    entry: str
+    index: Natural
+    path: AuditPath
+
+
+@dataclass(frozen=True, slots=True)
+class RosterLeaf(Record):
+    """A roster leaf's text; its place is the slot it names."""
+
+    leaf: str
+    path: AuditPath
+
+
+@dataclass(frozen=True, slots=True)
+class SaltedLeaf(Record):
+    """An order's or statement's text, salt and place in its tree."""
+
+    index: Natural
+    leaf: str
+    path: AuditPath
+    salt: Hash
+
+
+@dataclass(frozen=True, slots=True)
+class Borders(Record):
+    """What a slot leaf holds; an absent border is 32 zero bytes."""
+
+    closing: Hash
+    count: Natural
+    opening: Hash
+    root: Hash
+
+
+@dataclass(frozen=True, slots=True)
+class Slot(Record):
+    """A slot of the interval tree; ``borders`` is null for a point that was missing."""
+
+    borders: Borders | None
+    path: AuditPath
+    salt: Hash
+
+
+@dataclass(frozen=True, slots=True)
+class SignedReading(Record):
+    """A reading as it was signed, and the salt of its leaf."""
+
+    payload: str
+    salt: Hash
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True)
+class PointProof(Record):
+    """All about a point; a second enrolment is that of a closing after a rotation."""
+
+    closing: SignedReading | None
+    enrolments: tuple[LogEntry, ...]
+    opening: SignedReading | None
+    orders: tuple[SaltedLeaf, ...]
+    roster: RosterLeaf
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettlementProof(Record):
+    """One participant and interval, from the signed readings to the payment."""
+
+    anchor: Anchor
+    kind: Literal["settlement"] = "settlement"
+    payments: tuple[Payment, ...]
+    points: tuple[PointProof, ...]
+    seal: LogEntry
+    statement: SaltedLeaf
+    version: Literal[1] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingProof(Record):
+    """One reading, from its signature to the ledger."""
+
+    anchor: Anchor
+    enrolment: LogEntry
+    index: Natural
+    kind: Literal["reading"] = "reading"
+    path: AuditPath
+    reading: SignedReading
+    roster: RosterLeaf
+    seal: LogEntry
+    slot: Slot
+    version: Literal[1] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt(Record):
+    """The promise, given for a reading, that a seal will hold it."""
+
+    index: Natural
+    item: str
+    key: Key
+    path: AuditPath
+    root: Hash
+    salt: Hash
+    signature: Signature
+    size: Positive
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptItem(Record):
+    """What is promised: this leaf, in the seal of that interval, by the deadline (UTC ms)."""
+
+    deadline: Natural
+    district: Origin
+    leaf: Hash
+    seal_interval: IntervalKey
+
+
+@dataclass(frozen=True, slots=True)
+class MilestoneKey(Record):
+    """A key that may sign milestones of these indexes (``to_index`` null: without end)."""
+
+    from_index: Natural
+    key: Key
+    to_index: Natural | None
+
+
+@dataclass(frozen=True, slots=True)
+class Milestones(Record):
+    """How many distinct pinned keys have to sign a milestone."""
+
+    keys: tuple[MilestoneKey, ...]
+    threshold: Positive
+
+
+@dataclass(frozen=True, slots=True)
+class Witnesses(Record):
+    """How many witnesses have to cosign a checkpoint."""
+
+    keys: tuple[Key, ...]
+    threshold: Natural
+
+
+@dataclass(frozen=True, slots=True)
+class Keys(Record):
+    """KEYS: what the reader of a proof trusts, pinned beforehand."""
+
+    log: tuple[Key, ...]
+    milestones: Milestones
+    origin: Origin
+    receipts: tuple[Key, ...]
+    registry: tuple[Key, ...]
+    version: Literal[1]
+    witnesses: Witnesses
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerKeys(Record):
+    """KEYS of milestones only: enough to judge a raw proof of inclusion."""
+
+    milestones: Milestones
+    version: Literal[1]
+
+
+# --- Hashes, leaves, signatures -----------------------------------------------------------------
+
+
+def leaf_hash(leaf: bytes) -> bytes:
+    """Return the hash of a leaf (RFC 9162 section 2.1.1)."""
+    return sha256(b"\0" + leaf).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """Return the hash of an inner node (RFC 9162 section 2.1.1)."""
+    return sha256(b"\1" + left + right).digest()
+
+
+def root_from_path(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
+    """Return the root that an audit path leads to from a leaf hash (RFC 9162 section 2.1.3.2).
+
+    Raises:
+        PathError: the path's length does not fit, or a hash is not 32 bytes.
+    """
+    if not 0 <= index < size:
+        raise PathError(f"there is no leaf {index} in a tree of {size}")
+    if len(path) > MAX_PATH or any(len(item) != HASH_SIZE for item in (leaf, *path)):
+        raise PathError("the path is too long, or one of its hashes is not 32 bytes")
+    first, last, found = index, size - 1, leaf
+    for item in path:
+        if last == 0:
+            raise PathError(f"the path is too long for a tree of {size}")
+        if first & 1 or first == last:
+            found = node_hash(item, found)
+            while first and not first & 1:
+                first, last = first >> 1, last >> 1
+        else:
+            found = node_hash(found, item)
+        first, last = first >> 1, last >> 1
+    if last:
+        raise PathError(f"the path is too short for a tree of {size}")
+    return found
+
+
+def entry_bytes(kind: str, text: str) -> bytes:
+    """Return a log entry: its kind's prefix and its canonical text."""
+    return f"wattloom-entry-{kind}-v1\0{text}".encode()
+
+
+def reading_leaf(reading: SignedReading) -> bytes:
+    """Return the leaf of a signed reading."""
+    return READING_LEAF + reading.salt + reading.payload.encode() + reading.signature
+
+
+def roster_leaf(text: str) -> bytes:
+    """Return the leaf of a roster entry."""
+    return ROSTER_LEAF + text.encode()
+
+
+def order_leaf(salt: bytes, text: str) -> bytes:
+    """Return the leaf of an order."""
+    return ORDER_LEAF + salt + text.encode()
+
+
+def statement_leaf(salt: bytes, text: str) -> bytes:
+    """Return the leaf of a statement."""
+    return STATEMENT_LEAF + salt + text.encode()
+
+
+def receipt_leaf(item: str) -> bytes:
+    """Return the leaf of a receipt's item."""
+    return RECEIPT_LEAF + item.encode()
+
+
+def slot_leaf(point: str, interval: str, salt: bytes, borders: Borders | None) -> bytes:
+    """Return the leaf of a point's slot; without borders that of a missing point."""
+    named = salt + point.encode() + interval.encode()
+    if borders is None:
+        return MISSING_LEAF + named
+    count = borders.count.to_bytes(4, "big")
+    return SLOT_LEAF + named + borders.opening + borders.closing + count + borders.root
+
+
+def signature_holds(key: bytes, message: bytes, signature: bytes) -> bool:
+    """Tell whether a strict Ed25519 signature (libsodium's rules) is valid."""
+    try:
+        crypto_sign_open(signature + message, key)
+    except CryptoError:
+        return False
+    return True
+
+
+def key_is_sound(key: bytes) -> bool:
+    """Tell whether a public key is a canonical point of the main group, not of small order."""
+    return crypto_core_ed25519_is_valid_point(key)
+
+
+# --- The checkpoint note (C2SP signed-note) and its anchor --------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A log's origin, size and root."""
+
+    origin: str
+    size: int
+    root: bytes
+
+
+def note_body(checkpoint: Checkpoint) -> str:
+    """Return the text that a note's signatures cover."""
+    root = b64encode(checkpoint.root).decode()
+    return f"{checkpoint.origin}\n{checkpoint.size}\n{root}\n"
+
+
+def key_id(name: str, key: bytes) -> bytes:
+    """Return the four bytes by which a signature line names its Ed25519 key."""
+    return sha256(name.encode() + b"\n\1" + key).digest()[:4]
+
+
+def anchor_tag(origin: str) -> bytes:
+    """Return the tag of the blocks that anchor an origin's checkpoints (41 bytes)."""
+    return b"wattloom/" + sha256(origin.encode()).digest()
+
+
+_NOTE = re.compile(r"([^\n]+)\n(0|[1-9][0-9]{0,15})\n([^\n]+)\n\n\u2014 ([^\n ]+) ([^\n ]+)\n")
+
+
+def parse_note(text: str) -> tuple[Checkpoint, bytes, bytes]:
+    """Return a note's checkpoint, its key id and its signature, none of them checked yet.
+
+    Raises:
+        NoteError: not a checkpoint with exactly one signature line of the origin's name.
+    """
+    match = _NOTE.fullmatch(text)
+    if match is None or match[4] != match[1] or not ORIGIN_PATTERN.fullmatch(match[1]):
+        raise NoteError("the note is not a checkpoint with one signature line of its origin")
+    root, blob = _base64(match[3], HASH_SIZE), _base64(match[5], 4 + 64)
+    return Checkpoint(match[1], int(match[2]), root), blob[:4], blob[4:]
+
+
+def open_note(text: str, origin: str, pinned: Sequence[bytes]) -> Checkpoint:
+    """Return the checkpoint of a note of ``origin`` that one of the pinned log keys signed.
+
+    Raises:
+        NoteError: malformed, of another origin, or not signed by a pinned key.
+    """
+    checkpoint, name, signature = parse_note(text)
+    if checkpoint.origin != origin:
+        raise NoteError(f"the checkpoint is of {checkpoint.origin}, KEYS are of {origin}")
+    body = note_body(checkpoint).encode()
+    for key in pinned:
+        if key_id(origin, key) == name and signature_holds(key, body, signature):
+            return checkpoint
+    raise NoteError("the checkpoint's signature is by no pinned log key, or is wrong")
+
+
+def _base64(text: str, size: int) -> bytes:
+    try:
+        data = b64decode(text, validate=True)
+    except ValueError as error:
+        raise NoteError(f"the note holds bad base64: {error}") from error
+    if len(data) != size or b64encode(data).decode() != text:
+        raise NoteError(f"the note's base64 is not canonical or not of {size} bytes")
+    return data
+
+
+# --- The ledger's bytes (Stardust: TIP-4, 18, 20, 23, 24, 29) -----------------------------------
+
+
+def blake(data: bytes) -> bytes:
+    """Return the ledger's hash of bytes."""
+    return blake2b(data, digest_size=HASH_SIZE).digest()
+
+
+class Cursor:
+    """Takes little-endian fields off bytes, refusing what is short, surplus or unexpected."""
+
+    def __init__(self, data: bytes, what: str) -> None:
+        self._data, self._at, self._what = data, 0, what
+
+    def take(self, size: int) -> bytes:
+        """Return the next bytes."""
+        self._at += size
+        if self._at > len(self._data):
+            raise BlockError(f"{self._what} ends too early")
+        return self._data[self._at - size : self._at]
+
+    def number(self, size: int) -> int:
+        """Return the next unsigned integer."""
+        return int.from_bytes(self.take(size), "little")
+
+    def expect(self, size: int, value: int, name: str) -> None:
+        """Refuse unless the next integer is ``value``."""
+        found = self.number(size)
+        if found != value:
+            raise BlockError(f"{self._what}: {name} is {found}, not {value}")
+
+    def count(self, size: int, least: int, most: int) -> range:
+        """Return a range over the next integer, a count within its limits."""
+        found = self.number(size)
+        if not least <= found <= most:
+            raise BlockError(f"{self._what}: {found} items, not {least} to {most}")
+        return range(found)
+
+    def here(self) -> int:
+        """Return how many bytes were taken."""
+        return self._at
+
+    def end(self) -> None:
+        """Refuse surplus bytes."""
+        if self._at != len(self._data):
+            raise BlockError(f"{self._what} has surplus bytes")
+
+
+def block_payload(block: bytes) -> bytes:
+    """Return the payload of a block (TIP-24)."""
+    cursor = Cursor(block, "block")
+    cursor.expect(1, 2, "protocol version")
+    for _ in cursor.count(1, 1, 8):
+        cursor.take(HASH_SIZE)
+    payload = cursor.take(cursor.number(4))
+    cursor.take(8)
+    cursor.end()
+    return payload
+
+
+def tagged_data(payload: bytes) -> tuple[bytes, bytes]:
+    """Return tag and data of a tagged-data payload (TIP-23)."""
+    cursor = Cursor(payload, "tagged data")
+    cursor.expect(4, 5, "payload type")
+    tag, data = cursor.take(cursor.number(1)), cursor.take(cursor.number(4))
+    cursor.end()
+    return tag, data
+
+
+@dataclass(frozen=True, slots=True)
+class Milestone:
+    """A milestone's essence (TIP-29) and its signatures, none of them checked yet."""
+
+    index: int
+    timestamp_s: int
+    inclusion_root: bytes
+    applied_root: bytes
+    digest: bytes
+    signatures: tuple[tuple[bytes, bytes], ...]
+
+
+def parse_milestone(payload: bytes) -> Milestone:
+    """Return the milestone of a payload (protocol parameter options are not allowed)."""
+    cursor = Cursor(payload, "milestone")
+    cursor.expect(4, 7, "payload type")
+    index, timestamp = cursor.number(4), cursor.number(4)
+    cursor.expect(1, 2, "protocol version")
+    cursor.take(HASH_SIZE)
+    for _ in cursor.count(1, 1, 8):
+        cursor.take(HASH_SIZE)
+    inclusion, applied = cursor.take(HASH_SIZE), cursor.take(HASH_SIZE)
+    cursor.take(cursor.number(2))
+    cursor.expect(1, 0, "number of options")
+    digest = blake(payload[4 : cursor.here()])
+    signatures = []
+    for _ in cursor.count(1, 1, 255):
+        cursor.expect(1, 0, "signature type")
+        signatures.append((cursor.take(32), cursor.take(64)))
+    cursor.end()
+    return Milestone(index, timestamp, inclusion, applied, digest, tuple(signatures))
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What a transaction payload (TIP-20) moves; its unlocks are the milestone's business."""
+
+    id: bytes
+    inputs: int
+    commitment: bytes
+    outputs: tuple[Transfer, ...]
+    tag: bytes
+    data: bytes
+
+
+def parse_transaction(payload: bytes) -> Transaction:
+    """Return a transaction of basic outputs that carries tagged data."""
+    cursor = Cursor(payload, "transaction")
+    cursor.expect(4, 6, "payload type")
+    cursor.expect(1, 1, "essence type")
+    cursor.take(8)
+    inputs = cursor.count(2, 1, 128)
+    for _ in inputs:
+        cursor.expect(1, 0, "input type")
+        cursor.take(HASH_SIZE + 2)
+    commitment = cursor.take(HASH_SIZE)
+    outputs = tuple(_output(cursor) for _ in cursor.count(2, 1, 128))
+    tag, data = tagged_data(cursor.take(cursor.number(4)))
+    return Transaction(blake(payload), len(inputs), commitment, outputs, tag, data)
+
+
+def parse_output(data: bytes) -> Transfer:
+    """Return the address and amount of a basic output's bytes (TIP-18)."""
+    cursor = Cursor(data, "consumed output")
+    output = _output(cursor)
+    cursor.end()
+    return output
+
+
+def _output(cursor: Cursor) -> Transfer:
+    cursor.expect(1, 3, "output type")
+    amount = cursor.number(8)
+    cursor.expect(1, 0, "number of native tokens")
+    cursor.expect(1, 1, "number of unlock conditions")
+    cursor.expect(1, 0, "unlock condition")
+    cursor.expect(1, 0, "address type")
+    address = cursor.take(HASH_SIZE)
+    cursor.expect(1, 0, "number of features")
+    return Transfer(address, amount)
+
+
+def ledger_root(block_id: bytes, path: LedgerPath) -> bytes:
+    """Return the root that a path leads to from a block id (TIP-4, BLAKE2b-256)."""
+    if len(path) > MAX_PATH:
+        raise PathError("the path on the ledger is too long")
+    found = blake(b"\0" + block_id)
+    for item in path:
+        pair = item.hash + found if item.side == "l" else found + item.hash
+        found = blake(b"\1" + pair)
+    return found
+
+
+# --- A raw proof of inclusion (inx-poi JSON) ----------------------------------------------------
+
+
+def poi_path(node: object, depth: int = 0) -> tuple[bytes, LedgerPath]:
+    """Return block id and flat path (bottom up) of an inx-poi proof node.
+
+    Raises:
+        LayoutError: not such a node, or not exactly one ``value`` in it.
+    """
+    if not isinstance(node, dict) or depth > MAX_PATH:
+        raise LayoutError("the path is not a tree of l, r, h and value, or is too deep")
+    if node.keys() == {"value"}:
+        return _poi_hash(node["value"]), ()
+    if node.keys() != {"l", "r"}:
+        raise LayoutError("a node of the path needs l and r, or value alone")
+    side: Literal["l", "r"] = "l" if _is_poi_hash(node["l"]) else "r"
+    sibling, inner = (node["l"], node["r"]) if side == "l" else (node["r"], node["l"])
+    if not _is_poi_hash(sibling):
+        raise LayoutError("a node of the path needs a hash on one side")
+    value, path = poi_path(inner, depth + 1)
+    return value, (*path, Sibling(_poi_hash(sibling["h"]), side))
+
+
+def _is_poi_hash(node: object) -> bool:
+    return isinstance(node, dict) and node.keys() == {"h"}
+
+
+def _poi_bytes(value: object, size: int | None = None) -> bytes:
+    if not isinstance(value, str) or not re.fullmatch(r"0x(?:[0-9a-f]{2})*", value):
+        raise LayoutError(f"{value!r:.40} is not lowercase hex after 0x")
+    data = bytes.fromhex(value[2:])
+    if size is not None and len(data) != size:
+        raise LayoutError(f"{value!r:.80} is not {size} bytes")
+    return data
+
+
+def _poi_hash(value: object) -> bytes:
+    return _poi_bytes(value, HASH_SIZE)
+
+
+def _poi_number(value: object, size: int) -> bytes:
+    text = str(value) if type(value) in (int, str) else ""
+    if not re.fullmatch(r"0|[1-9][0-9]{0,19}", text) or int(text) >> 8 * size:
+        raise LayoutError(f"{value!r:.40} is not an unsigned integer of {size} bytes")
+    return int(text).to_bytes(size, "little")
+
+
+def _poi_fields(value: object, names: str, optional: str = "") -> dict[str, object]:
+    known, spare = set(names.split()), set(optional.split())
+    if not isinstance(value, dict) or not known <= value.keys() <= known | spare:
+        raise LayoutError(f"an object of the proof needs exactly: {names} {optional}")
+    return value
+
+
+def _poi_hashes(value: object) -> bytes:
+    if not isinstance(value, list) or len(value) > 255:
+        raise LayoutError("parents have to be an array")
+    return bytes([len(value)]) + b"".join(_poi_hash(item) for item in value)
+
+
+def poi_milestone(value: object) -> bytes:
+    """Return the payload bytes of a milestone in the ledger's JSON."""
+    names = (
+        "type index timestamp protocolVersion previousMilestoneId parents inclusionMerkleRoot "
+        "appliedMerkleRoot signatures"
+    )
+    found = _poi_fields(value, names, "metadata options")
+    metadata = _poi_bytes(found.get("metadata", "0x"))
+    if found.get("options", []) != [] or not isinstance(found["signatures"], list):
+        raise UnjudgedError("a milestone with options is beyond this verifier: ask a ledger node")
+    parts = [
+        _poi_number(found["type"], 4),
+        _poi_number(found["index"], 4),
+        _poi_number(found["timestamp"], 4),
+        _poi_number(found["protocolVersion"], 1),
+        _poi_hash(found["previousMilestoneId"]),
+        _poi_hashes(found["parents"]),
+        _poi_hash(found["inclusionMerkleRoot"]),
+        _poi_hash(found["appliedMerkleRoot"]),
+        _poi_number(len(metadata), 2) + metadata + b"\0",
+        _poi_number(len(found["signatures"]), 1),
+    ]
+    for item in found["signatures"]:
+        signed = _poi_fields(item, "type publicKey signature")
+        parts.append(_poi_number(signed["type"], 1))
+        parts.append(_poi_bytes(signed["publicKey"], 32) + _poi_bytes(signed["signature"], 64))
+    return b"".join(parts)
+
+
+def poi_block(value: object) -> bytes:
+    """Return the bytes of a block in the ledger's JSON: with tagged data or without a payload."""
+    found = _poi_fields(value, "protocolVersion parents nonce", "payload")
+    payload = b""
+    if found.get("payload") is not None:
+        if not isinstance(found["payload"], dict) or found["payload"].get("type") != 5:
+            raise UnjudgedError("only blocks with tagged data are judged from JSON")
+        data = _poi_fields(found["payload"], "type", "tag data")
+        tag, body = _poi_bytes(data.get("tag", "0x")), _poi_bytes(data.get("data", "0x"))
+        payload = _poi_number(5, 4) + _poi_number(len(tag), 1) + tag
+        payload += _poi_number(len(body), 4) + body
+    head = _poi_number(found["protocolVersion"], 1) + _poi_hashes(found["parents"])
+    return head + _poi_number(len(payload), 4) + payload + _poi_number(found["nonce"], 8)
+
+
+# --- Report and KEYS ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One check: its name, whether it held, and what it found in plain words."""
+
+    name: str
+    ok: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Exit code (0 holds, 1 does not, 2 could not be judged), the checks, and remarks."""
+
+    code: int
+    steps: tuple[Step, ...]
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Report:
+    """Collects the steps; a refusal is put down to the step that was begun last."""
+
+    steps: list[Step] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    current: str = "file"
+
+    def begin(self, name: str) -> None:
+        """Name the step that the next checks belong to."""
+        self.current = name
+
+    def tick(self, text: str) -> None:
+        """Note that the current step holds."""
+        self.steps.append(Step(self.current, ok=True, text=text))
+
+    def judge(self, checks: Callable[[], None]) -> Verdict:
+        """Run checks to the end or to the first that fails."""
+        code = 0
+        try:
+            checks()
+        except VerifyError as error:
+            code = 1 if isinstance(error, RefusedError) else 2
+            self.steps.append(Step(self.current, ok=False, text=str(error)))
+        return Verdict(code, tuple(self.steps), tuple(self.remarks))
+
+
+def load_keys(data: bytes) -> Keys | LedgerKeys:
+    """Return KEYS, full or of milestones only.
+
+    Raises:
+        UnjudgedError: unreadable, of unsound keys, or demanding what this verifier cannot check.
+    """
+    try:
+        value = parse_json(data)
+        short = isinstance(value, dict) and value.keys() == {"milestones", "version"}
+        keys = LedgerKeys.load(value, "KEYS") if short else Keys.load(value, "KEYS")
+    except RefusedError as error:
+        raise UnjudgedError(f"KEYS cannot be read: {error}") from error
+    pinned = {item.key for item in keys.milestones.keys}
+    flat = [*pinned]
+    if isinstance(keys, Keys):
+        flat += [*keys.log, *keys.receipts, *keys.registry]
+        if not keys.log or not keys.registry:
+            raise UnjudgedError("KEYS pin no log key or no registry key: ask the district for them")
+        if keys.witnesses.threshold or keys.witnesses.keys:
+            raise UnjudgedError("KEYS demand witnesses, whose cosignatures are not checked yet")
+    if len(set(flat)) != len(flat):
+        raise UnjudgedError("KEYS give one key two roles: keys of distinct roles are distinct")
+    if not all(map(key_is_sound, flat)):
+        raise UnjudgedError("KEYS hold a key that is no sound Ed25519 point")
+    if keys.milestones.threshold > len(pinned):
+        raise UnjudgedError("KEYS ask for more milestone signatures than they pin keys")
+    return keys
+
+
+# --- The steps ----------------------------------------------------------------------------------
+
+
+def check_milestone(payload: bytes, pinned: Milestones) -> Milestone:
+    """Return a milestone that enough distinct pinned keys, and no other key, have signed."""
+    milestone = parse_milestone(payload)
+    valid = {
+        item.key
+        for item in pinned.keys
+        if item.from_index <= milestone.index
+        and (item.to_index is None or milestone.index <= item.to_index)
+    }
+    signers = [key for key, _ in milestone.signatures]
+    require(signers == sorted(set(signers)), "a key signs the milestone twice, or out of order")
+    for key, signature in milestone.signatures:
+        require(key in valid, f"milestone {milestone.index} is signed by the unknown {key.hex()}")
+        sound = signature_holds(key, milestone.digest, signature)
+        require(sound, f"the signature of {key.hex()} on milestone {milestone.index} is wrong")
+    need = pinned.threshold
+    found = len(signers)
+    require(found >= need, f"milestone {milestone.index} has {found} of {need} needed signatures")
+    return milestone
+
+
+def check_anchor(anchor: Anchor, keys: Keys, report: Report) -> tuple[Checkpoint, Milestone]:
+    """Walk from the pinned milestone keys to the checkpoint that the ledger holds."""
+    report.begin("milestone")
+    milestone = check_milestone(anchor.milestone, keys.milestones)
+    signed = len(milestone.signatures)
+    when = _moment(milestone.timestamp_s * 1000)
+    report.tick(f"milestone {milestone.index} of {when} is signed by {signed} pinned keys")
+    report.begin("anchor")
+    found = blake(anchor.block)
+    held = ledger_root(found, anchor.path) == milestone.inclusion_root
+    require(held, f"block {found.hex()} is not among those that milestone {milestone.index} holds")
+    tag, data = tagged_data(block_payload(anchor.block))
+    require(tag == anchor_tag(keys.origin), f"the block's tag is not that of {keys.origin}")
+    report.tick(f"block {found.hex()[:16]}... stands in it and anchors {keys.origin}")
+    report.begin("checkpoint")
+    content = AnchorData.read(data)
+    checkpoint = open_note(content.note, keys.origin, keys.log)
+    grown = content.previous is None or content.previous.size <= checkpoint.size
+    require(grown, "the checkpoint is smaller than the one before it")
+    report.tick(f"a pinned key of the log signed the checkpoint of {checkpoint.size} entries")
+    return checkpoint, milestone
+
+
+def check_entry(item: LogEntry, kind: str, checkpoint: Checkpoint) -> None:
+    """Refuse a log entry that is not in the log of the checkpoint."""
+    leaf = leaf_hash(entry_bytes(kind, item.entry))
+    found = root_from_path(leaf, item.index, checkpoint.size, item.path)
+    require(found == checkpoint.root, f"{kind} entry {item.index} is not in the checkpoint's log")
+
+
+def check_seal(item: LogEntry, checkpoint: Checkpoint, report: Report) -> Seal:
+    """Return the seal, which stands in the log."""
+    report.begin("seal")
+    check_entry(item, "seal", checkpoint)
+    seal = Seal.read(item.entry)
+    require(seal.district == checkpoint.origin, f"the seal is of district {seal.district}")
+    report.tick(f"entry {item.index} of the log seals the interval {seal.interval}")
+    return seal
+
+
+def check_time(seal: Seal, milestone: Milestone, report: Report) -> None:
+    """Judge when a real interval was anchored; a simulated one has no such time."""
+    report.begin("time")
+    if seal.clock == "simulated":
+        report.remarks.append("The district's clock is simulated: its times are not judged.")
+        return
+    late_s = milestone.timestamp_s - (_start_ms(seal.interval) + INTERVAL_MS) // 1000
+    require(late_s >= 0, "the anchor is older than the end of the interval it seals")
+    limit = ANCHOR_DEADLINE_S
+    require(late_s <= limit, f"anchored {late_s} s after the interval's end, {limit} s are allowed")
+    report.tick(f"anchored {late_s} s after the interval's end ({limit} s are allowed)")
+
+
+def check_enrolment(
+    item: LogEntry, checkpoint: Checkpoint, keys: Keys, report: Report
+) -> Enrolment:
+    """Return an enrolment that meter and registry signed and that the log holds."""
+    report.begin("enrolment")
+    check_entry(item, "enrol", checkpoint)
+    entry = EnrolEntry.read(item.entry)
+    found = Enrolment.read(entry.enrolment)
+    require(found.district == keys.origin, f"the enrolment is of district {found.district}")
+    message = ENROL_PREFIX + entry.enrolment.encode()
+    require(key_is_sound(found.key), "the enrolled key is no sound Ed25519 point")
+    owned = signature_holds(found.key, message, entry.possession)
+    require(owned, f"meter {found.serial} did not sign its enrolment")
+    granted = any(signature_holds(key, message, entry.registry) for key in keys.registry)
+    require(granted, f"no pinned registry key signed the enrolment of {found.serial}")
+    report.tick(f"meter {found.serial} at {found.point} is enrolled from {found.valid_from} on")
+    return found
+
+
+def check_roster(item: RosterLeaf, place: int, enrolled: Enrolment, seal: Seal) -> RosterEntry:
+    """Return the roster entry, which names this very enrolment (log entry ``place``)."""
+    found = RosterEntry.read(item.leaf)
+    leaf = leaf_hash(roster_leaf(item.leaf))
+    root = root_from_path(leaf, found.slot, seal.roster_size, item.path)
+    require(root == seal.roster_root, f"{found.point} is not in the sealed roster")
+    says = (found.enrolment, found.epoch, found.key, found.point, found.valid_from)
+    due = (place, enrolled.epoch, enrolled.key, enrolled.point, enrolled.valid_from)
+    require(says == due, f"the roster does not name this enrolment of {found.point}")
+    require(enrolled.valid_from <= seal.interval, "the enrolment is not valid yet")
+    return found
+
+
+def check_slot(item: Slot, place: RosterEntry, seal: Seal, report: Report) -> None:
+    """Refuse a slot that is not where the roster puts its point in the interval tree."""
+    report.begin("slot")
+    leaf = leaf_hash(slot_leaf(place.point, seal.interval, item.salt, item.borders))
+    root = root_from_path(leaf, place.slot, seal.roster_size, item.path)
+    require(root == seal.tree_root, f"slot {place.slot} of {place.point} is not in the seal")
+    held = f"{item.borders.count} readings" if item.borders else "no reading: the point was missing"
+    report.tick(f"slot {place.slot} of the seal is of {place.point} and holds {held}")
+
+
+def check_reading(item: SignedReading, enrolled: Enrolment, report: Report) -> Reading:
+    """Return a reading that the enrolled meter signed."""
+    report.begin("reading")
+    reading = Reading.read(item.payload)
+    says = (reading.district, reading.point, reading.meter, reading.key, reading.epoch)
+    due = (enrolled.district, enrolled.point, enrolled.serial, enrolled.key, enrolled.epoch)
+    require(says == due, f"the reading is not of the enrolled meter {enrolled.serial}")
+    require(reading.asked_ms <= reading.answered_ms, "the reading was answered before it was asked")
+    message = READING_PREFIX + item.payload.encode()
+    sound = signature_holds(reading.key, message, item.signature)
+    require(sound, f"meter {reading.meter} did not sign this reading")
+    return reading
+
+
+def _reading_text(reading: Reading) -> str:
+    registers = [
+        f"{name} register {_grouped(wh)} Wh"
+        for name, wh in (("import", reading.import_wh), ("export", reading.export_wh))
+        if wh is not None
+    ]
+    moment = _moment(reading.answered_ms)
+    return f"signed by meter {reading.meter} at {moment}, {', '.join(registers) or 'no register'}"
+
+
+@dataclass(frozen=True, slots=True)
+class PointFacts:
+    """What the proof of a point established."""
+
+    point: str
+    opening: Reading | None
+    closing: Reading | None
+    orders: tuple[Order, ...]
+
+
+def check_point(
+    item: PointProof, seal: Seal, checkpoint: Checkpoint, keys: Keys, report: Report
+) -> PointFacts:
+    """Return a point's border readings and orders, all of them in the seal."""
+    report.begin("enrolment")
+    require(1 <= len(item.enrolments) <= 2, "a point needs one enrolment, or two at a rotation")
+    enrolled = [check_enrolment(entry, checkpoint, keys, report) for entry in item.enrolments]
+    place = check_roster(item.roster, item.enrolments[0].index, enrolled[0], seal)
+    check_slot(item.slot, place, seal, report)
+    report.begin("border")
+    borders = item.slot.borders or Borders(NO_LEAF, 0, NO_LEAF, NO_LEAF)
+    start_ms = _start_ms(seal.interval)
+    end_ms = start_ms + INTERVAL_MS
+    if len(enrolled) == 2:
+        at_end = _start_ms(enrolled[1].valid_from) == end_ms and item.closing is not None
+        require(
+            at_end, "a second enrolment has to begin at the interval's end and sign its closing"
+        )
+    opening = check_border(item.opening, borders.opening, start_ms, enrolled[0], report)
+    closing = check_border(item.closing, borders.closing, end_ms, enrolled[-1], report)
+    if opening and closing:
+        require(opening.meter == closing.meter, "the borders are of two different meters")
+        one_chain = (opening.key, opening.epoch) == (closing.key, closing.epoch)
+        require(
+            not one_chain or opening.seq < closing.seq, "the closing was signed before the opening"
+        )
+    return PointFacts(place.point, opening, closing, check_orders(item, place.point, seal, report))
+
+
+def check_border(
+    item: SignedReading | None, leaf: bytes, border_ms: int, enrolled: Enrolment, report: Report
+) -> Reading | None:
+    """Return the reading of a border, or None where the slot says that there was none."""
+    report.begin("reading")
+    if item is None:
+        require(leaf == NO_LEAF, f"the proof lacks the reading at {_moment(border_ms)}")
+        return None
+    reading = check_reading(item, enrolled, report)
+    same = leaf_hash(reading_leaf(item)) == leaf
+    require(same, f"the slot's reading at {_moment(border_ms)} is another one")
+    report.tick(_reading_text(reading))
+    report.begin("border")
+    late_ms = reading.answered_ms - border_ms
+    punctual = 0 <= late_ms <= BORDER_LATE_MS
+    require(punctual, f"the reading is {late_ms} ms after its border, 0 to {BORDER_LATE_MS} count")
+    require(reading.quality == "measured", f"a reading that is {reading.quality} is no border")
+    require(reading.clock in ("S", "I"), "the meter's clock was not good enough for a border")
+    report.tick(f"{late_ms} ms after the border {_moment(border_ms)}")
+    return reading
+
+
+def check_orders(item: PointProof, point: str, seal: Seal, report: Report) -> tuple[Order, ...]:
+    """Return a point's orders, which the seal holds."""
+    report.begin("order")
+    orders = []
+    for leaf in item.orders:
+        order = Order.read(leaf.leaf)
+        found = leaf_hash(order_leaf(leaf.salt, leaf.leaf))
+        root = root_from_path(found, leaf.index, seal.counts.orders, leaf.path)
+        require(root == seal.order_root, f"order {order.order_id} is not in the sealed book")
+        says = (order.district, order.interval, order.point, order.order_id)
+        due = (seal.district, seal.interval, point, f"{point}-{order.side}")
+        require(says == due, f"order {order.order_id} is not of {point} in this interval")
+        orders.append(order)
+        limit = _grouped(order.limit_micro_per_kwh)
+        report.tick(f"{order.side} of {_grouped(order.wh)} Wh, limit {limit} micro-euro per kWh")
+    require(len({order.side for order in orders}) == len(orders), "a point has one order a side")
+    return tuple(orders)
+
+
+def check_statement(item: SaltedLeaf, seal: Seal, report: Report) -> Statement:
+    """Return the participant's statement, which the seal holds."""
+    report.begin("statement")
+    leaf = leaf_hash(statement_leaf(item.salt, item.leaf))
+    root = root_from_path(leaf, item.index, seal.counts.statements, item.path)
+    require(root == seal.settlement_root, "the statement is not in the sealed settlement")
+    found = Statement.read(item.leaf)
+    same = (found.district, found.interval) == (seal.district, seal.interval)
+    require(same, "the statement is of another district or interval")
+    report.tick(f"the settlement holds the statement of {found.participant}")
+    return found
+
+
+def check_energy(statement: Statement, points: dict[str, PointFacts], report: Report) -> None:
+    """Compare the statement's energy with the registers, direction by direction."""
+    report.begin("energy")
+    named = [(item.point, item.direction) for item in statement.metered]
+    require(len(set(named)) == len(named), "the statement gives a direction twice")
+    require({point for point, _ in named} == points.keys(), "statement and proof differ in points")
+    for point in points.values():
+        for direction in get_args(Direction):
+            known = (point.point, direction) in named
+            needed = _register(point.opening, direction) is not None
+            require(
+                known or not needed, f"the statement leaves out the {direction} of {point.point}"
+            )
+    for item in statement.metered:
+        check_metered(item, points[item.point], report)
+
+
+def check_metered(item: Metered, point: PointFacts, report: Report) -> None:
+    """Check closing - opening = metered = local + own + residual for one direction."""
+    what = f"{item.direction} of {item.point}"
+    parts = item.local_wh + item.own_wh + item.residual_wh
+    require(parts == item.wh, f"{what}: local + own + residual is {parts} Wh, not {item.wh}")
+    split = f"{item.local_wh} local + {item.own_wh} own + {item.residual_wh} residual"
+    if point.opening is None or point.closing is None:
+        require(
+            item.estimated == 1, f"{what} has no two border readings and is not called estimated"
+        )
+        require(item.local_wh == item.own_wh == 0, f"{what} is estimated, yet in the market")
+        require(item.direction == "import" or item.wh == 0, f"{what} is estimated above 0")
+        report.tick(f"{what}: estimated at {_grouped(item.wh)} Wh, wholly residual")
+        note = "An estimate's size cannot be judged from this file; it never enters the market."
+        if note not in report.remarks:
+            report.remarks.append(note)
+        return
+    require(item.estimated == 0, f"{what} is called estimated, yet both borders were read")
+    before, after = (
+        _register(point.opening, item.direction),
+        _register(point.closing, item.direction),
+    )
+    require((before is None) == (after is None), f"{what}: only one border has this register")
+    used = (after or 0) - (before or 0)
+    require(used == item.wh, f"{what}: the registers say {used} Wh, the statement {item.wh}")
+    report.tick(f"{what}: {_grouped(item.wh)} Wh = {split}")
+
+
+def _register(reading: Reading | None, direction: str) -> int | None:
+    if reading is None:
+        return None
+    return reading.import_wh if direction == "import" else reading.export_wh
+
+
+SIGNS: Final = {
+    "local-buy": -1,
+    "local-sell": 1,
+    "residual-import": -1,
+    "residual-export": 1,
+    "local-fee": -1,
+    "grid-fee": -1,
+    "levy": -1,
+}
+
+
+def check_lines(statement: Statement, seal: Seal, report: Report) -> None:
+    """Check each line's arithmetic and price, and that lines and energy agree."""
+    report.begin("lines")
+    metered = {(item.point, item.direction): item for item in statement.metered}
+    for number, line in enumerate(statement.lines, 1):
+        where = f"line {number} ({line.kind} of {line.point})"
+        require(
+            (line.point, "import") in metered or (line.point, "export") in metered,
+            f"{where}: unknown point",
+        )
+        if line.kind != "vat":
+            due = SIGNS[line.kind] * _round_half_up(line.price_micro_per_kwh * line.wh, 1000)
+            require(line.micro == due, f"{where} is {line.micro}, its price makes it {due}")
+        if line.kind in ("local-buy", "local-sell"):
+            fair = line.price_micro_per_kwh == seal.price
+            require(fair, f"{where} is not at the sealed local price {seal.price}")
+    for (point, direction), item in metered.items():
+        bought = direction == "import"
+        for kind, wh in (
+            ("local-buy" if bought else "local-sell", item.local_wh),
+            ("residual-import" if bought else "residual-export", item.residual_wh),
+        ):
+            found = sum(
+                line.wh for line in statement.lines if (line.point, line.kind) == (point, kind)
+            )
+            require(found == wh, f"{kind} lines of {point} are {found} Wh, metered are {wh}")
+    local = sum(
+        line.micro
+        for line in statement.lines
+        if line.kind.startswith("local-") and line.kind != "local-fee"
+    )
+    memo = sum(line.micro for line in statement.lines) - local
+    require(local == statement.sum_micro, f"local lines make {local}, not {statement.sum_micro}")
+    require(memo == statement.memo_micro, f"memo lines make {memo}, not {statement.memo_micro}")
+    price = (
+        "no local price"
+        if seal.price is None
+        else f"local price {_grouped(seal.price)} micro-euro per kWh"
+    )
+    report.tick(f"{len(statement.lines)} lines add up to {_grouped(local)} micro-euro; {price}")
+
+
+def check_limits(
+    statement: Statement, points: dict[str, PointFacts], seal: Seal, report: Report
+) -> None:
+    """Check that what was traded stayed within the point's own orders."""
+    report.begin("order")
+    for item in statement.metered:
+        if not item.local_wh:
+            continue
+        side = "bid" if item.direction == "import" else "offer"
+        order = next((o for o in points[item.point].orders if o.side == side), None)
+        if order is None or seal.price is None:
+            raise ClaimError(f"{item.point} traded {item.local_wh} Wh without a {side} or a price")
+        within = item.local_wh <= order.wh <= item.wh
+        require(within, f"{item.local_wh} Wh traded, {order.wh} Wh ordered, {item.wh} Wh metered")
+        limit = order.limit_micro_per_kwh
+        kept = seal.price <= limit if side == "bid" else seal.price >= limit
+        require(kept, f"the price {seal.price} is beyond the limit {limit} of {order.order_id}")
+        report.tick(
+            f"{order.order_id}: {_grouped(item.local_wh)} Wh traded within the order and its limit"
+        )
+
+
+def check_carry(statement: Statement, report: Report) -> None:
+    """Check that opening carry + sum = transfers + closing carry."""
+    report.begin("carry")
+    paid = sum(item.micro for item in statement.transfers)
+    have = statement.opening_carry_micro + statement.sum_micro
+    due = paid + statement.closing_carry_micro
+    require(have == due, f"opening carry + sum is {have}, transfers + closing carry are {due}")
+    carried = _grouped(statement.closing_carry_micro)
+    report.tick(f"{_grouped(paid)} micro-euro to be moved, {carried} carried on")
+
+
+def check_payments(
+    proof: SettlementProof, statement: Statement, seal: Seal, keys: Keys, report: Report
+) -> None:
+    """Check that the applied transactions moved exactly the statement's transfers."""
+    report.begin("payment")
+    due = {item.address: item.micro for item in statement.transfers}
+    require(len(due) == len(statement.transfers), "two transfers have one address")
+    moved = dict.fromkeys(due, 0)
+    seen: set[bytes] = set()
+    for item in proof.payments:
+        transaction = check_payment(item, seal, keys.milestones)
+        require(transaction.id not in seen, "one transaction is shown twice")
+        seen.add(transaction.id)
+        touched = False
+        for sign, outputs in (
+            (1, transaction.outputs),
+            (-1, [parse_output(o) for o in item.consumed]),
+        ):
+            for output in outputs:
+                if output.address in moved:
+                    moved[output.address] += sign * output.micro
+                    touched = True
+        require(touched, f"transaction {transaction.id.hex()} has nothing to do with the statement")
+    for address, micro in due.items():
+        found = moved[address]
+        require(found == micro, f"{address.hex()} got {found} units on the ledger, {micro} are due")
+        report.tick(f"address {address.hex()[:16]}... got {_grouped(micro)} units on the ledger")
+
+
+def check_payment(item: Payment, seal: Seal, pinned: Milestones) -> Transaction:
+    """Return a transaction that a milestone applied and that pays this settlement."""
+    milestone = check_milestone(item.milestone, pinned)
+    applied = ledger_root(blake(item.block), item.path) == milestone.applied_root
+    require(applied, f"milestone {milestone.index} did not apply the payment's block")
+    transaction = parse_transaction(block_payload(item.block))
+    ours = transaction.tag == PAY_TAG and len(transaction.data) == HASH_SIZE + 2
+    named = ours and transaction.data[:HASH_SIZE] == seal.settlement_root
+    require(named, "the transaction does not name this settlement")
+    require(len(item.consumed) == transaction.inputs, "an input's consumed output is missing")
+    commitment = blake(b"".join(blake(output) for output in item.consumed))
+    require(commitment == transaction.commitment, "the consumed outputs are not the inputs'")
+    return transaction
+
+
+# --- Whole proofs -------------------------------------------------------------------------------
+
+
+def check_settlement(proof: SettlementProof, keys: Keys, report: Report) -> None:
+    """Run all steps of a proof of kind ``settlement``."""
+    seal, checkpoint = check_sealed(proof, keys, report)
+    found = [check_point(item, seal, checkpoint, keys, report) for item in proof.points]
+    points = {item.point: item for item in found}
+    report.begin("statement")
+    require(len(points) == len(found), "a point is shown twice")
+    statement = check_statement(proof.statement, seal, report)
+    check_energy(statement, points, report)
+    check_limits(statement, points, seal, report)
+    check_lines(statement, seal, report)
+    check_carry(statement, report)
+    check_payments(proof, statement, seal, keys, report)
+
+
+def check_single(proof: ReadingProof, keys: Keys, report: Report) -> None:
+    """Run all steps of a proof of kind ``reading``."""
+    seal, checkpoint = check_sealed(proof, keys, report)
+    enrolled = check_enrolment(proof.enrolment, checkpoint, keys, report)
+    place = check_roster(proof.roster, proof.enrolment.index, enrolled, seal)
+    check_slot(proof.slot, place, seal, report)
+    reading = check_reading(proof.reading, enrolled, report)
+    borders = proof.slot.borders
+    if borders is None:
+        raise ClaimError("the slot says that the point was missing")
+    leaf = leaf_hash(reading_leaf(proof.reading))
+    root = root_from_path(leaf, proof.index, borders.count, proof.path)
+    require(root == borders.root, "the reading is not in its slot")
+    within = 0 <= reading.answered_ms - _start_ms(seal.interval) < INTERVAL_MS
+    require(within, f"the reading was not answered within {seal.interval}")
+    report.tick(_reading_text(reading))
+
+
+def check_sealed(
+    proof: SettlementProof | ReadingProof, keys: Keys, report: Report
+) -> tuple[Seal, Checkpoint]:
+    """Walk from the pinned keys to the seal, which both kinds of proof share."""
+    checkpoint, milestone = check_anchor(proof.anchor, keys, report)
+    report.remarks.append(
+        "No witness is pinned: that others are shown another log is not excluded."
+    )
+    seal = check_seal(proof.seal, checkpoint, report)
+    check_time(seal, milestone, report)
+    return seal, checkpoint
+
+
+def check_inclusion(value: dict[str, Json], pinned: Milestones, report: Report) -> None:
+    """Judge a raw proof of inclusion: the block is referenced, and no more than that."""
+    report.begin("milestone")
+    milestone = check_milestone(poi_milestone(value["milestone"]), pinned)
+    report.tick(f"milestone {milestone.index} is signed by {len(milestone.signatures)} pinned keys")
+    report.begin("inclusion")
+    named, path = poi_path(value["proof"])
+    found = blake(poi_block(value["block"]))
+    require(found == named, "the path leads from another block")
+    require(ledger_root(found, path) == milestone.inclusion_root, "the path misses the milestone")
+    report.tick(f"ledger inclusion only: block {found.hex()} is referenced by the milestone")
+
+
+def verify_bytes(proof: bytes, keys: bytes) -> Verdict:
+    """Judge the bytes of a proof file against those of a KEYS file. Never raises."""
+    report = Report()
+    return report.judge(lambda: _verify(proof, keys, report))
+
+
+def _verify(proof: bytes, keys_bytes: bytes, report: Report) -> None:
+    report.begin("keys")
+    keys = load_keys(keys_bytes)
+    report.begin("file")
+    require(len(proof) <= MAX_FILE_BYTES, f"the file is larger than {MAX_FILE_BYTES} bytes")
+    value = parse_json(proof)
+    if not isinstance(value, dict):
+        raise LayoutError("a proof has to be an object")
+    if value.keys() == {"milestone", "block", "proof"}:
+        check_inclusion(value, keys.milestones, report)
+        return
+    if canonical(value) + b"\n" != proof:
+        raise CanonicalError("the file is not canonical JSON with a final newline")
+    if isinstance(keys, LedgerKeys):
+        raise UnjudgedError(
+            "KEYS pin milestones only: a proof of readings needs the district's KEYS"
+        )
+    if value.get("kind") == "reading":
+        single = ReadingProof.load(value, "proof")
+        report.tick("the file has the layout of a proof of one reading")
+        check_single(single, keys, report)
+    else:
+        settlement = SettlementProof.load(value, "proof")
+        report.tick("the file has the layout of a proof of a settlement")
+        check_settlement(settlement, keys, report)
+
+
+def verify_receipt(receipt: bytes, keys: bytes) -> Verdict:
+    """Judge a reading's receipt (canonical JSON, final newline or not). Never raises.
+
+    The salt is not judged: it shows, together with the reading, what the promised leaf is.
+    """
+    report = Report()
+    return report.judge(lambda: _verify_receipt(receipt, keys, report))
+
+
+def _verify_receipt(data: bytes, keys_bytes: bytes, report: Report) -> None:
+    report.begin("keys")
+    keys = load_keys(keys_bytes)
+    if isinstance(keys, LedgerKeys):
+        raise UnjudgedError("KEYS pin milestones only: a receipt needs the district's KEYS")
+    report.begin("receipt")
+    receipt = Receipt.read(data.removesuffix(b"\n"))
+    item = ReceiptItem.read(receipt.item)
+    require(item.district == keys.origin, f"the receipt is of {item.district}, not {keys.origin}")
+    require(receipt.key in keys.receipts, "the receipt's key is not pinned")
+    leaf = leaf_hash(receipt_leaf(receipt.item))
+    root = root_from_path(leaf, receipt.index, receipt.size, receipt.path)
+    require(root == receipt.root, "the item is not under the receipt's root")
+    sound = signature_holds(receipt.key, RECEIPT_PREFIX + receipt.root, receipt.signature)
+    require(sound, "the receipt's signature is wrong")
+    due = _moment(item.deadline)
+    report.tick(f"leaf {item.leaf.hex()} is promised to the seal of {item.seal_interval} by {due}")
+
+
+def _round_half_up(numerator: int, denominator: int) -> int:
+    return (2 * numerator + denominator) // (2 * denominator)
+
+
+def _start_ms(interval: str) -> int:
+    try:
+        return int(datetime.fromisoformat(interval).timestamp()) * 1000
+    except ValueError as error:
+        raise LayoutError(f"{interval} is not a date: {error}") from error
+
+
+def _moment(moment_ms: int) -> str:
+    try:
+        moment = datetime.fromtimestamp(moment_ms // 1000, UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise LayoutError(f"{moment_ms} ms is beyond the calendar") from error
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment_ms % 1000:03d}Z"
+
+
+def _grouped(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
+
+
+# --- Command line -------------------------------------------------------------------------------
+
+SENTENCES: Final = {0: "HOLDS", 1: "DOES NOT HOLD", 2: "COULD NOT BE JUDGED"}
+
+
+def render(verdict: Verdict) -> str:
+    """Return a verdict in plain words, a line per step."""
+    lines = [f"{'✓' if step.ok else '✗'} {step.name}: {step.text}" for step in verdict.steps]
+    lines += [f"  note: {remark}" for remark in verdict.remarks]
+    return "\n".join([*lines, f"The proof {SENTENCES[verdict.code]}."])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="verify",
+        description="Check a Wattloom proof offline.",
+        epilog="Example: verify proof.json --keys keys.json. Exit code 0: the proof holds; "
+        "1: it does not, and the step is named; 2: it could not be judged.",
+    )
+    parser.add_argument("file", type=Path, help="proof file, or a raw proof of inclusion")
+    parser.add_argument("--keys", type=Path, help="KEYS: the pinned public keys (docs/proof.md)")
+    parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
+    parser.add_argument("--quiet", action="store_true", help="print nothing")
+    options = parser.parse_args(arguments)
+    verdict = _judge_files(options.file, options.keys)
+    if options.json:
+        print(json.dumps(asdict(verdict)))
+    elif not options.quiet:
+        print(
+            render(verdict)
+            .encode(sys.stdout.encoding or "utf-8", "replace")
+            .decode(sys.stdout.encoding or "utf-8")
+        )
+    return verdict.code
+
+
+def _judge_files(file: Path, keys: Path | None) -> Verdict:
+    if keys is None:
+        return Verdict(
+            2, (Step("keys", ok=False, text="no KEYS given: add --keys KEYS, from the district"),)
+        )
+    try:
+        return verify_bytes(file.read_bytes(), keys.read_bytes())
+    except OSError as error:
+        return Verdict(
+            2, (Step("file", ok=False, text=f"cannot read {error.filename}: {error.strerror}"),)
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
