@@ -40,6 +40,7 @@ _FILE: Final = "simbench_2016.csv.gz"
 _ZONE: Final = ZoneInfo("Europe/Berlin")
 _DATA_START: Final = datetime(2015, 12, 31, 23, tzinfo=UTC)
 _MILLI_WH_PER_W_QUARTER: Final = 250
+_WEEK: Final = 7 * 96
 _BASE_RANGE_KWH: Final = (500, 8000)
 
 Profiles = Mapping[str, NDArray[np.int32]]
@@ -75,10 +76,14 @@ class EnergyCurve(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A load (``rated_w`` above zero) or a roof (below) behind a metering point."""
+    """A load (``rated_w`` above zero) or a roof (below) behind a metering point.
+
+    ``weeks_later`` shifts the profile within the year, so that one profile serves several cars.
+    """
 
     profile: str
     rated_w: int
+    weeks_later: int = 0
 
 
 def load(profile: str, *, rated_w: int) -> Part:
@@ -90,6 +95,11 @@ def yearly_load(profile: str, *, annual_kwh: int) -> Part:
     """Return a load by the energy that it takes in the profile's year 2016."""
     counts = int(_profile(profile).sum(dtype=np.int64))
     return Part(profile, (annual_kwh * 1000 * 4 * STEPS + counts // 2) // counts)
+
+
+def fleet(profile: str, *, rated_w: int, cars: int) -> list[Part]:
+    """Return ``cars`` chargers of ``rated_w`` each, every one a week behind the one before."""
+    return [Part(profile, rated_w, weeks_later=week) for week in range(cars)]
 
 
 def roof(profile: str, *, peak_w: int) -> Part:
@@ -110,7 +120,7 @@ class NetCurve:
     def __init__(self, parts: Sequence[Part], *, serial: str) -> None:
         net = np.zeros(ROWS, dtype=np.int64)
         for part in parts:
-            counts = _profile(part.profile).astype(np.int64)
+            counts = np.roll(_profile(part.profile).astype(np.int64), part.weeks_later * _WEEK)
             net += (counts * (part.rated_w * _MILLI_WH_PER_W_QUARTER) + STEPS // 2) // STEPS
         self._import = _Counter(np.maximum(net, 0), _base_milli_wh(serial, "import"))
         exports = np.maximum(-net, 0)

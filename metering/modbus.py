@@ -169,7 +169,7 @@ class ModbusConnection:
         self._drop()
         lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def watch(connected: bool) -> None:  # noqa: FBT001 - pymodbus gives it by position
+        def watch(connected: object) -> None:
             if not connected and not lost.done():
                 lost.set_result(None)
 

@@ -6,12 +6,13 @@ restart at the same clock shows the same registers. For tests and for the demo.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
 from functools import partial
-from typing import Final, Self
+from typing import Final, Self, cast
 
 from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
@@ -196,8 +197,8 @@ class MeterServer:
         """The TCP port in use."""
         if self._server is None:
             raise SimulatorError("the server is not running: enter it with 'async with' first")
-        port: int = self._server.transport.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-        return port
+        listener = cast("asyncio.Server", self._server.transport)
+        return int(listener.sockets[0].getsockname()[1])
 
     async def __aenter__(self) -> Self:
         self._server = ModbusTcpServer(
@@ -210,7 +211,7 @@ class MeterServer:
 
     async def __aexit__(self, *exc_info: object) -> None:
         if self._server is not None:
-            await self._server.shutdown()  # type: ignore[no-untyped-call]
+            self._server.close()
             self._server = None
 
     def _device(self, meter: SimulatedMeter) -> SimDevice:
@@ -261,7 +262,7 @@ class MeterServer:
                     handler.close()
         return None
 
-    def _pass_packet(self, sending: bool, packet: bytes) -> bytes:  # noqa: FBT001 - by position
+    def _pass_packet(self, sending: object, packet: bytes) -> bytes:
         rewrite = self._rewrites.pop(packet[6], None) if sending and len(packet) > 6 else None
         return packet if rewrite is None else rewrite(packet)
 
