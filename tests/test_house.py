@@ -44,8 +44,10 @@ LOCKS = ("requirements.lock", "requirements-dev.lock")
 @cache
 def _house_files() -> tuple[Path, ...]:
     """Every file that is, or would be, in the repository."""
+    kinds = "--cached --others --exclude-standard"
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        # A checkout may belong to another account than the one that tests it.
+        ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", *kinds.split()],
         cwd=ROOT,
         check=True,
         capture_output=True,
