@@ -7,6 +7,7 @@ from typing import Literal
 from ledger_client.ledger import (
     Balance,
     InclusionProof,
+    Ledger,
     LedgerRefusedError,
     TransferStatus,
     UnspentOutput,
@@ -21,8 +22,8 @@ from ledger_client.stardust.transaction import TaggedData, Transaction
 _SPENT = {ConflictReason.SPENT, ConflictReason.SPENT_IN_MILESTONE}
 
 
-class LocalLedger:
-    """Adapts :class:`LocalNode` to :class:`ledger_client.ledger.Ledger`.
+class LocalLedger(Ledger):
+    """Adapts :class:`LocalNode` to the port.
 
     When the node has no milestone interval, asking for the fate of a pending block issues the
     milestone that decides it, so that a simulation confirms as fast as it asks.

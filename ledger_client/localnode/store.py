@@ -52,12 +52,21 @@ CREATE INDEX IF NOT EXISTS output_unspent ON output (address, id) WHERE spent_in
 CREATE INDEX IF NOT EXISTS output_booked ON output (booked_index);
 CREATE INDEX IF NOT EXISTS output_spent ON output (spent_index) WHERE spent_index IS NOT NULL;
 """
-_BLOCK = "id, bytes, payload_type, milestone_index, white_flag_index, conflict"
-_MILESTONE = "milestone_index, id, timestamp, block_id, payload"
-_OUTPUT = (
-    "id, bytes, address, units, is_plain, block_id, booked_index, booked_timestamp, "
-    "spent_index, spent_timestamp, spent_transaction"
-)
+_BLOCKS = "SELECT id, bytes, payload_type, milestone_index, white_flag_index, conflict FROM block "
+_MILESTONES = "SELECT milestone_index, id, timestamp, block_id, payload FROM milestone "
+_OUTPUTS = """
+SELECT id, bytes, address, units, is_plain, block_id, booked_index, booked_timestamp,
+  spent_index, spent_timestamp, spent_transaction FROM output """
+_ADD_BLOCK = """
+INSERT INTO block (id, bytes, payload_type, milestone_index, white_flag_index, conflict,
+  payload_id, tag) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+_ADD_OUTPUT = "INSERT INTO output VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_COUNTS = {
+    "blocks": "SELECT count(*) FROM block",
+    "milestones": "SELECT count(*) FROM milestone",
+    "transfers": "SELECT count(*) FROM block WHERE conflict = 0",
+    "units": "SELECT coalesce(sum(units), 0) FROM output WHERE spent_index IS NULL",
+}
 
 Connect = Callable[[str], sqlite3.Connection]
 
@@ -154,24 +163,22 @@ class Store:
                     self._connection.execute("ROLLBACK")
                 raise
 
-    def _all(self, sql: str, *values: object) -> list[tuple[object, ...]]:
+    @contextmanager
+    def _using(self) -> Iterator[sqlite3.Connection]:
         with self.lock, _translated():
-            return self._connection.execute(sql, values).fetchall()
-
-    def _run(self, sql: str, *values: object) -> None:
-        with self.lock, _translated():
-            self._connection.execute(sql, values)
+            yield self._connection
 
     # Settings -----------------------------------------------------------------------------------
 
     def settings(self) -> dict[str, str]:
         """Return the stored settings; empty for a new database."""
-        return {str(name): str(value) for name, value in self._all("SELECT * FROM setting")}
+        with self._using() as connection:
+            return dict(connection.execute("SELECT name, value FROM setting").fetchall())
 
     def put_settings(self, settings: dict[str, str]) -> None:
         """Store settings by name."""
-        for name, value in settings.items():
-            self._run("INSERT OR REPLACE INTO setting VALUES (?, ?)", name, value)
+        with self._using() as connection:
+            connection.executemany("INSERT INTO setting VALUES (?, ?)", settings.items())
 
     # Blocks -------------------------------------------------------------------------------------
 
@@ -179,17 +186,13 @@ class Store:
         self, row: BlockRow, payload_id: bytes | None = None, tag: bytes | None = None
     ) -> None:
         """Store an attached block."""
-        self._run(
-            f"INSERT INTO block ({_BLOCK}, payload_id, tag) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-            *_values(row),
-            payload_id,
-            tag,
-        )
+        with self._using() as connection:
+            connection.execute(_ADD_BLOCK, (*_values(row), payload_id, tag))
 
     def reference_blocks(self, rows: Iterable[tuple[int, int, int | None, bytes]]) -> None:
         """Set (milestone index, white-flag index, conflict) of blocks by id."""
-        with self.lock, _translated():
-            self._connection.executemany(
+        with self._using() as connection:
+            connection.executemany(
                 "UPDATE block SET milestone_index = ?, white_flag_index = ?, conflict = ? "
                 "WHERE id = ?",
                 rows,
@@ -217,20 +220,20 @@ class Store:
 
     def referenced_ids(self, index: int, *, applied_only: bool) -> list[bytes]:
         """Return the block ids that a milestone references (or applied), in white-flag order."""
-        only = "AND conflict = 0" if applied_only else ""
-        return [row.block_id for row in self._referenced(index, only)]
-
-    def _referenced(self, index: int, only: str) -> list[BlockRow]:
-        return self._blocks(f"WHERE milestone_index = ? {only} ORDER BY white_flag_index", index)
+        only = "AND conflict = 0 " if applied_only else ""
+        rest = "WHERE milestone_index = ? " + only + "ORDER BY white_flag_index"
+        return [row.block_id for row in self._blocks(rest, index)]
 
     def _blocks(self, rest: str, *values: object) -> list[BlockRow]:
-        return [BlockRow(*row) for row in self._all(f"SELECT {_BLOCK} FROM block {rest}", *values)]  # type: ignore[arg-type]  # noqa: S608
+        with self._using() as connection:
+            return [BlockRow(*row) for row in connection.execute(_BLOCKS + rest, values)]
 
     # Milestones ---------------------------------------------------------------------------------
 
     def add_milestone(self, row: MilestoneRow) -> None:
         """Store an issued milestone."""
-        self._run(f"INSERT INTO milestone ({_MILESTONE}) VALUES (?, ?, ?, ?, ?)", *_values(row))  # noqa: S608
+        with self._using() as connection:
+            connection.execute("INSERT INTO milestone VALUES (?, ?, ?, ?, ?)", _values(row))
 
     def milestone(self, milestone_id: bytes) -> MilestoneRow | None:
         """Return a milestone by id."""
@@ -250,26 +253,22 @@ class Store:
         return self._milestones("ORDER BY milestone_index")
 
     def _milestones(self, rest: str, *values: object) -> list[MilestoneRow]:
-        rows = self._all(f"SELECT {_MILESTONE} FROM milestone {rest}", *values)  # noqa: S608
-        return [MilestoneRow(*row) for row in rows]  # type: ignore[arg-type]
+        with self._using() as connection:
+            return [MilestoneRow(*row) for row in connection.execute(_MILESTONES + rest, values)]
 
     # Outputs ------------------------------------------------------------------------------------
 
     def book_outputs(self, rows: Iterable[OutputRow]) -> None:
         """Store new outputs."""
-        marks = ", ".join("?" * 11)
-        with self.lock, _translated():
-            self._connection.executemany(
-                f"INSERT INTO output ({_OUTPUT}) VALUES ({marks})",  # noqa: S608
-                [_values(row) for row in rows],
-            )
+        with self._using() as connection:
+            connection.executemany(_ADD_OUTPUT, [_values(row) for row in rows])
 
     def spend_outputs(
         self, output_ids: Iterable[bytes], index: int, timestamp: int, transaction_id: bytes
     ) -> None:
         """Mark outputs as spent by a transaction in a milestone."""
-        with self.lock, _translated():
-            self._connection.executemany(
+        with self._using() as connection:
+            connection.executemany(
                 "UPDATE output SET spent_index = ?, spent_timestamp = ?, spent_transaction = ? "
                 "WHERE id = ?",
                 [(index, timestamp, transaction_id, output_id) for output_id in output_ids],
@@ -292,34 +291,28 @@ class Store:
         return self._outputs("WHERE spent_index = ? ORDER BY id", index)
 
     def _outputs(self, rest: str, *values: object) -> list[OutputRow]:
-        rows = self._all(f"SELECT {_OUTPUT} FROM output {rest}", *values)  # noqa: S608
-        return [OutputRow(*row) for row in rows]  # type: ignore[arg-type]
+        with self._using() as connection:
+            return [OutputRow(*row) for row in connection.execute(_OUTPUTS + rest, values)]
 
     # Whole ledger -------------------------------------------------------------------------------
 
     def count(self, what: str) -> int:
         """Return a count: ``blocks``, ``milestones``, ``transfers`` or ``units`` unspent."""
-        sql = {
-            "blocks": "SELECT count(*) FROM block",
-            "milestones": "SELECT count(*) FROM milestone",
-            "transfers": "SELECT count(*) FROM block WHERE conflict = 0",
-            "units": "SELECT coalesce(sum(units), 0) FROM output WHERE spent_index IS NULL",
-        }[what]
-        return int(str(self._all(sql)[0][0]))
+        with self._using() as connection:
+            (number,) = connection.execute(_COUNTS[what]).fetchone()
+            return int(number)
 
     def forget_ledger(self) -> None:
         """Drop everything that replaying the milestones gives again; blocks stay."""
-        self._run("DELETE FROM output")
-        self._run(
-            "UPDATE block SET milestone_index = NULL, white_flag_index = NULL, conflict = NULL"
-        )
+        with self._using() as connection:
+            connection.execute("DELETE FROM output")
+            connection.execute(
+                "UPDATE block SET milestone_index = NULL, white_flag_index = NULL, conflict = NULL"
+            )
 
-    def ledger_rows(self) -> list[tuple[object, ...]]:
+    def ledger_rows(self) -> list[BlockRow | OutputRow]:
         """Return all derived state in a fixed order, to compare two ledgers."""
-        blocks = self._all(
-            "SELECT id, milestone_index, white_flag_index, conflict FROM block ORDER BY id"
-        )
-        return blocks + self._all(f"SELECT {_OUTPUT} FROM output ORDER BY id")  # noqa: S608
+        return [*self._blocks("ORDER BY id"), *self._outputs("ORDER BY id")]
 
 
 def _values(row: BlockRow | MilestoneRow | OutputRow) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ from typing import ClassVar, TypeAlias
 
 from ledger_client.stardust.codec import (
     ID_LENGTH,
+    MAX_U64,
     SIGNATURE_LENGTH,
     Reader,
     blake2b_256,
@@ -77,6 +78,7 @@ class Essence:
     payload: TaggedData | None = None
 
     def __post_init__(self) -> None:
+        require(0 <= self.network_id <= MAX_U64, f"essence: network id {self.network_id}")
         require(0 < len(self.inputs) <= MAX_INPUTS, f"essence: {len(self.inputs)} inputs, 1 to 128")
         require(len(set(self.inputs)) == len(self.inputs), "essence: an input appears twice")
         for item in self.inputs:
