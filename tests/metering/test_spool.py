@@ -45,7 +45,7 @@ def signer(
     body = f"7070575000000{number:04d}"
     return Signer(
         Enrolment(
-            "lindenhof.example", body + gsrn_check_digit(body), serial, "eastron_sdm630",
+            district, body + gsrn_check_digit(body), serial, "eastron_sdm630",
             public_key(key), epoch, Interval.parse("2026-06-23T09:00:00Z"),
         ),
         key,
