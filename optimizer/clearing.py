@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from market import pricing
 from market.book import Book
 from market.money import Price, largest_remainder, round_half_up
-from market.order import GRID, Side
+from market.order import GRID, MAX_PRICE_MICRO_PER_KWH, Side
 from market.pricing import PricingError, Rule
 from market.trade import Fill, Trade, make_trade, north_west, tie_hash
 from metering.quantities import Energy
@@ -37,7 +37,8 @@ class Problem:
     ASCII, or the book's digest in a what-if.
 
     Raises:
-        PricingError: the floor is above the ceiling, or the rule needs both and one is missing.
+        PricingError: the floor is above the ceiling or either is absurd, or the rule needs both
+            and one is missing.
     """
 
     book: Book
@@ -47,6 +48,12 @@ class Problem:
     ceiling: Price | None = None
 
     def __post_init__(self) -> None:
+        for price in (self.floor, self.ceiling):
+            if price is not None and abs(price.micro_per_kwh) > MAX_PRICE_MICRO_PER_KWH:
+                raise PricingError(
+                    f"feed-in or retail price {price.micro_per_kwh} is beyond "
+                    f"+-{MAX_PRICE_MICRO_PER_KWH} micro-euros per kWh; check its unit"
+                )
         if self.floor is not None and self.ceiling is not None:
             if self.floor > self.ceiling:
                 raise PricingError(
