@@ -213,7 +213,7 @@ class ModbusConnection:
             await asyncio.wait(racers, return_when=asyncio.FIRST_COMPLETED)
             if not request.done():
                 raise MeterUnreachableError(
-                    f"{self._where(unit)} closed the connection instead of answering"
+                    f"the connection broke off before {self._where(unit)} gave a readable reply"
                 )
             return request.result()
         except ModbusException as error:

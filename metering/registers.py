@@ -365,7 +365,7 @@ def _missing_pattern(field: Field) -> int:
 def _float_bits_below(value: Fraction) -> int:
     """Return the bits of the largest float32 not above ``value``: a counter never runs ahead."""
     try:
-        bits = int.from_bytes(struct.pack(">f", value), "big")
+        bits = int.from_bytes(struct.pack(">f", float(value)), "big")
     except OverflowError as error:
         raise EncodingError(f"{value} is beyond float32: choose another type") from error
     nearest: float = struct.unpack(">f", bits.to_bytes(4, "big"))[0]

@@ -1,0 +1,379 @@
+"""The Modbus client: every way in which a reply can be late, wrong or absent."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import count
+
+import pytest
+from pymodbus.framer import FramerRTU
+
+from metering.modbus import (
+    MeterBusyError,
+    MeterError,
+    MeterOfflineError,
+    MeterRefusedError,
+    MeterTimeoutError,
+    MeterUnreachableError,
+    ModbusConnection,
+    ModbusMeter,
+    RegisterAbsentError,
+    ReplyError,
+)
+from metering.profiles import load_profile
+from metering.quantities import RegisterTotal
+from metering.registers import RegisterMap, encode
+from metering.sunspec import SunSpecLayout
+
+FAST_S = 0.15
+"""A time-out for tests that must run into it."""
+
+
+def pdu(function: int, *registers: int) -> bytes:
+    return struct.pack(f">BB{len(registers)}H", function, 2 * len(registers), *registers)
+
+
+def mbap(request: bytes, body: bytes, *, transaction: int | None = None) -> bytes:
+    number = struct.unpack(">H", request[:2])[0] if transaction is None else transaction
+    return struct.pack(">HHHB", number, 0, len(body) + 1, request[6]) + body
+
+
+def truth(request: bytes) -> bytes:
+    """The right reply: register n shows n."""
+    function, address, wanted = struct.unpack(">BHH", request[7:12])
+    return mbap(request, pdu(function, *range(address, address + wanted)))
+
+
+Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def raw_server(answer: Answer, *, request_bytes: int = 12) -> AsyncIterator[int]:
+    """A TCP server that hands each request of fixed size to ``answer``; yields its port."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                await answer(await reader.readexactly(request_bytes), writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def first_then_truth(wrong: Callable[[bytes], bytes]) -> Answer:
+    """Answer the first request with ``wrong`` bytes, all later ones rightly."""
+    numbers = count()
+
+    async def answer(request: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(wrong(request) if next(numbers) == 0 else truth(request))
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        pytest.param(lambda r: mbap(r, pdu(3, 1)), ReplyError, id="too short"),
+        pytest.param(lambda r: mbap(r, pdu(3, 1, 2, 3)), ReplyError, id="too long"),
+        pytest.param(lambda r: mbap(r, pdu(4, 1, 2)), ReplyError, id="other function"),
+        pytest.param(
+            lambda r: mbap(r, pdu(3, 1, 2), transaction=0), ReplyError, id="no transaction"
+        ),
+        pytest.param(
+            lambda r: mbap(r, pdu(3, 1, 2), transaction=99), MeterTimeoutError, id="other number"
+        ),
+        pytest.param(
+            lambda r: mbap(r[:6] + b"\x09", pdu(3, 1, 2), transaction=1),
+            MeterTimeoutError,
+            id="other unit",
+        ),
+        pytest.param(lambda r: mbap(r, b"\x83"), MeterUnreachableError, id="cut off"),
+        pytest.param(lambda r: b"\xde\xad\xbe\xef" * 8, MeterTimeoutError, id="noise"),
+        pytest.param(lambda r: b"", MeterTimeoutError, id="nothing"),
+        pytest.param(lambda r: mbap(r, b"\x83\x06"), MeterBusyError, id="busy"),
+        pytest.param(lambda r: mbap(r, b"\x83\x0a"), MeterOfflineError, id="no path"),
+        pytest.param(lambda r: mbap(r, b"\x83\x0b"), MeterOfflineError, id="no answer"),
+        pytest.param(lambda r: mbap(r, b"\x83\x02"), RegisterAbsentError, id="no register"),
+        pytest.param(lambda r: mbap(r, b"\x83\x01"), MeterRefusedError, id="no function"),
+        pytest.param(lambda r: mbap(r, b"\x83\x04"), MeterRefusedError, id="failure"),
+    ],
+)
+def test_a_wrong_reply_is_named_and_the_next_one_is_right(
+    wrong: Callable[[bytes], bytes], expected: type[MeterError]
+) -> None:
+    async def scenario() -> None:
+        async with (
+            raw_server(first_then_truth(wrong)) as port,
+            ModbusConnection("127.0.0.1", port, timeout_s=FAST_S) as bus,
+        ):
+            with pytest.raises(MeterError) as caught:
+                await bus.read(1, 3, 100, 2)
+            assert type(caught.value) is expected
+            assert await bus.read(1, 3, 200, 3) == [200, 201, 202]
+
+    asyncio.run(scenario())
+
+
+def late_rtu_server() -> Answer:
+    """RTU frames; whoever stays on the connection of a late reply gets that reply first."""
+    held: dict[asyncio.StreamWriter, bytes] = {}
+
+    async def answer(request: bytes, writer: asyncio.StreamWriter) -> None:
+        unit, function, address, wanted = struct.unpack(">BBHH", request[:6])
+        body = bytes([unit]) + pdu(function, *range(address, address + wanted))
+        reply = body + FramerRTU.compute_CRC(body).to_bytes(2, "big")
+        if address == 0:
+            held[writer] = reply
+        else:
+            writer.write(held.pop(writer, b"") + reply)
+
+    return answer
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_without_transaction_numbers_a_late_reply_never_meets_the_next_request(
+    *, cancelled: bool
+) -> None:
+    async def scenario() -> None:
+        async with raw_server(late_rtu_server(), request_bytes=8) as port:
+            bus = ModbusConnection("127.0.0.1", port, timeout_s=FAST_S, rtu_framing=True)
+            async with bus:
+                if cancelled:
+                    with pytest.raises(TimeoutError):
+                        await asyncio.wait_for(bus.read(1, 3, 0, 2), FAST_S / 3)
+                else:
+                    with pytest.raises(MeterTimeoutError):
+                        await bus.read(1, 3, 0, 2)
+                for address in (500, 600, 700):
+                    assert await bus.read(1, 3, address, 2) == [address, address + 1]
+
+    asyncio.run(scenario())
+
+
+def test_a_cancelled_read_leaves_the_queue_behind_it_intact() -> None:
+    async def slow_at_zero(request: bytes, writer: asyncio.StreamWriter) -> None:
+        if request[8:10] != b"\0\0":
+            writer.write(truth(request))
+
+    async def scenario() -> None:
+        async with raw_server(slow_at_zero) as port, ModbusConnection("127.0.0.1", port) as bus:
+            stuck = asyncio.create_task(bus.read(1, 3, 0, 1))
+            queued = [asyncio.create_task(bus.read(unit, 3, unit, 2)) for unit in range(2, 6)]
+            await asyncio.sleep(0)
+            stuck.cancel()
+            assert await asyncio.gather(*queued) == [[unit, unit + 1] for unit in range(2, 6)]
+            assert stuck.cancelled()
+
+    asyncio.run(scenario())
+
+
+def test_a_closed_connection_is_noticed_at_once_and_opened_again() -> None:
+    async def close_on_zero(request: bytes, writer: asyncio.StreamWriter) -> None:
+        if request[8:10] == b"\0\0":
+            writer.close()
+        else:
+            writer.write(truth(request))
+
+    async def scenario() -> None:
+        async with (
+            raw_server(close_on_zero) as port,
+            ModbusConnection("127.0.0.1", port, timeout_s=30) as bus,
+        ):
+            started = time.monotonic()
+            with pytest.raises(MeterUnreachableError, match="broke off"):
+                await bus.read(1, 3, 0, 2)
+            assert time.monotonic() - started < 5
+            assert await bus.read(1, 3, 7, 1) == [7]
+
+    asyncio.run(scenario())
+
+
+def test_nobody_there_is_unreachable() -> None:
+    async def scenario() -> None:
+        async with raw_server(first_then_truth(truth)) as port:
+            pass
+        with pytest.raises(MeterUnreachableError, match=f"127.0.0.1:{port} accepts no connection"):
+            await ModbusConnection("127.0.0.1", port).connect()
+        with pytest.raises(MeterUnreachableError):
+            await ModbusConnection("127.0.0.1", port).read(1, 3, 0, 1)
+
+    asyncio.run(scenario())
+
+
+# One meter behind any reader
+
+
+@dataclass
+class FakeReader:
+    """Registers in memory; ``failures`` are raised one per read before anything is answered."""
+
+    image: dict[int, int]
+    failures: list[MeterError] = field(default_factory=list)
+    refused: set[int] = field(default_factory=set)
+    asked: list[int] = field(default_factory=list)
+
+    async def read(self, function: int, address: int, count: int) -> list[int]:
+        self.asked.append(address)
+        if self.failures:
+            raise self.failures.pop(0)
+        wanted = range(address, address + count)
+        if address in self.refused or not all(one in self.image for one in wanted):
+            raise RegisterAbsentError(f"no register {address}", 2)
+        return [self.image[one] for one in wanted]
+
+
+ABB = load_profile("abb_b23")
+SUNSPEC = load_profile("sunspec_meter")
+
+
+def abb_image(import_wh: int = 123_450) -> dict[int, int]:
+    layout = ABB.layout
+    assert isinstance(layout, RegisterMap)
+    image = {a: 0 for read in layout.reads for a in range(read.address, read.address + read.count)}
+    words = encode(layout.fields["import_total"], Fraction(import_wh))
+    return image | dict(enumerate(words, layout.fields["import_total"].address))
+
+
+def meter(reader: FakeReader, *, tries: int = 2) -> ModbusMeter:
+    ticks = count(1000)
+    return ModbusMeter(reader, lambda: next(ticks), tries=tries, busy_pauses_s=(0, 0))
+
+
+def test_a_poll_keeps_its_window_and_values() -> None:
+    poll = asyncio.run(meter(FakeReader(abb_image())).read(ABB))
+    assert (poll.asked_ms, poll.answered_ms, poll.absent) == (1000, 1001, ())
+    assert poll.values.import_total == RegisterTotal(123_450)
+
+
+@pytest.mark.parametrize(
+    ("failures", "reads", "first_ms"),
+    [
+        ([MeterBusyError("busy")], 3, 1000),
+        ([MeterBusyError("busy")] * 2, 4, 1000),
+        ([MeterTimeoutError("late")], 3, 1001),
+        ([ReplyError("short")], 3, 1001),
+        ([MeterUnreachableError("gone")], 3, 1001),
+    ],
+)
+def test_passing_trouble_is_tried_again_within_a_fresh_window(
+    failures: list[MeterError], reads: int, first_ms: int
+) -> None:
+    reader = FakeReader(abb_image(), list(failures))
+    poll = asyncio.run(meter(reader).read(ABB))
+    assert len(reader.asked) == reads
+    assert poll.asked_ms == first_ms
+
+
+@pytest.mark.parametrize(
+    ("failures", "reads"),
+    [
+        ([MeterBusyError("busy")] * 9, 3),
+        ([MeterTimeoutError("late")] * 9, 2),
+        ([ReplyError("short")] * 9, 2),
+        ([MeterOfflineError("off")] * 9, 1),
+        ([MeterRefusedError("no", 1)] * 9, 1),
+    ],
+)
+def test_lasting_trouble_is_raised_as_what_it_is(failures: list[MeterError], reads: int) -> None:
+    reader = FakeReader(abb_image(), list(failures))
+    with pytest.raises(type(failures[0])):
+        asyncio.run(meter(reader).read(ABB))
+    assert len(reader.asked) == reads
+
+
+def test_an_absent_block_is_left_out_named_and_not_asked_for_again() -> None:
+    async def scenario() -> None:
+        reader = FakeReader(abb_image(), refused={0x5B00})
+        one = meter(reader)
+        for _ in range(2):
+            poll = await one.read(ABB)
+            assert poll.values.import_total == RegisterTotal(123_450)
+            assert poll.values.power is None
+            assert set(poll.absent) == {
+                "power", "voltage_l1", "voltage_l2", "voltage_l3", "frequency"
+            }  # fmt: skip
+        assert reader.asked == [0x5000, 0x5B00, 0x5000]
+
+    asyncio.run(scenario())
+
+
+def test_a_meter_without_any_of_the_registers_is_refused() -> None:
+    with pytest.raises(RegisterAbsentError, match="abb_b23"):
+        asyncio.run(meter(FakeReader({})).read(ABB))
+    assert asyncio.run(meter(FakeReader(abb_image())).serial(ABB)) is None
+
+
+# SunSpec
+
+
+def chain(base: int, *models: tuple[int, int], import_wh: int = 4_321) -> dict[int, int]:
+    """Return the registers of a SunSpec device; a meter model shows ``import_wh``."""
+    layout = SUNSPEC.layout
+    assert isinstance(layout, SunSpecLayout)
+    words = [0x5375, 0x6E53]
+    image: dict[int, int] = {}
+    for model, length in models:
+        at = base + len(words)
+        words += [model, length, *([0] * length)]
+        if model in layout.models and layout.models[model].length == length:
+            spec = layout.models[model].fields["import_total"].moved(at)
+            shown = encode(spec, Fraction(import_wh))
+            image |= dict(enumerate(shown, spec.address))
+    words += [0xFFFF, 0]
+    return dict(enumerate(words, base)) | image
+
+
+@pytest.mark.parametrize("base", [40000, 0, 50000])
+@pytest.mark.parametrize("model", [(201, 105), (203, 105), (211, 124), (214, 124)])
+@pytest.mark.parametrize("before", [(), ((1, 66),), ((1, 65), (103, 50), (64001, 7))])
+def test_a_meter_model_is_found_at_any_base_behind_other_models(
+    base: int, model: tuple[int, int], before: tuple[tuple[int, int], ...]
+) -> None:
+    reader = FakeReader(chain(base, *before, model))
+    poll = asyncio.run(meter(reader).read(SUNSPEC))
+    assert poll.values.import_total == RegisterTotal(4_321)
+    assert poll.values.export_total == (None if model[0] < 211 else RegisterTotal(0))
+
+
+def test_the_chain_is_walked_once_and_again_when_the_layout_changed() -> None:
+    async def scenario() -> None:
+        reader = FakeReader(chain(0, (1, 66), (203, 105)))
+        one = meter(reader)
+        await one.read(SUNSPEC)
+        assert len(reader.asked) == 5  # 40000, 0, two headers, the model
+        await one.read(SUNSPEC)
+        assert len(reader.asked) == 6
+        reader.image = chain(0, (1, 66), (12, 98), (203, 105), import_wh=9_999)
+        assert (await one.read(SUNSPEC)).values.import_total == RegisterTotal(9_999)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        pytest.param({}, "no 'SunS' marker at 40000, 0, 50000", id="nothing"),
+        pytest.param(dict.fromkeys(range(40000, 40200), 7), "no 'SunS' marker", id="no marker"),
+        pytest.param(chain(40000, (1, 66), (103, 50)), r"among \[1, 103\]", id="an inverter"),
+        pytest.param(chain(40000, (1, 66), (203, 99)), r"among \[1, 203\]", id="odd length"),
+        pytest.param(
+            chain(40000) | dict.fromkeys(range(40002, 41000), 0),
+            r"no known meter model",
+            id="an endless chain of empty models",
+        ),
+    ],
+)
+def test_what_is_no_sunspec_meter_is_refused_with_a_remedy(
+    image: dict[int, int], expected: str
+) -> None:
+    with pytest.raises(MeterRefusedError, match=expected):
+        asyncio.run(meter(FakeReader(image)).read(SUNSPEC))
