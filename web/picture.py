@@ -15,7 +15,7 @@ from web.ports import FlowsNow, OrderLine
 
 FLOW_WIDTH: Final = 480
 _NODE_WIDTH: Final = 14
-_LABEL_HEIGHT: Final = 44
+_LABEL_HEIGHT: Final = 52
 _FLOW_HEIGHT: Final = 130
 _GAP: Final = 14
 

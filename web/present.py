@@ -103,9 +103,9 @@ def money(micro: int, *, plus: bool = False) -> str:
     return signed(f"€{_decimal(micro, MICRO_PER_EURO, decimals)}", micro, plus=plus)
 
 
-def exact_money(micro: int) -> str:
+def exact_money(micro: int, *, plus: bool = False) -> str:
     """Return micro-euros as euros with all six decimals, as the journal holds them."""
-    return signed(f"€{_decimal(micro, MICRO_PER_EURO, 6)}", micro, plus=True)
+    return signed(f"€{_decimal(micro, MICRO_PER_EURO, 6)}", micro, plus=plus)
 
 
 def per_kwh(micro: int, wh: int) -> str:

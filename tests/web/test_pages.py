@@ -1,0 +1,412 @@
+"""The pages over HTTP: who sees what, what guards them, and how errors read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from fastapi.testclient import TestClient
+from httpx import Response
+
+from tests.web.web_fakes import FakeSessions, FakeViews, keys
+from web.pages import build_router
+from web.ports import Role
+from web.security import CSP
+
+KEY = keys()[2]
+PROOF = f"/proofs/{KEY}/weber"
+COMMON = ("/district", "/intervals", f"/intervals/{KEY}", f"/intervals/{keys()[-1]}", "/verify")
+OWN = ("/participants", "/participants/weber")
+
+
+@pytest.fixture
+def client(app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(app, base_url="http://127.0.0.1:8000", follow_redirects=False) as client:
+        yield client
+
+
+def enter(client: TestClient, role: Role) -> Response:
+    answer: Response = client.post("/enter", data={"role": role.value})
+    return answer
+
+
+def token(client: TestClient) -> str:
+    found = re.search(r'name="csrf_token" value="([^"]+)"', client.get("/district").text)
+    assert found
+    return found[1]
+
+
+class Auditor(HTMLParser):
+    """Collects what the policy forbids, and the text of every figure."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forbidden: list[str] = []
+        self.figures: list[str] = []
+        self.ids: list[str] = []
+        self._figure = False
+        self._script = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self._script = tag == "script"
+        if tag == "style" or "style" in given or any(name.startswith("on") for name in given):
+            self.forbidden.append(f"{tag} {attrs}")
+        if any(name.startswith(("hx-on", "hx-vals")) for name in given):
+            self.forbidden.append(f"{tag} {attrs}")
+        for name in ("src", "href", "action"):
+            if re.match(r"(https?:)?//|javascript:", given.get(name) or ""):
+                self.forbidden.append(f"{tag} {name}={given[name]}")
+        if given.get("id"):
+            self.ids.append(given["id"] or "")
+        self._figure = "num" in (given.get("class") or "").split() or tag == "dd"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._figure = self._script = False
+
+    def handle_data(self, data: str) -> None:
+        if self._script and data.strip():
+            self.forbidden.append(f"inline script {data[:40]}")
+        if self._figure and data.strip():
+            self.figures.append(data.strip())
+
+
+def audit(html: str) -> Auditor:
+    auditor = Auditor()
+    auditor.feed(html)
+    return auditor
+
+
+ROLES = {
+    Role.MANAGER: (*COMMON, "/participants"),
+    Role.PROSUMER: (*COMMON, *OWN),
+    Role.OPERATOR: COMMON,
+}
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("empty", [False, True])
+def test_every_page_keeps_to_the_policy(
+    client: TestClient, views: FakeViews, role: Role, empty: bool
+) -> None:
+    enter(client, role)
+    views.empty = empty
+    for path in ("/", *ROLES[role]):
+        response = client.get(path)
+        assert response.status_code == 200, path
+        auditor = audit(response.text)
+        assert auditor.forbidden == [], path
+        assert len(auditor.ids) == len(set(auditor.ids)), path
+
+
+@pytest.mark.parametrize("role", Role)
+def test_every_figure_has_a_unit(client: TestClient, role: Role) -> None:
+    enter(client, role)
+    figures = [text for path in ROLES[role] for text in audit(client.get(path).text).figures]
+    bare = re.compile(r"[+−]?[\d.,]+")
+    numeric = [text for text in figures if re.match(r"[+−€]?[\d.,]+\u00a0|.*€", text)]
+    assert len(numeric) > 20
+    # The seal's fields are names and hashes; its log position is a plain number by nature.
+    assert [text for text in figures if bare.fullmatch(text) and text != "17"] == []
+
+
+def test_headers_stand_on_every_answer(client: TestClient) -> None:
+    enter(client, Role.PROSUMER)
+    for path in ("/", "/district", "/nowhere", "/keys", PROOF, "/participants/bakery"):
+        headers = client.get(path).headers
+        assert headers["content-security-policy"] == CSP
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "same-origin"
+        assert headers["cross-origin-opener-policy"] == "same-origin"
+        assert headers["cache-control"] == "no-store"
+        assert "strict-transport-security" not in headers
+    static = client.get("/static/wattloom.css")
+    assert static.status_code == 200
+    assert "no-store" not in static.headers.get("cache-control", "")
+    assert static.headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_policy_is_the_strict_one() -> None:
+    assert CSP == (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+
+
+def test_the_cookie_is_plain_on_loopback_and_host_bound_over_tls(
+    app: FastAPI, client: TestClient
+) -> None:
+    plain = enter(client, Role.MANAGER).headers["set-cookie"]
+    assert plain.startswith("wattloom=")
+    assert "HttpOnly" in plain
+    assert "SameSite=lax" in plain
+    assert "Secure" not in plain
+    with TestClient(app, base_url="https://district.example", follow_redirects=False) as tls:
+        answer = enter(tls, Role.MANAGER)
+        assert answer.headers["set-cookie"].startswith("__Host-wattloom=")
+        assert "Secure" in answer.headers["set-cookie"]
+        assert answer.headers["strict-transport-security"]
+        assert tls.get("/district").status_code == 200
+
+
+def test_entering_leads_to_the_own_page_and_leaving_ends_the_session(client: TestClient) -> None:
+    assert enter(client, Role.PROSUMER).headers["location"] == "/participants/weber"
+    assert client.post("/leave", data={"csrf_token": token(client)}).headers["location"] == "/"
+    answer = client.get("/district")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert enter(client, Role.OPERATOR).headers["location"] == "/district"
+
+
+def test_no_demo_no_doors(client: TestClient, sessions: FakeSessions) -> None:
+    sessions.in_demo = False
+    assert "/enter" not in client.get("/").text
+    answer = enter(client, Role.MANAGER)
+    assert answer.status_code == 404
+    assert "set-cookie" not in answer.headers
+
+
+def test_without_a_session_nothing_but_the_entrance_and_the_keys(client: TestClient) -> None:
+    for path in (*COMMON, *OWN, PROOF, "/stream"):
+        assert client.get(path).status_code == 303, path
+    htmx = client.get("/district", headers={"HX-Request": "true"})
+    assert (htmx.status_code, htmx.headers["hx-redirect"]) == (204, "/")
+    assert client.get("/keys").status_code == 200
+
+
+def post_paths(app: FastAPI) -> set[str]:
+    router = build_router(FakeViews(), FakeSessions())
+    return {
+        r.path for r in router.routes if isinstance(r, APIRoute) and "POST" in (r.methods or ())
+    }
+
+
+def test_every_change_asks_for_the_token(app: FastAPI, client: TestClient) -> None:
+    enter(client, Role.PROSUMER)
+    paths = post_paths(app) - {"/enter"}
+    assert paths == {"/leave", "/verify", "/proofs/{key}/{participant}/verify"}
+    for path in paths:
+        target = path.format(key=KEY, participant="weber")
+        for wrong in ({}, {"csrf_token": "x"}, {"csrf_token": "ü"}):
+            answer = client.post(target, data=wrong)
+            assert answer.status_code == 403, (path, wrong)
+            assert "load the page again" in answer.text.lower()
+    assert client.get("/district").status_code == 200  # still logged in
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 303),
+        ({"Origin": "http://127.0.0.1:8000"}, 303),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://127.0.0.1:8000"}, 303),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "http://127.0.0.1:9000"}, 403),
+        ({"Origin": "https://elsewhere.example"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+def test_changes_from_other_sites_are_refused(
+    client: TestClient, headers: dict[str, str], status: int
+) -> None:
+    answer = client.post("/enter", data={"role": "prosumer"}, headers=headers)
+    assert answer.status_code == status
+    assert answer.headers["content-security-policy"] == CSP
+    assert ("set-cookie" in answer.headers) == (status == 303)
+
+
+@pytest.mark.parametrize("role", [Role.PROSUMER, Role.MANAGER, Role.OPERATOR])
+def test_what_is_not_ones_own_is_not_there(client: TestClient, role: Role) -> None:
+    enter(client, role)
+    csrf = {"csrf_token": token(client)}
+    gone = {"/participants/bakery", f"/proofs/{KEY}/bakery", "/participants/nobody"}
+    if role is not Role.PROSUMER:
+        gone |= {"/participants/weber", PROOF}
+    if role is Role.OPERATOR:
+        gone |= {"/participants"}
+    for path in gone:
+        assert client.get(path).status_code == 404, path
+    assert client.post(f"/proofs/{KEY}/bakery/verify", data=csrf).status_code == 404
+
+
+def test_the_operator_sees_no_price_and_no_money(client: TestClient) -> None:
+    enter(client, Role.OPERATOR)
+    for path in COMMON:
+        text = client.get(path).text
+        for secret in ("ct/kWh", "€", "data-price", "wallet", "Family Weber</td>", "Local price"):
+            assert secret not in text, (path, secret)
+    assert "kWh" in client.get("/intervals").text
+
+
+def test_a_missing_meter_is_a_gap_and_never_a_zero(client: TestClient) -> None:
+    enter(client, Role.MANAGER)
+    html = client.get("/district").text
+    gap = re.search(r'<li class="meter gap".*?</li>', html, re.DOTALL)
+    assert gap
+    assert "House 11" in gap[0]
+    assert "estimated" in gap[0]
+    assert "no reading since 12:32 CEST" in gap[0]
+    assert "kW" not in gap[0]
+
+
+def test_the_first_sentence_and_the_stamp(client: TestClient) -> None:
+    enter(client, Role.MANAGER)
+    text = client.get("/district").text.replace("\u00a0", " ")
+    assert "Now: 62 kW solar surplus, 18 kW shared with neighbours, 0 kW from the grid</h1>" in text
+    assert "as of <time>13:07 CEST</time>" in text
+    assert "<strong>Demo data</strong>, simulated clock x60" in text
+
+
+def test_no_banner_over_real_data(client: TestClient, views: FakeViews) -> None:
+    enter(client, Role.MANAGER)
+    views.simulated = False
+    assert "Demo data" not in client.get("/district").text
+
+
+def test_empty_states_say_what_comes_next(client: TestClient, views: FakeViews) -> None:
+    enter(client, Role.PROSUMER)
+    views.empty = True
+    district = client.get("/district").text
+    assert "No meter yet" in district
+    assert "No interval closed yet: the first closes at 13:15 CEST" in district
+    assert "No receipt yet: the first quarter-hour closes at 13:15 CEST" in (
+        client.get("/participants/weber").text
+    )
+    assert "the first closes at 13:15 CEST" in client.get("/intervals").text
+
+
+def test_intervals_are_paged(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.pages.intervals.PAGE_SIZE", 4)
+    enter(client, Role.MANAGER)
+    seen: list[str] = []
+    path: str | None = "/intervals"
+    while path:
+        html = client.get(path).text
+        seen += re.findall(r'<tr data-start="([^"]+)"', html)
+        older = re.search(r'href="(/intervals\?before=[^"]+)">Older', html)
+        path = older[1] if older else None
+    assert seen == list(reversed(keys()))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/intervals/2026-06-23T09:07:00Z",
+        "/intervals/yesterday",
+        "/intervals/2030-01-01T00:00:00Z",
+        "/intervals?before=x",
+        "/proofs/..%2f..%2fetc/weber",
+        f"/proofs/{KEY}/%00",
+    ],
+)
+def test_odd_addresses_are_404(client: TestClient, path: str) -> None:
+    enter(client, Role.PROSUMER)
+    assert client.get(path).status_code == 404
+
+
+def test_names_are_escaped(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        __import__("tests.web.web_fakes", fromlist=["NAMES"]).NAMES, "weber", "<b>W"
+    )
+    enter(client, Role.PROSUMER)
+    html = client.get("/participants/weber").text
+    assert "&lt;b&gt;W" in html
+    assert "<b>W" not in html
+
+
+def test_downloads_are_json_attachments(client: TestClient) -> None:
+    enter(client, Role.PROSUMER)
+    for path, name in (
+        (PROOF, "wattloom-proof-2026-06-23T093000Z.json"),
+        ("/keys", "wattloom-keys.json"),
+    ):
+        answer = client.get(path)
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
+    assert client.get(PROOF).json()["interval"] == KEY
+
+
+def test_verify_shows_every_step_as_a_page_and_as_a_fragment(client: TestClient) -> None:
+    enter(client, Role.PROSUMER)
+    csrf = token(client)
+    page = client.post(f"{PROOF}/verify", data={"csrf_token": csrf}).text
+    fragment = client.post(
+        f"{PROOF}/verify", headers={"HX-Request": "true", "X-CSRF-Token": csrf}
+    ).text
+    for html in (page, fragment):
+        assert "The proof holds" in html
+        for step in ("signature", "Quantity", "Seal", "Ledger"):
+            assert step in html
+    assert "<html" in page
+    assert "<html" not in fragment
+
+
+def upload(client: TestClient, content: bytes, name: str = "proof.json") -> Response:
+    csrf = {"csrf_token": token(client)}
+    answer: Response = client.post("/verify", data=csrf, files={"proof": (name, content)})
+    return answer
+
+
+def test_an_uploaded_proof_is_judged(client: TestClient, views: FakeViews) -> None:
+    enter(client, Role.MANAGER)
+    assert "The proof holds" in upload(client, client.get("/keys").content + b'"interval"').text
+    bad = upload(client, b"{}", name="<i>.json").text
+    assert "The proof does not hold" in bad
+    assert "does not fit" in bad
+    assert "<i>" not in bad
+    assert views.verified[-1] == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("size", "status"), [(0, 422), (1, 200), (256 * 1024, 200), (256 * 1024 + 1, 413), (10**6, 413)]
+)
+def test_uploads_are_bounded(client: TestClient, views: FakeViews, size: int, status: int) -> None:
+    enter(client, Role.MANAGER)
+    answer = upload(client, b"x" * size)
+    assert answer.status_code == status
+    assert len(views.verified) == (status == 200)
+    if status == 413:
+        assert "256\u00a0KiB" in answer.text
+
+
+def test_a_body_without_a_length_is_refused(client: TestClient) -> None:
+    enter(client, Role.MANAGER)
+    answer = client.post("/verify", content=iter([b"x" * 1000] * 3))
+    assert answer.status_code == 411
+
+
+def test_missing_fields_are_a_page_not_json(client: TestClient) -> None:
+    answer = client.post("/enter", data={"role": "admin"})
+    assert answer.status_code == 422
+    assert "<html" in answer.text
+    enter(client, Role.MANAGER)
+    nothing = client.post("/verify", data={"csrf_token": token(client)})
+    assert nothing.status_code == 422
+    assert "choose a proof file" in nothing.text.lower()
+
+
+def test_pause_stops_stream_and_refresh(client: TestClient) -> None:
+    enter(client, Role.MANAGER)
+    live, paused = client.get("/district").text, client.get("/district?pause=1").text
+    for mark in ('hx-sse:connect="/stream"', 'http-equiv="refresh"', 'hx-trigger="revision'):
+        assert mark in live
+        assert mark not in paused
+    assert "Go on live" in paused
+
+
+@pytest.mark.parametrize(
+    ("sum_micro", "badge", "text"),
+    [(0, "sum 0", "€0.000000"), (-1, "not 0: settlement stops", "−€0.000001")],
+)
+def test_postings_say_whether_they_add_up(
+    client: TestClient, views: FakeViews, sum_micro: int, badge: str, text: str
+) -> None:
+    enter(client, Role.MANAGER)
+    views.sum_micro = sum_micro
+    html = client.get(f"/intervals/{KEY}").text
+    assert badge in html
+    assert text in html
