@@ -12,6 +12,8 @@ from typing import Final, TypedDict
 
 from nacl.signing import SigningKey
 
+from app.store.chain import Entry
+from app.tables import ReceiptBatchRow
 from ledger_client.merkle import EMPTY_ROOT, leaf_hash, node_hash
 from metering import canonical
 from metering.interval import Interval
@@ -77,9 +79,20 @@ def promise(items: Sequence[bytes], key: SigningKey) -> SignedPromises:
     )
 
 
-def split_path(path: bytes) -> list[str]:
-    """Return the hashes of a stored path as hex, bottom up."""
-    return [path[at : at + _HASH].hex() for at in range(0, len(path), _HASH)]
+def assemble(district: str, entry: Entry, batch: ReceiptBatchRow) -> Receipt:
+    """Put a stored reading's receipt together."""
+    text = item(district, entry.leaf, entry.seal_interval, batch.window_ms)
+    path = entry.receipt_path
+    return Receipt(
+        index=entry.receipt_index,
+        item=text.decode(),
+        key=batch.key,
+        path=[path[at : at + _HASH].hex() for at in range(0, len(path), _HASH)],
+        root=batch.root.hex(),
+        salt=entry.salt.hex(),
+        signature=batch.signature.hex(),
+        size=batch.size,
+    )
 
 
 def _levels(leaves: list[bytes]) -> list[list[bytes]]:

@@ -20,8 +20,10 @@ class LogStoreError(LookupError):
     """The log has no such entry or size: ask for one that it has (404)."""
 
 
-def append(session: Session, kind: str, body: Mapping[str, object]) -> int:
-    """Append one entry within the caller's writing transaction and return its position.
+def append(session: Session, kind: str, body: str | Mapping[str, object]) -> int:
+    """Append one entry (canonical text or a mapping) in the caller's writing transaction.
+
+    Returns its position.
 
     Two writers queue: the second sees the first one's entry, or fails with it.
 
