@@ -234,6 +234,12 @@ def _rate(
         bids_in, offers_in = still_bid, still_offer
 
 
+def ticks_of(problem: Problem) -> Ticks:
+    """Return what a solver sees of a book whose limits compete."""
+    bids, offers = _party(problem.book, Side.BID), _party(problem.book, Side.OFFER)
+    return _ticks(bids, offers, problem.floor, problem.ceiling)[0]
+
+
 def _party(book: Book, side: Side) -> _Party:
     orders = sorted((o for o in book.orders if o.side is side), key=lambda o: o.order_id)
     return _Party(
@@ -253,6 +259,22 @@ def _match(
     solver: Solver,
 ) -> _Match:
     """Add the orders up to ticks, solve, and share each tick's volume out to its orders."""
+    ticks, bid_tick, offer_tick = _ticks(bids, offers, floor, ceiling)
+    fills = solver(ticks)
+    lo, hi = certified_interval(ticks, fills)
+    return _Match(
+        _shared(bids, bid_tick, ticks.bid_volumes, fills.bids, tie_key),
+        _shared(offers, offer_tick, ticks.offer_volumes, fills.offers, tie_key),
+        fills.grid_import,
+        fills.grid_export,
+        (None if lo is None else Price(lo), None if hi is None else Price(hi)),
+    )
+
+
+def _ticks(
+    bids: _Party, offers: _Party, floor: Price | None, ceiling: Price | None
+) -> tuple[Ticks, NDArray[np.intp], NDArray[np.intp]]:
+    """Return the ticks of both sides, and each order's place among those of its side."""
     bid_prices, bid_tick = np.unique(bids.limits, return_inverse=True)
     offer_prices, offer_tick = np.unique(offers.limits, return_inverse=True)
     ticks = Ticks(
@@ -263,15 +285,7 @@ def _match(
         None if floor is None else floor.micro_per_kwh,
         None if ceiling is None else ceiling.micro_per_kwh,
     )
-    fills = solver(ticks)
-    lo, hi = certified_interval(ticks, fills)
-    return _Match(
-        _shared(bids, bid_tick, ticks.bid_volumes, fills.bids, tie_key),
-        _shared(offers, offer_tick, ticks.offer_volumes, fills.offers, tie_key),
-        fills.grid_import,
-        fills.grid_export,
-        (None if lo is None else Price(lo), None if hi is None else Price(hi)),
-    )
+    return ticks, bid_tick, offer_tick
 
 
 def _volumes(tick: NDArray[np.intp], wh: Integers) -> Integers:
