@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 STAMPS := .venv/.done
 # Tests of one file share a worker, and with it what the file sets up; the order stays, fast first.
-PYTEST := $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --benchmark-disable
 ARGS ?=
 
 .PHONY: help setup setup-demo demo test test-long check format lint types contracts bench lock clean
