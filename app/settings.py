@@ -31,9 +31,6 @@ def _known_zone(name: str) -> str:
     return name
 
 
-PricePerKwh = Annotated[int, Field(ge=-1_000_000_000, le=1_000_000_000)]
-
-
 class Settings(BaseSettings):
     """What one district's processes need to know. Prices are net, in micro-euros per kWh."""
 
@@ -49,11 +46,11 @@ class Settings(BaseSettings):
     database_url: str = ""  # '' means SQLite in the data folder
 
     rule: Literal["mid-market", "uniform"] = "mid-market"
-    floor_micro_per_kwh: PricePerKwh = 80_000
-    ceiling_micro_per_kwh: PricePerKwh = 270_000
     grace_s: Annotated[int, Field(ge=0, le=86_400)] = 300
     seal_s: Annotated[int, Field(ge=1, le=86_400)] = 900
     settle_every: Annotated[int, Field(ge=1, le=96)] = 1
+    network: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")] = "wattloom-lindenhof"
+    hrp: Annotated[str, Field(pattern=r"^[a-z]{1,10}$")] = "wl"
     credit_limit_micro: Annotated[int, Field(ge=0, le=10**12)] = 20_000_000
 
     host: str = "127.0.0.1"

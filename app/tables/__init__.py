@@ -3,9 +3,9 @@
 from app.tables.accounting import (
     JournalEntry,
     Payment,
+    PaymentInput,
     PaymentParty,
     PostingRow,
-    Reservation,
     SettlementLine,
     StatementRow,
 )
@@ -44,11 +44,11 @@ __all__ = [
     "OrderRow",
     "ParticipantRow",
     "Payment",
+    "PaymentInput",
     "PaymentParty",
     "PostingRow",
     "ReadingRow",
     "ReceiptBatchRow",
-    "Reservation",
     "SecurityEventRow",
     "SessionRow",
     "SettlementLine",

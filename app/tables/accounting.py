@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger
+from sqlalchemy import BigInteger, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 
 class JournalEntry(SQLModel, table=True):
-    """A set of postings that sum to 0; ``ref`` makes a repeated step write it once."""
+    """A set of postings that sum to 0; (ref, kind) makes a repeated step write it once."""
 
     __tablename__ = "journal_entry"
+    __table_args__ = (UniqueConstraint("ref", "kind"),)
     id: int | None = Field(default=None, primary_key=True)
-    ref: str = Field(unique=True)
+    ref: str
     kind: str
     interval: str | None = Field(default=None, index=True)
     booked_ms: int = Field(sa_type=BigInteger)  # district clock
@@ -79,9 +80,11 @@ class PaymentParty(SQLModel, table=True):
     micro: int = Field(sa_type=BigInteger)
 
 
-class Reservation(SQLModel, table=True):
-    """An output that a signed but unconfirmed payment spends."""
+class PaymentInput(SQLModel, table=True):
+    """An output that a signed payment spends: reserved until it is confirmed, evidence after."""
 
-    __tablename__ = "reservation"
+    __tablename__ = "payment_input"
     output_id: str = Field(primary_key=True)
     payment: int = Field(foreign_key="payment.id", index=True)
+    position: int
+    output_bytes: bytes

@@ -83,5 +83,7 @@ class CorrectionRow(SQLModel, table=True):
     import_wh: int = Field(sa_type=BigInteger)
     export_wh: int = Field(sa_type=BigInteger)
     reason: str
-    known_ms: int = Field(sa_type=BigInteger)
+    payload: bytes  # canonical JSON of the delta, the leaf behind the entry's delta_root
+    salt: bytes
+    known_ms: int = Field(sa_type=BigInteger)  # district clock
     log_index: int

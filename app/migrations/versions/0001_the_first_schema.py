@@ -77,7 +77,7 @@ def upgrade() -> None:
         sa.Column("interval", sa.String(), nullable=True),
         sa.Column("booked_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("ref"),
+        sa.UniqueConstraint("ref", "kind"),
     )
     with op.batch_alter_table("journal_entry", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_journal_entry_interval"), ["interval"], unique=False)
@@ -234,6 +234,21 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "payment_input",
+        sa.Column("output_id", sa.String(), nullable=False),
+        sa.Column("payment", sa.Integer(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("output_bytes", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["payment"],
+            ["payment.id"],
+        ),
+        sa.PrimaryKeyConstraint("output_id"),
+    )
+    with op.batch_alter_table("payment_input", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_payment_input_payment"), ["payment"], unique=False)
+
+    op.create_table(
         "payment_party",
         sa.Column("payment", sa.Integer(), nullable=False),
         sa.Column("participant", sa.String(), nullable=False),
@@ -306,19 +321,6 @@ def upgrade() -> None:
         batch_op.create_index("reading_seal_interval", ["seal_interval"], unique=False)
 
     op.create_table(
-        "reservation",
-        sa.Column("output_id", sa.String(), nullable=False),
-        sa.Column("payment", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["payment"],
-            ["payment.id"],
-        ),
-        sa.PrimaryKeyConstraint("output_id"),
-    )
-    with op.batch_alter_table("reservation", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_reservation_payment"), ["payment"], unique=False)
-
-    op.create_table(
         "settlement_line",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("interval", sa.String(), nullable=False),
@@ -368,6 +370,8 @@ def upgrade() -> None:
         sa.Column("import_wh", sa.BigInteger(), nullable=False),
         sa.Column("export_wh", sa.BigInteger(), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("payload", sa.LargeBinary(), nullable=False),
+        sa.Column("salt", sa.LargeBinary(), nullable=False),
         sa.Column("known_ms", sa.BigInteger(), nullable=False),
         sa.Column("log_index", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -456,10 +460,6 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_settlement_line_interval"))
 
     op.drop_table("settlement_line")
-    with op.batch_alter_table("reservation", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_reservation_payment"))
-
-    op.drop_table("reservation")
     with op.batch_alter_table("reading", schema=None) as batch_op:
         batch_op.drop_index("reading_seal_interval")
         batch_op.drop_index("reading_point_time")
@@ -474,6 +474,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_payment_party_participant"))
 
     op.drop_table("payment_party")
+    with op.batch_alter_table("payment_input", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_payment_input_payment"))
+
+    op.drop_table("payment_input")
     with op.batch_alter_table("metering_point", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_metering_point_participant"))
 

@@ -1,0 +1,76 @@
+"""``/api/v1/health``, ``/api/v1/district`` and ``/api/v1/keys``: what anybody may know."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from app.services.house import House
+from app.services.live import LiveBoard
+from app.services.views import flows
+from app.store import people
+from metering.interval import from_ms
+
+
+class Health(BaseModel):
+    """Whether the service works."""
+
+    status: str
+
+
+class DistrictStatus(BaseModel):
+    """The district's clock (UTC) and its flows now, in watts; import is positive."""
+
+    district: str
+    name: str
+    clock: str
+    clock_simulated: bool
+    exporting_w: int
+    importing_w: int
+    shared_w: int
+    from_grid_w: int
+    to_grid_w: int
+
+
+def build_router(house: House, board: LiveBoard) -> APIRouter:
+    """Return the routes that need no login."""
+    router = APIRouter(prefix="/api/v1", tags=["district"])
+
+    @router.get("/health")
+    def health() -> Health:
+        """Answer once the database does."""
+        with house.database.read() as session:
+            people.district(session)
+        return Health(status="ok")
+
+    @router.get("/district")
+    def district() -> DistrictStatus:
+        """Return the district's flows now, without prices, balances or people."""
+        with house.database.read() as session:
+            row = people.district(session)
+        powers = {
+            point: value.power_w
+            for point, value in board.values().items()
+            if value.power_w is not None
+        }
+        now = flows(powers)
+        return DistrictStatus(
+            district=row.origin,
+            name=row.name,
+            clock=from_ms(house.clock.now_ms()).isoformat(),
+            clock_simulated=house.clock.simulated,
+            exporting_w=now.exporting_w,
+            importing_w=now.importing_w,
+            shared_w=now.shared_w,
+            from_grid_w=now.from_grid_w,
+            to_grid_w=now.to_grid_w,
+        )
+
+    @router.get("/keys")
+    def keys() -> Response:
+        """Return the district's KEYS: pin them once, then verify proofs offline."""
+        settings, ring = house.settings, house.keyring
+        body = ring.public_keys_file(settings.origin, len(ring.milestone))
+        return Response(body, media_type="application/json")
+
+    return router

@@ -1,0 +1,138 @@
+"""The command line: ``wattloom demo | clear | verify``.
+
+Imports stand inside the commands, so that ``wattloom verify`` starts as fast as its one file.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+cli = typer.Typer(
+    name="wattloom",
+    help="The operating software of a positive-energy district.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+SettingsFile = Annotated[
+    Path | None, typer.Option("--settings", help="TOML file with the district's settings.")
+]
+
+
+@cli.command(
+    epilog="Example: wattloom demo --headless --intervals 8 --speed max --summary out.json"
+)
+def demo(
+    *,
+    data: Annotated[
+        Path, typer.Option(help="Folder of the run; the same folder goes on where it stopped.")
+    ] = Path("data/demo"),
+    headless: Annotated[
+        bool, typer.Option("--headless", help="No pages to look at; free ports; exits when done.")
+    ] = False,
+    intervals: Annotated[
+        int | None,
+        typer.Option(min=1, max=2976, help="Quarter-hours in total (headless: 8, else no end)."),
+    ] = None,
+    speed: Annotated[
+        str, typer.Option(help="How fast the district's clock runs: 60, or max.")
+    ] = "60",
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Names the run.")] = 1,
+    summary: Annotated[
+        Path | None, typer.Option(help="Write the run's figures to this JSON file.")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON line per sealed interval.")
+    ] = False,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65_535, help="Port of the pages (8000).")
+    ] = None,
+    settings: SettingsFile = None,
+) -> None:
+    """Run the demo district Lindenhof: simulated meters, market, payments, proofs, pages."""
+    from app.demo.command import run_demo
+
+    _exit(
+        run_demo(
+            data=data,
+            headless=headless,
+            intervals=intervals or (8 if headless else None),
+            speed=_speed(speed),
+            seed=seed,
+            summary=summary,
+            json_lines=json,
+            port=port,
+            settings_file=settings,
+        )
+    )
+
+
+@cli.command(
+    epilog="Example: wattloom clear book.csv --retail 270000 --feed-in 80000 --out result.json"
+)
+def clear(
+    book: Annotated[Path, typer.Argument(help="The order book, CSV.", metavar="BOOK.csv")],
+    out: Annotated[Path, typer.Option(help="Where the result goes.", metavar="RESULT.json")],
+    retail: Annotated[
+        int | None, typer.Option(help="Backstop: the grid sells at this price, micro-euros/kWh.")
+    ] = None,
+    feed_in: Annotated[
+        int | None, typer.Option(help="Backstop: the grid buys at this price, micro-euros/kWh.")
+    ] = None,
+    rule: Annotated[
+        Literal["uniform", "pay-as-bid", "mid-market", "sdr"], typer.Option(help="Price rule.")
+    ] = "uniform",
+) -> None:
+    """Clear an order book: what would be traded, between whom, at what price.
+
+    Columns: order_id, side (bid or offer), participant, quantity_wh, price_micro_per_kwh.
+    """
+    from app.bookfile import clear_command
+
+    _exit(clear_command(book, retail, feed_in, rule, out))
+
+
+@cli.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def verify(context: typer.Context) -> None:
+    """Check a proof file offline: wattloom verify FILE --keys KEYS."""
+    from ledger_client.verify import main as verify_main
+
+    _exit(verify_main(context.args))
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed <= 3600:
+        raise typer.BadParameter(f"{text!r} is no speed: a number up to 3600, or max")
+    return speed
+
+
+def _exit(code: int) -> None:
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Run the command line."""
+    cli()
+
+
+def fail(error: Exception | str) -> int:
+    """Print why a command cannot go on, and return its exit code."""
+    sys.stderr.write(f"wattloom: {error}\n")
+    return 1
+
+
+__all__: list[Any] = ["cli", "main"]

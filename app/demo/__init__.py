@@ -1,0 +1,1 @@
+"""The demo district Lindenhof: its people, its simulated meters, its story, its run."""

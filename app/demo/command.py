@@ -1,0 +1,128 @@
+"""``wattloom demo``: options in, progress and a summary out, clear words when it cannot run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from app.clock import ClockError
+from app.db import DatabaseError
+from app.demo.run import DemoOptions, run, write_summary
+from app.demo.server import PortBusyError
+from app.services.founding import FoundingError
+from app.services.keyring import KeyringError
+from app.settings import SettingsError, load_settings
+from ledger_client.ledger import LedgerError
+from metering.interval import from_ms
+from metering.signing import SigningError
+from metering.spool import SpoolError
+
+_EXPECTED = (
+    SettingsError,
+    PortBusyError,
+    FoundingError,
+    KeyringError,
+    SigningError,
+    SpoolError,
+    LedgerError,
+    DatabaseError,
+    ClockError,
+    OSError,
+)
+
+
+def run_demo(
+    *,
+    data: Path,
+    headless: bool,
+    intervals: int | None,
+    speed: float | None,
+    seed: int,
+    summary: Path | None,
+    json_lines: bool,
+    port: int | None,
+    settings_file: Path | None,
+) -> int:
+    """Run the demo and return its exit code: 0 done, 1 could not run (and it says why)."""
+    console = Console(stderr=True)
+    overrides: dict[str, Any] = {"data": data} | ({"port": port} if port else {})
+    bar = _Bar(console, intervals)
+    try:
+        settings = load_settings(settings_file, **overrides)
+        options = DemoOptions(
+            settings=settings,
+            headless=headless,
+            intervals=intervals,
+            speed=speed,
+            seed=seed,
+            on_step=bar.step,
+            on_sealed=_print_line if json_lines else lambda _: None,
+            on_ready=lambda url: _welcome(console, url, headless=headless),
+        )
+        with bar:
+            figures = asyncio.run(run(options))
+        if summary is not None:
+            write_summary(summary, figures)
+    except _EXPECTED as error:
+        console.print(f"wattloom demo: {error}", style="red", markup=False, highlight=False)
+        return 1
+    _farewell(console, figures)
+    return 0
+
+
+class _Bar(AbstractContextManager["_Bar"]):
+    """Progress in sealed intervals and district time, on the terminal only."""
+
+    def __init__(self, console: Console, total: int | None) -> None:
+        self._progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("sealed"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("Lindenhof", total=total)
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._progress.stop()
+
+    def step(self, sealed: int, now_ms: int) -> None:
+        """Show how many intervals are sealed at which district time."""
+        text = f"Lindenhof {from_ms(now_ms):%d %b %H:%M} UTC"
+        self._progress.update(self._task, completed=sealed, description=text)
+
+
+def _print_line(line: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def _welcome(console: Console, url: str, *, headless: bool) -> None:
+    if not headless:
+        console.print(f"Lindenhof lives at [bold]{url}[/bold]  (Ctrl-C stops it)")
+
+
+def _farewell(console: Console, figures: dict[str, Any]) -> None:
+    console.print(
+        f"{figures['intervals']} intervals sealed, {figures['trades']} trades, "
+        f"{figures['traded_wh'] / 1000:.1f} kWh shared locally "
+        f"({float(figures['local_share']):.0%} of what was drawn); "
+        f"sum of postings {figures['postings_sum_micro']}, "
+        f"journal - ledger {figures['journal_minus_ledger_micro']} micro-euros; "
+        f"{len(figures['proofs'])} proofs beside {figures['keys']}",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,146 @@
+"""Reads ``lindenhof.toml``: who lives there, what stands behind each meter, and the story."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from functools import cache
+from importlib import resources
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from app.services.founding import NewParticipant, NewPoint
+from app.tables import TariffRow
+from metering.interval import Interval, to_ms
+from metering.loadcurves import NetCurve, Part, fleet, load, roof, yearly_load
+from metering.profiles import load_profile
+from metering.simulator import Outage, SimulatedMeter
+
+FIRST_UNIT = 1
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Tariff(_Strict):
+    id: str
+    energy_micro_per_kwh: int
+    grid_fee_micro_per_kwh: int
+    local_grid_fee_micro_per_kwh: int
+    levy_micro_per_kwh: int
+    feed_in_micro_per_kwh: int
+    vat_ppm: int
+
+
+class _Part(_Strict):
+    profile: str
+    yearly_kwh: int | None = None
+    rated_w: int | None = None
+    cars: int | None = None
+    peak_w: int | None = None
+
+    def parts(self) -> list[Part]:
+        """Return the load, the fleet or the roof that this line means."""
+        if self.yearly_kwh is not None:
+            return [yearly_load(self.profile, annual_kwh=self.yearly_kwh)]
+        if self.peak_w is not None:
+            return [roof(self.profile, peak_w=self.peak_w)]
+        if self.cars is not None:
+            return fleet(self.profile, rated_w=self.rated_w or 0, cars=self.cars)
+        return [load(self.profile, rated_w=self.rated_w or 0)]
+
+
+class _Meter(_Strict):
+    profile: str
+    serial: str
+
+
+class _Participant(_Strict):
+    id: str
+    name: str
+    point: str
+    kind: str
+    max_power_w: int
+    top_up_micro: int
+    meter: _Meter
+    parts: list[_Part]
+
+
+class _Outage(_Strict):
+    serial: str
+    start: AwareDatetime = Field(alias="from")
+    to: AwareDatetime
+
+
+class Lindenhof(_Strict):
+    """The demo district as its file says."""
+
+    start: AwareDatetime
+    feeder: str
+    treasury_units: int
+    manager: list[str]
+    prosumer: str
+    idle: list[str]
+    tariff: _Tariff
+    outage: list[_Outage]
+    participant: list[_Participant]
+
+    @property
+    def first_interval(self) -> Interval:
+        """The interval with which the story starts."""
+        return Interval.containing(self.start)
+
+    def tariff_row(self) -> TariffRow:
+        """Return the district's one tariff."""
+        return TariffRow(**self.tariff.model_dump())
+
+    def participants(self) -> list[NewParticipant]:
+        """Return everybody with their metering point and their first top-up."""
+        return [
+            NewParticipant(
+                id=person.id,
+                name=person.name,
+                top_up_micro=person.top_up_micro,
+                points=(
+                    NewPoint(
+                        gsrn=person.point,
+                        name=person.name,
+                        kind=person.kind,
+                        feeder=self.feeder,
+                        max_power_w=person.max_power_w,
+                        serial=person.meter.serial,
+                        profile=person.meter.profile,
+                    ),
+                ),
+            )
+            for person in self.participant
+        ]
+
+    def meters(self, now_ms: Callable[[], int]) -> list[SimulatedMeter]:
+        """Return the simulated meters, one unit id each, in the participants' order."""
+        return [
+            SimulatedMeter(
+                profile=load_profile(person.meter.profile),
+                unit=unit,
+                serial=person.meter.serial,
+                curve=NetCurve(
+                    [part for line in person.parts for part in line.parts()],
+                    serial=person.meter.serial,
+                ),
+                now_ms=now_ms,
+                outages=[
+                    Outage(to_ms(outage.start), to_ms(outage.to))
+                    for outage in self.outage
+                    if outage.serial == person.meter.serial
+                ],
+            )
+            for unit, person in enumerate(self.participant, FIRST_UNIT)
+        ]
+
+
+@cache
+def lindenhof() -> Lindenhof:
+    """Return the demo district."""
+    text = resources.files("app.demo").joinpath("lindenhof.toml").read_text("utf-8")
+    return Lindenhof.model_validate(tomllib.loads(text))

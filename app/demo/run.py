@@ -1,0 +1,329 @@
+"""Runs Lindenhof: simulated meters over real Modbus TCP, gateway, ledger, worker, web.
+
+District time moves in steps and stands still during each: at every step the gateway polls and
+sends, the worker does what is due, and only then is the next step's time stored and taken. So a
+run that was killed goes on at the step where it was, and at any speed no border is missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from sqlmodel import col, select
+
+from app.clock import SimulatedClock
+from app.db import Database
+from app.demo.district import Lindenhof, lindenhof
+from app.demo.server import serving
+from app.main import create_app
+from app.services.founding import GATEWAY_NAME, Founding, found, treasury_address
+from app.services.house import House
+from app.services.keyring import Keyring
+from app.services.live import LiveBoard, LiveValue
+from app.services.proofs import ProofError, settlement_proof
+from app.services.sessions import SessionStore
+from app.services.summary import summarise
+from app.services.views import DatabaseViews
+from app.settings import Settings
+from app.store import people
+from app.tables import EnrolmentRow, IntervalRow, StatementRow
+from app.worker import Worker
+from ledger_client.localnode.adapter import LocalLedger
+from ledger_client.localnode.node import LocalNode
+from metering.gateway import MINUTE_MS, Gateway, GatewayIdentity, Options
+from metering.identity import PublicKey
+from metering.interval import LENGTH_MS, Interval
+from metering.modbus import ModbusConnection, ModbusMeter
+from metering.poller import Live, Meter
+from metering.profiles import load_profile
+from metering.reading import Clock, Enrolment
+from metering.sender import HttpSender
+from metering.signing import public_key
+from metering.simulator import MeterServer
+from metering.spool import Signer, Spool
+
+STEP_MS = 5_000
+_PROOFS_PER_RUN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """How the demo runs. ``speed`` None means as fast as it can; ``intervals`` None, for ever."""
+
+    settings: Settings
+    headless: bool
+    intervals: int | None
+    speed: float | None
+    seed: int
+    on_step: Callable[[int, int], None]  # (sealed intervals, district clock in ms)
+    on_sealed: Callable[[dict[str, Any]], None]
+    on_ready: Callable[[str], None]  # the address of the pages
+
+
+@dataclass(slots=True)
+class _Demo:
+    """Everything of one running demo."""
+
+    options: DemoOptions
+    house: House
+    clock: SimulatedClock
+    node: LocalNode
+    gateway: Gateway
+    worker: Worker
+
+
+async def run(options: DemoOptions) -> dict[str, Any]:
+    """Run the demo until its intervals are sealed, paid and anchored; return the summary."""
+    started = time.monotonic()
+    async with _demo(options) as demo:
+        await _drive(demo)
+        proofs = await asyncio.to_thread(_write_proofs, demo)
+        keys = _write_keys(demo.house)
+        summary = await asyncio.to_thread(summarise, demo.house, demo.node.stats(), proofs, keys)
+    return summary | {"wall_seconds": round(time.monotonic() - started, 3)}
+
+
+@asynccontextmanager
+async def _demo(options: DemoOptions) -> AsyncIterator[_Demo]:
+    settings, story = options.settings, lindenhof()
+    async with AsyncExitStack() as stack:
+        house, clock, node = _open_house(options, story)
+        stack.callback(house.database.close)
+        stack.callback(node.close)
+        board = LiveBoard()
+        web = create_app(
+            house,
+            board,
+            DatabaseViews(house, board, frozenset(story.manager), _speed_text(options), story.idle),
+            SessionStore(house.database, story.prosumer),
+        )
+        port = 0 if options.headless else settings.port
+        url = await stack.enter_async_context(serving(web, settings.host, port))
+        _write_keys(house)
+        options.on_ready(url)
+        meters = await stack.enter_async_context(MeterServer(story.meters(clock.now_ms)))
+        client = await stack.enter_async_context(httpx.AsyncClient(timeout=30))
+        spool = Spool.open(settings.data / "spool.db")
+        stack.callback(spool.close)
+        gateway = await _gateway(stack, house, clock, meters.port, spool, url, client, board)
+        yield _Demo(options, house, clock, node, gateway, _worker(options, house))
+
+
+def _open_house(options: DemoOptions, story: Lindenhof) -> tuple[House, SimulatedClock, LocalNode]:
+    settings = options.settings
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    keyring = Keyring.open(settings.data / "keys")
+    database = Database(settings.sqlalchemy_url)
+    database.migrate()
+    founding = Founding(
+        tariff=story.tariff_row(),
+        participants=story.participants(),
+        first=story.first_interval,
+        simulated=True,
+        seed=options.seed,
+    )
+    with database.write() as session:
+        clock = SimulatedClock(found(session, settings, keyring, founding).clock_ms)
+    node = LocalNode.open(
+        settings.data / "ledger.db",
+        network=settings.network,
+        hrp=settings.hrp,
+        genesis={treasury_address(keyring): story.treasury_units},
+        milestone_keys=keyring.milestone,
+        threshold=len(keyring.milestone),
+    )
+    return House(settings, database, keyring, clock, LocalLedger(node)), clock, node
+
+
+async def _gateway(
+    stack: AsyncExitStack,
+    house: House,
+    clock: SimulatedClock,
+    modbus_port: int,
+    spool: Spool,
+    url: str,
+    client: httpx.AsyncClient,
+    board: LiveBoard,
+) -> Gateway:
+    """Return the gateway, with one Modbus connection per meter."""
+    meters = []
+    for unit, signer in _signers(house):
+        connection = await stack.enter_async_context(
+            ModbusConnection(
+                "127.0.0.1", modbus_port, timeout_s=house.settings.poll_timeout_ms / 1000
+            )
+        )
+        source = ModbusMeter(connection.unit(unit), clock.now_ms)
+        meters.append(Meter(signer, source, load_profile(signer.enrolment.profile)))
+
+    def show(point: str, live: Live) -> None:
+        board.update(point, LiveValue(live.power_w, live.answered_ms))
+
+    return Gateway(
+        meters,
+        spool,
+        HttpSender(url, client),
+        GatewayIdentity(house.settings.origin, GATEWAY_NAME, house.keyring.gateway),
+        clock.now_ms,
+        lambda: Clock.SYNCHRONISED,
+        Options(receipt_key=public_key(house.keyring.receipt), on_live=show),
+    )
+
+
+def _signers(house: House) -> list[tuple[int, Signer]]:
+    """Return unit id and signer of every enrolled meter, in the order of the district's file."""
+    units = {meter.serial: meter.unit for meter in lindenhof().meters(house.clock.now_ms)}
+    with house.database.read() as session:
+        rows = session.exec(select(EnrolmentRow).order_by(EnrolmentRow.point)).all()
+    return [
+        (
+            units[row.serial],
+            Signer(
+                Enrolment(
+                    district=house.settings.origin,
+                    point=row.point,
+                    serial=row.serial,
+                    profile=row.profile,
+                    key=PublicKey.parse(row.key),
+                    epoch=row.epoch,
+                    valid_from=Interval.parse(row.valid_from),
+                ),
+                house.keyring.meter(row.serial),
+            ),
+        )
+        for row in rows
+    ]
+
+
+def _worker(options: DemoOptions, house: House) -> Worker:
+    def tell(key: str) -> None:
+        with house.database.read() as session:
+            row = session.get_one(IntervalRow, key)
+        options.on_sealed(
+            {
+                "interval": row.key,
+                "price_micro_per_kwh": row.price_micro_per_kwh,
+                "traded_wh": row.traded_wh,
+                "seal_index": row.seal_index,
+            }
+        )
+
+    return Worker(house, tell)
+
+
+async def _drive(demo: _Demo) -> None:
+    """Take step after step until everything asked for is done, or somebody stops the demo."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    step_ms = MINUTE_MS if demo.options.speed is None else STEP_MS
+    while not stop.is_set() and not _done(demo):
+        began = time.monotonic()
+        await _step(demo, step_ms)
+        if demo.options.speed is not None:
+            left_s = step_ms / 1000 / demo.options.speed - (time.monotonic() - began)
+            await _rest(stop, left_s)
+
+
+async def _step(demo: _Demo, step_ms: int) -> None:
+    now_ms = demo.clock.now_ms()
+    if now_ms % MINUTE_MS == 0:
+        await demo.gateway.poll_round(border=now_ms % LENGTH_MS == 0)
+        await demo.gateway.send()
+        await asyncio.to_thread(demo.worker.run_due)
+    else:
+        await demo.gateway.poll_live()
+    next_ms = now_ms + step_ms
+    if next_ms % MINUTE_MS == 0:
+        await asyncio.to_thread(_store_clock, demo, next_ms)
+    demo.options.on_step(_sealed(demo), now_ms)
+    demo.clock.advance_to(next_ms)
+
+
+def _store_clock(demo: _Demo, moment_ms: int) -> None:
+    with demo.house.database.write() as session:
+        people.district(session, lock=True).clock_ms = moment_ms
+
+
+async def _rest(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(max(0.0, seconds)):
+            await stop.wait()
+    except TimeoutError:
+        pass
+
+
+def _sealed(demo: _Demo) -> int:
+    with demo.house.database.read() as session:
+        return len(session.exec(select(IntervalRow.key).where(IntervalRow.state == "sealed")).all())
+
+
+def _done(demo: _Demo) -> bool:
+    """Return whether the intervals asked for are sealed, paid and anchored."""
+    wanted = demo.options.intervals
+    if wanted is None:
+        return False
+    with demo.house.database.read() as session:
+        rows = session.exec(
+            select(IntervalRow).where(
+                IntervalRow.state == "sealed", IntervalRow.anchor == "confirmed"
+            )
+        ).all()
+    return sum(row.payment != "submitted" for row in rows) >= wanted
+
+
+def _speed_text(options: DemoOptions) -> str:
+    return "at full speed" if options.speed is None else f"x{options.speed:g}"
+
+
+def _write_keys(house: House) -> Path:
+    path = house.settings.data / "keys.json"
+    ring = house.keyring
+    _replace(path, ring.public_keys_file(house.settings.origin, len(ring.milestone)))
+    return path
+
+
+def _write_proofs(demo: _Demo) -> list[Path]:
+    """Write everybody's proofs of the newest intervals and one of each earlier one."""
+    folder = demo.house.settings.data / "proofs"
+    folder.mkdir(exist_ok=True)
+    with demo.house.database.read() as session:
+        statements = session.exec(
+            select(StatementRow.interval, StatementRow.participant)
+            .join(IntervalRow, col(IntervalRow.key) == StatementRow.interval)
+            .where(IntervalRow.anchor == "confirmed")
+            .order_by(col(StatementRow.interval).desc(), StatementRow.participant)
+        ).all()
+    wanted = list(statements[:_PROOFS_PER_RUN])
+    wanted += [pair for place, pair in enumerate(statements[_PROOFS_PER_RUN:]) if place % 13 == 0]
+    written = []
+    for key, participant in wanted:
+        try:
+            content = settlement_proof(demo.house, key, participant)
+        except ProofError:
+            continue  # still on its way: the next run writes it
+        path = folder / f"{key.replace(':', '')}-{participant}.json"
+        _replace(path, content)
+        written.append(path)
+    return written
+
+
+def write_summary(path: Path, summary: dict[str, Any]) -> None:
+    """Write the summary whole or not at all."""
+    _replace(path, (json.dumps(summary, indent=2) + "\n").encode())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_bytes(content)
+    draft.replace(path)

@@ -1,0 +1,57 @@
+"""The outbox of anchors: each checkpoint becomes one tagged-data block on the ledger."""
+
+from __future__ import annotations
+
+from sqlmodel import col, select
+
+from app.services.house import House
+from app.tables import CheckpointRow, IntervalRow
+from ledger_client.ledger import LedgerUnavailableError
+from ledger_client.verify import anchor_tag
+
+
+def anchor(house: House) -> bool:
+    """Take the oldest unconfirmed checkpoint one step further; return whether anything moved.
+
+    A ledger that does not answer leaves everything as it is, to be tried again.
+    """
+    with house.database.read() as session:
+        checkpoint = session.exec(
+            select(CheckpointRow)
+            .where(CheckpointRow.state != "confirmed")
+            .order_by(col(CheckpointRow.size))
+            .limit(1)
+        ).first()
+    if checkpoint is None:
+        return False
+    try:
+        if checkpoint.block_id is None:
+            return _submit(house, checkpoint)
+        return _look(house, checkpoint)
+    except LedgerUnavailableError:
+        return False
+
+
+def _submit(house: House, checkpoint: CheckpointRow) -> bool:
+    block_id = house.ledger.anchor(anchor_tag(house.settings.origin), checkpoint.data)
+    with house.database.write() as session:
+        row = session.get_one(CheckpointRow, checkpoint.size)
+        row.block_id = block_id.hex()
+        row.state = "submitted"
+    return True
+
+
+def _look(house: House, checkpoint: CheckpointRow) -> bool:
+    proof = house.ledger.inclusion_proof(bytes.fromhex(checkpoint.block_id or ""))
+    if proof is None:
+        return False
+    with house.database.write() as session:
+        session.get_one(CheckpointRow, checkpoint.size).state = "confirmed"
+        rows = session.exec(
+            select(IntervalRow).where(
+                IntervalRow.anchor == "pending", col(IntervalRow.seal_index) < checkpoint.size
+            )
+        )
+        for row in rows:
+            row.anchor = "confirmed"
+    return True

@@ -1,0 +1,209 @@
+"""Makes estimates good once the registers around a gap are known; nothing clears again."""
+
+from __future__ import annotations
+
+import secrets
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlmodel import Session, col, select
+
+from app.services.house import House
+from app.store import borders, journal, log, market, people
+from app.tables import CorrectionRow, IntervalRow, ReadingRow, SlotRow
+from ledger_client.merkle import leaf_hash
+from ledger_client.proof import Borders, slot_leaf, statement_leaf
+from ledger_client.verify import canonical
+from market.correction import Correction, Version, correct
+from market.estimates import scale_to_difference
+from market.settlement import line_object
+from metering.interval import Interval
+from metering.quantities import Energy, RegisterRolledBackError, RegisterTotal
+
+_SETTLED = ("settled", "sealed", "final")
+_REASON = "estimate scaled to the register difference over the gap"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Estimated intervals of one point between two border readings."""
+
+    slots: Sequence[SlotRow]
+    opening: ReadingRow
+    closing: ReadingRow
+
+
+def correct_estimates(house: House) -> bool:
+    """Correct every gap that is now closed; return whether there was one."""
+    with house.database.write() as session:
+        gaps = [
+            gap
+            for slots in _estimated(session).values()
+            for gap in _closed_gaps(slots, _borders(session, slots))
+        ]
+        for gap in gaps:
+            _correct_gap(house, session, gap)
+    return bool(gaps)
+
+
+def _estimated(session: Session) -> Mapping[str, Sequence[SlotRow]]:
+    """Return each point's settled, estimated and not yet corrected slots in time order."""
+    rows = session.exec(
+        select(SlotRow)
+        .join(IntervalRow, col(IntervalRow.key) == SlotRow.interval)
+        .outerjoin(
+            CorrectionRow,
+            (col(CorrectionRow.interval) == SlotRow.interval)
+            & (col(CorrectionRow.point) == SlotRow.point),
+        )
+        .where(
+            col(SlotRow.estimated).is_(True),
+            col(IntervalRow.state).in_(_SETTLED),
+            col(CorrectionRow.interval).is_(None),
+        )
+        .order_by(SlotRow.interval)
+    )
+    found: dict[str, list[SlotRow]] = defaultdict(list)
+    for row in rows:
+        found[row.point].append(row)
+    return found
+
+
+def _borders(session: Session, slots: Sequence[SlotRow]) -> Mapping[int, ReadingRow]:
+    """Return one point's border readings, as known now, by the border's time in ms."""
+    moments = {Interval.parse(slot.interval).start_ms for slot in slots}
+    moments |= {Interval.parse(slot.interval).end_ms for slot in slots}
+    point = slots[0].point
+    at = {moment: borders.at_border(session, moment).get(point) for moment in moments}
+    return {moment: row for moment, row in at.items() if row is not None}
+
+
+def _closed_gaps(slots: Sequence[SlotRow], known: Mapping[int, ReadingRow]) -> Iterator[Gap]:
+    """Cut the slots at known borders; yield the unbroken runs that begin and end at one."""
+    run: list[SlotRow] = []
+    for slot in slots:
+        interval = Interval.parse(slot.interval)
+        follows = bool(run) and Interval.parse(run[-1].interval).next() == interval
+        if interval.start_ms in known:
+            run = [slot]
+        elif follows:
+            run.append(slot)
+        else:
+            run = []
+        if run and interval.end_ms in known:
+            begin = Interval.parse(run[0].interval).start_ms
+            yield Gap(tuple(run), known[begin], known[interval.end_ms])
+            run = []
+
+
+def _correct_gap(house: House, session: Session, gap: Gap) -> None:
+    try:
+        imports = _split(gap, gap.opening.import_wh, gap.closing.import_wh)
+        exports = _split(gap, gap.opening.export_wh, gap.closing.export_wh)
+    except RegisterRolledBackError as error:
+        _tell_of_reset(house, session, gap, error)
+        return
+    for slot, import_wh, export_wh in zip(gap.slots, imports, exports, strict=True):
+        _correct_slot(house, session, gap, slot, (import_wh, export_wh))
+    first, last = gap.slots[0], gap.slots[-1]
+    people.notify(
+        session,
+        ref=f"corrected/{first.interval}/{first.point}",
+        at_ms=house.clock.now_ms(),
+        level="info",
+        text=f"{people.points(session)[first.point].name}: the meter is back; "
+        f"{sum(imports)} Wh drawn and {sum(exports)} Wh fed in over {len(gap.slots)} estimated "
+        f"quarter-hours, {first.interval} to {last.interval}, are corrected",
+        point=first.point,
+    )
+
+
+def _split(gap: Gap, opening_wh: int | None, closing_wh: int | None) -> list[int]:
+    """Spread one register's difference over the gap; a register that is absent counts as 0."""
+    if opening_wh is None or closing_wh is None:
+        return [0] * len(gap.slots)
+    difference = RegisterTotal(closing_wh).since(RegisterTotal(opening_wh))
+    estimates = [Energy(slot.import_wh) for slot in gap.slots]
+    parts = scale_to_difference(difference, estimates, [slot.interval for slot in gap.slots])
+    return [part.wh for part in parts]
+
+
+def _correct_slot(
+    house: House, session: Session, gap: Gap, slot: SlotRow, energies_wh: tuple[int, int]
+) -> None:
+    owner = people.points(session)[slot.point].participant
+    settled = Version(*market.settled_energies(session, slot.interval, owner, slot.point))
+    done = correct(
+        f"{slot.interval}/{slot.point}/1",
+        owner,
+        people.tariffs_by_point(session)[slot.point],
+        original=settled,
+        latest=settled,
+        new_import_wh=energies_wh[0],
+        new_export_wh=energies_wh[1],
+    )
+    session.add_all(market.line_row(slot.interval, 1, owner, line) for line in done.lines)
+    if done.entry.postings:
+        journal.book(session, done.entry, interval=slot.interval, booked_ms=house.clock.now_ms())
+    session.add(_row(house, session, gap, slot, done))
+
+
+def _row(
+    house: House, session: Session, gap: Gap, slot: SlotRow, done: Correction
+) -> CorrectionRow:
+    salt = secrets.token_bytes(32)
+    delta = {
+        "district": house.settings.origin,
+        "interval": slot.interval,
+        "lines": [line_object(line) for line in done.lines],
+        "point": slot.point,
+        "version": 1,
+    }
+    payload = canonical(delta)
+    entry = {
+        "delta_root": leaf_hash(statement_leaf(salt, payload.decode())).hex(),
+        "district": house.settings.origin,
+        "interval": slot.interval,
+        "new_leaf": leaf_hash(_new_leaf(gap, slot)).hex(),
+        "old_leaf": slot.leaf.hex(),
+        "reason": _REASON,
+        "slot": slot.position,
+    }
+    return CorrectionRow(
+        interval=slot.interval,
+        point=slot.point,
+        version=1,
+        import_wh=done.drawn.wh,
+        export_wh=done.fed_in.wh,
+        reason=_REASON,
+        payload=payload,
+        salt=salt,
+        known_ms=house.clock.now_ms(),
+        log_index=log.append(session, "correction", entry),
+    )
+
+
+def _new_leaf(gap: Gap, slot: SlotRow) -> bytes:
+    """Return the slot's leaf bound to the border readings at both ends of its gap."""
+    held = Borders(
+        closing=gap.closing.leaf,
+        count=slot.count,
+        opening=gap.opening.leaf,
+        root=slot.readings_root,
+    )
+    return slot_leaf(slot.point, slot.interval, slot.salt, held)
+
+
+def _tell_of_reset(
+    house: House, session: Session, gap: Gap, error: RegisterRolledBackError
+) -> None:
+    slot = gap.slots[0]
+    people.notify(
+        session,
+        ref=f"reset/{slot.interval}/{slot.point}",
+        at_ms=house.clock.now_ms(),
+        level="alarm",
+        text=f"{people.points(session)[slot.point].name}: {error}; the estimates stand",
+        point=slot.point,
+    )

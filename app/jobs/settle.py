@@ -1,0 +1,100 @@
+"""cleared -> settled: statements, postings that sum to 0, and the planned payments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlmodel import Session, func, select
+
+from app.services.house import House
+from app.store import intervals, journal, leaves, market, payments, people
+from app.tables import StatementRow
+from ledger_client.merkle import root
+from market.money import Money
+from market.parties import own_transfers
+from market.settlement import LedgerAccount, Settlement, Statement, saving, settle
+from metering.interval import LENGTH_MS, Interval
+
+
+def settle_interval(house: House, key: str) -> None:
+    """Settle one cleared interval; does nothing if that was done."""
+    with house.database.write() as session:
+        row = intervals.lock(session, key, "cleared")
+        if row is None:
+            return
+        points = market.metered_points(session, key)
+        settlement = settle(
+            key,
+            points,
+            own_transfers(points),
+            market.book(session, key),
+            market.trades(session, key),
+            _opening_carries(session, key),
+            _accounts(session) if pays(house, key) else {},
+        )
+        _save(house, session, key, settlement)
+        session.flush()
+        row.settlement_root = root(leaves.statement_hashes(leaves.statements(session, key)))
+        _plan_payment(session, key, row.settlement_root, settlement.statements)
+        row.state = "settled"
+
+
+def pays(house: House, key: str) -> bool:
+    """Return whether a payment period ends with this interval (``settle_every``)."""
+    return (Interval.parse(key).end_ms // LENGTH_MS) % house.settings.settle_every == 0
+
+
+def _opening_carries(session: Session, key: str) -> Mapping[str, Money]:
+    """Return each participant's closing carry of their latest statement before this interval."""
+    latest = (
+        select(StatementRow.participant, func.max(StatementRow.interval).label("interval"))
+        .where(StatementRow.interval < key)
+        .group_by(StatementRow.participant)
+        .subquery()
+    )
+    rows = session.exec(
+        select(StatementRow.participant, StatementRow.closing_carry_micro).join(
+            latest,
+            (latest.c.participant == StatementRow.participant)
+            & (latest.c.interval == StatementRow.interval),
+        )
+    )
+    return {participant: Money(micro) for participant, micro in rows}
+
+
+def _accounts(session: Session) -> Mapping[str, LedgerAccount]:
+    """Return each participant's address and the ledger balance that planned payments lead to."""
+    moved = payments.totals(session)
+    return {
+        participant: LedgerAccount(row.address, Money(moved.get(participant, 0)))
+        for participant, row in people.participants(session).items()
+    }
+
+
+def _save(house: House, session: Session, key: str, settlement: Settlement) -> None:
+    savings = saving(settlement)
+    for position, statement in enumerate(settlement.statements):
+        session.add(
+            market.statement_row(
+                key, house.settings.origin, position, statement, savings[statement.participant]
+            )
+        )
+        session.add_all(
+            market.line_row(key, 0, statement.participant, line) for line in statement.lines
+        )
+    for entry in settlement.entries:
+        journal.book(session, entry, interval=key, booked_ms=house.clock.now_ms())
+        journal.check_sum(session, entry.ref, entry.kind)
+
+
+def _plan_payment(
+    session: Session, key: str, settlement_root: bytes, statements: Sequence[Statement]
+) -> None:
+    parties = [
+        payments.Party(statement.participant, transfer.address, transfer.micro)
+        for statement in statements
+        for transfer in statement.transfers
+    ]
+    groups = payments.groups(parties)
+    tagged = [settlement_root + number.to_bytes(2, "big") for number in range(len(groups))]
+    payments.plan(session, key, key, tagged, groups)

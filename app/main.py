@@ -1,0 +1,41 @@
+"""The web application: API under /api/v1, pages, one body limit, one set of headers."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from app.api import problems, readings, status
+from app.api.limits import BodyLimits
+from app.services.house import House
+from app.services.ingest import Door
+from app.services.live import LiveBoard
+from app.services.sessions import SessionStore
+from app.services.views import DatabaseViews
+from web.pages import build_router, mount_static
+from web.security import SecurityMiddleware
+
+
+def create_app(
+    house: House,
+    board: LiveBoard,
+    views: DatabaseViews,
+    sessions: SessionStore,
+) -> FastAPI:
+    """Compose the application of one district."""
+    app = FastAPI(
+        title="Wattloom",
+        summary="The operating software of a positive-energy district.",
+        version="0.1.0",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,  # the docs page wants scripts of another origin, which the CSP refuses
+        redoc_url=None,
+    )
+    problems.install(app)
+    door = Door(house.database, house.settings, house.keyring.receipt, house.clock)
+    app.include_router(readings.build_router(door))
+    app.include_router(status.build_router(house, board))
+    app.include_router(build_router(views, sessions))
+    mount_static(app)
+    app.add_middleware(BodyLimits)
+    app.add_middleware(SecurityMiddleware)
+    return app

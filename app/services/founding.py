@@ -1,0 +1,172 @@
+"""Founds a district: its people, points, tariff and enrolments, and the first top-ups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlmodel import Session, select
+
+from app.services.enrolment import allow_gateway, endorse, enrol
+from app.services.keyring import Keyring
+from app.settings import Settings
+from app.store import journal, payments
+from app.tables import DistrictRow, MeteringPointRow, ParticipantRow, TariffRow
+from ledger_client.wallet import Wallet
+from market.journal import BANK, entry_of, wallet
+from metering.interval import Interval
+from metering.reading import Enrolment
+from metering.signing import public_key
+
+TREASURY_ACCOUNT = 0
+GATEWAY_NAME = "gateway-1"
+_TOP_UP_TAG = b"top-up"
+
+
+class FoundingError(Exception):
+    """The data folder holds another district: name another folder, or the right district."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewPoint:
+    """A metering point and the meter that stands there."""
+
+    gsrn: str
+    name: str
+    kind: str
+    feeder: str
+    max_power_w: int
+    serial: str
+    profile: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewParticipant:
+    """A contract party, its points, and what it pays in at first."""
+
+    id: str
+    name: str
+    top_up_micro: int
+    points: Sequence[NewPoint]
+
+
+@dataclass(frozen=True, slots=True)
+class Founding:
+    """What a district begins with."""
+
+    tariff: TariffRow
+    participants: Sequence[NewParticipant]
+    first: Interval
+    simulated: bool
+    seed: int
+
+
+def found(
+    session: Session, settings: Settings, keyring: Keyring, founding: Founding
+) -> DistrictRow:
+    """Write the district in the caller's transaction; the same district again changes nothing.
+
+    Raises:
+        FoundingError: the database belongs to another district or seed.
+    """
+    there = session.exec(select(DistrictRow)).first()
+    if there is not None:
+        return _same(there, settings, founding)
+    row = DistrictRow(
+        origin=settings.origin,
+        name=settings.name,
+        zone=settings.zone,
+        simulated=founding.simulated,
+        clock_ms=founding.first.start_ms,
+        seed=founding.seed,
+    )
+    session.add(row)
+    session.add(founding.tariff)
+    session.flush()
+    allow_gateway(session, GATEWAY_NAME, public_key(keyring.gateway))
+    for account, person in enumerate(founding.participants, TREASURY_ACCOUNT + 1):
+        _add_participant(session, settings, keyring, founding, person, account)
+    _top_up(session, founding)
+    return row
+
+
+def treasury_address(keyring: Keyring) -> bytes:
+    """Return the treasury's ledger address: it owns the whole supply at genesis."""
+    return Wallet(keyring.wallet_seed).key(TREASURY_ACCOUNT).address
+
+
+def _same(there: DistrictRow, settings: Settings, founding: Founding) -> DistrictRow:
+    wanted = (settings.origin, founding.seed, founding.simulated)
+    if (there.origin, there.seed, there.simulated) != wanted:
+        raise FoundingError(
+            f"{settings.data} holds the district {there.origin} (seed {there.seed}), not "
+            f"{settings.origin} (seed {founding.seed}): name another --data folder"
+        )
+    return there
+
+
+def _add_participant(
+    session: Session,
+    settings: Settings,
+    keyring: Keyring,
+    founding: Founding,
+    person: NewParticipant,
+    account: int,
+) -> None:
+    session.add(
+        ParticipantRow(
+            id=person.id,
+            name=person.name,
+            account=account,
+            address=Wallet(keyring.wallet_seed).key(account).address.hex(),
+            credit_limit_micro=settings.credit_limit_micro,
+        )
+    )
+    session.flush()
+    for point in person.points:
+        session.add(
+            MeteringPointRow(
+                gsrn=point.gsrn,
+                name=point.name,
+                kind=point.kind,
+                feeder=point.feeder,
+                participant=person.id,
+                tariff=founding.tariff.id,
+                max_power_w=point.max_power_w,
+            )
+        )
+        session.flush()
+        key = keyring.meter(point.serial)
+        enrolment = Enrolment(
+            district=settings.origin,
+            point=point.gsrn,
+            serial=point.serial,
+            profile=point.profile,
+            key=public_key(key),
+            epoch=1,
+            valid_from=founding.first,
+        )
+        enrol(
+            session,
+            settings.origin,
+            public_key(keyring.registry),
+            endorse(enrolment, key, keyring.registry),
+        )
+
+
+def _top_up(session: Session, founding: Founding) -> None:
+    """Book bank -> wallets and plan treasury -> participants on the ledger."""
+    paying = [person for person in founding.participants if person.top_up_micro]
+    movements = [(wallet(person.id), person.top_up_micro) for person in paying]
+    movements.append((BANK, -sum(person.top_up_micro for person in paying)))
+    journal.book(
+        session,
+        entry_of("founding", "top-up", movements),
+        interval=None,
+        booked_ms=founding.first.start_ms,
+    )
+    addresses = {row.id: row.address for row in session.exec(select(ParticipantRow))}
+    groups = payments.groups(
+        [payments.Party(person.id, addresses[person.id], person.top_up_micro) for person in paying]
+    )
+    payments.plan(session, "top-up", None, [_TOP_UP_TAG] * len(groups), groups)

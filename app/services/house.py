@@ -1,0 +1,24 @@
+"""What every service and job needs, composed once per process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.clock import Clock
+from app.db import Database
+from app.services.keyring import Keyring
+from app.settings import Settings
+from ledger_client.ledger import Ledger
+
+ENGINE_VERSION = "wattloom-0.1.0"
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The settings, the database, the keys, the district clock and the ledger."""
+
+    settings: Settings
+    database: Database
+    keyring: Keyring
+    clock: Clock
+    ledger: Ledger

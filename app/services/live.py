@@ -1,0 +1,33 @@
+"""The latest live values, in memory: unsigned, for screens and alarms only."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LiveValue:
+    """A point's power (import positive) at a moment of the district clock."""
+
+    power_w: int | None
+    at_ms: int
+
+
+class LiveBoard:
+    """Holds the newest value per point; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, LiveValue] = {}
+        self._lock = threading.Lock()
+
+    def update(self, point: str, value: LiveValue) -> None:
+        """Put up a point's newest value."""
+        with self._lock:
+            self._values[point] = value
+
+    def values(self) -> Mapping[str, LiveValue]:
+        """Return every point's newest value."""
+        with self._lock:
+            return dict(self._values)

@@ -1,0 +1,127 @@
+"""One participant's page: balance, quarter-hours split as on the bill, notices."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from sqlmodel import Session, col, select
+
+from app.services.accounts import accounts
+from app.services.house import House
+from app.services.summary import savings
+from app.store import people
+from app.tables import IntervalRow, NoticeRow, SettlementLine, SlotRow, StatementRow
+from ledger_client.stardust.bech32 import encode_address_text
+from market.settlement import Kind
+from web.ports import Notice, ParticipantPage, QuarterLine
+
+_QUARTERS = 24
+
+
+def page(house: House, session: Session, participant: str) -> ParticipantPage:
+    """Return everything that a participant sees of their own."""
+    row = people.participants(session)[participant]
+    account = accounts(house, session)[participant]
+    points = [
+        point.gsrn for point in people.points(session).values() if point.participant == participant
+    ]
+    return ParticipantPage(
+        participant=row.id,
+        name=row.name,
+        zone=people.district(session).zone,
+        clock_ms=house.clock.now_ms(),
+        wallet_micro=account.wallet_micro,
+        ledger_micro=account.ledger_micro,
+        carry_micro=account.carry_micro,
+        unconfirmed_micro=account.unconfirmed_micro,
+        saving_micro=savings(session)[participant],
+        address=encode_address_text(house.settings.hrp, bytes.fromhex(row.address)),
+        quarters=_quarters(session, participant, points),
+        notices=_notices(session, points),
+    )
+
+
+def _quarters(session: Session, participant: str, points: Sequence[str]) -> list[QuarterLine]:
+    statements = session.exec(
+        select(StatementRow, IntervalRow)
+        .join(IntervalRow, col(IntervalRow.key) == StatementRow.interval)
+        .where(StatementRow.participant == participant)
+        .order_by(col(StatementRow.interval).desc())
+        .limit(_QUARTERS)
+    ).all()
+    keys = [statement.interval for statement, _ in statements]
+    lines = _lines(session, participant, keys)
+    estimated = set(
+        session.exec(
+            select(SlotRow.interval).where(
+                col(SlotRow.interval).in_(keys),
+                col(SlotRow.point).in_(points),
+                col(SlotRow.estimated),
+            )
+        )
+    )
+    return [
+        _quarter(statement, interval, lines[statement.interval], statement.interval in estimated)
+        for statement, interval in statements
+    ]
+
+
+def _lines(
+    session: Session, participant: str, keys: Sequence[str]
+) -> Mapping[str, Sequence[SettlementLine]]:
+    found: dict[str, list[SettlementLine]] = defaultdict(list)
+    rows = session.exec(
+        select(SettlementLine).where(
+            SettlementLine.participant == participant, col(SettlementLine.interval).in_(keys)
+        )
+    )
+    for row in rows:
+        found[row.interval].append(row)
+    return found
+
+
+def _quarter(
+    statement: StatementRow,
+    interval: IntervalRow,
+    lines: Sequence[SettlementLine],
+    estimated: bool,  # noqa: FBT001
+) -> QuarterLine:
+    def wh(kind: Kind) -> int:
+        return sum(line.wh for line in lines if line.kind == kind)
+
+    def micro(*kinds: Kind) -> int:
+        return sum(line.micro for line in lines if line.kind in kinds)
+
+    bought, sold = wh(Kind.LOCAL_BUY), wh(Kind.LOCAL_SELL)
+    drawn, fed_in = wh(Kind.RESIDUAL_IMPORT), wh(Kind.RESIDUAL_EXPORT)
+    return QuarterLine(
+        key=statement.interval,
+        state=interval.state,
+        import_wh=bought + drawn,
+        export_wh=sold + fed_in,
+        local_buy_wh=bought,
+        local_sell_wh=sold,
+        residual_import_wh=drawn,
+        residual_export_wh=fed_in,
+        price_micro_per_kwh=interval.price_micro_per_kwh,
+        energy_micro=micro(
+            Kind.LOCAL_BUY, Kind.LOCAL_SELL, Kind.RESIDUAL_IMPORT, Kind.RESIDUAL_EXPORT
+        ),
+        grid_fee_micro=micro(Kind.LOCAL_FEE, Kind.GRID_FEE),
+        levy_micro=micro(Kind.LEVY),
+        vat_micro=micro(Kind.VAT),
+        saving_micro=statement.saving_micro,
+        estimated=estimated,
+        has_proof=interval.anchor == "confirmed" and interval.payment != "submitted",
+    )
+
+
+def _notices(session: Session, points: Sequence[str]) -> list[Notice]:
+    rows = session.exec(
+        select(NoticeRow)
+        .where(col(NoticeRow.point).in_(points))
+        .order_by(col(NoticeRow.at_ms).desc())
+        .limit(8)
+    )
+    return [Notice(row.at_ms, row.level, row.text) for row in rows]

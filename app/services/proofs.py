@@ -1,0 +1,198 @@
+"""Assembles proof files from what is stored; the offline verifier alone judges them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlmodel import Session, col, select
+
+from app.services.house import House
+from app.store import borders, intervals, leaves, log, payments
+from app.tables import (
+    CheckpointRow,
+    EnrolmentRow,
+    IntervalRow,
+    LogEntryRow,
+    MeteringPointRow,
+    Payment,
+    ReadingRow,
+    SlotRow,
+)
+from ledger_client import proof
+from ledger_client.ledger import InclusionProof
+from ledger_client.log import decode_entry
+from ledger_client.merkle import inclusion_path
+from ledger_client.verify import NO_LEAF
+
+
+class ProofError(Exception):
+    """Root of this module's errors."""
+
+
+class NoSuchProofError(ProofError):
+    """There is no such interval or participant: check the name."""
+
+
+class ProofNotReadyError(ProofError):
+    """The interval is not yet sealed, paid and anchored: ask again later."""
+
+
+def settlement_proof(house: House, key: str, participant: str) -> bytes:
+    """Return the proof file of one participant and interval.
+
+    Raises:
+        NoSuchProofError: unknown interval, or the participant has no statement in it.
+        ProofNotReadyError: seal, payment or anchor is still on its way.
+    """
+    with house.database.read() as session:
+        row = session.get(IntervalRow, key)
+        if row is None:
+            raise NoSuchProofError(f"there is no interval {key}")
+        if row.seal_index is None or row.anchor != "confirmed" or row.payment == "submitted":
+            raise ProofNotReadyError(f"{key} is {row.state}: seal, payment or anchor is on its way")
+        return proof.to_bytes(_settlement(house, session, row, participant))
+
+
+def _settlement(
+    house: House, session: Session, row: IntervalRow, participant: str
+) -> proof.SettlementProof:
+    statements = leaves.statements(session, row.key)
+    mine = next((item for item in statements if item.participant == participant), None)
+    if mine is None:
+        raise NoSuchProofError(f"{participant} has no statement in {row.key}")
+    checkpoint = _covering(session, row.seal_index or 0)
+    return proof.SettlementProof(
+        anchor=proof.anchored(_included(house, checkpoint.block_id or "")),
+        payments=tuple(_payments(house, session, row.key, participant)),
+        points=tuple(_points(house, session, row.key, participant, checkpoint.size)),
+        seal=_log_entry(session, row.seal_index or 0, checkpoint.size),
+        statement=proof.salted_leaf(
+            mine.payload.decode(), mine.salt, mine.position, leaves.statement_hashes(statements)
+        ),
+    )
+
+
+def _covering(session: Session, seal_index: int) -> CheckpointRow:
+    """Return the first confirmed checkpoint over a log entry."""
+    found = session.exec(
+        select(CheckpointRow)
+        .where(CheckpointRow.state == "confirmed", col(CheckpointRow.size) > seal_index)
+        .order_by(col(CheckpointRow.size))
+        .limit(1)
+    ).first()
+    if found is None:
+        raise ProofNotReadyError("no checkpoint over this seal is confirmed yet")
+    return found
+
+
+def _included(house: House, identifier: str) -> InclusionProof:
+    found = house.ledger.inclusion_proof(bytes.fromhex(identifier))
+    if found is None:
+        raise ProofNotReadyError(f"the ledger has not confirmed {identifier} yet")
+    return found
+
+
+def _log_entry(session: Session, position: int, size: int) -> proof.LogEntry:
+    row = session.get_one(LogEntryRow, position)
+    path = log.inclusion_path(session, position, size)
+    return proof.LogEntry(decode_entry(row.entry)[1], position, tuple(path))
+
+
+def _payments(house: House, session: Session, key: str, participant: str) -> list[proof.Payment]:
+    return [
+        _payment(house, session, payment)
+        for payment in payments.of_interval(session, key)
+        if any(
+            party.participant == participant for party in payments.parties(session, payment.id or 0)
+        )
+    ]
+
+
+def _payment(house: House, session: Session, payment: Payment) -> proof.Payment:
+    consumed = [row.output_bytes for row in payments.inputs(session, payment.id or 0)]
+    return proof.paid(_included(house, payment.transaction_id or ""), consumed)
+
+
+def _points(
+    house: House, session: Session, key: str, participant: str, size: int
+) -> list[proof.PointProof]:
+    owned = set(
+        session.exec(
+            select(MeteringPointRow.gsrn).where(MeteringPointRow.participant == participant)
+        )
+    )
+    slots = intervals.slots(session, key)
+    ids = [end for slot in slots for end in (slot.opening, slot.closing) if end is not None]
+    readings = borders.by_ids(session, ids)
+    slot_hashes = [slot.leaf for slot in slots]
+    roster = leaves.roster_entries(session, key)
+    roster_hashes = leaves.roster_hashes(roster)
+    orders = _orders(house, session, key)
+    return [
+        proof.PointProof(
+            closing=_reading(readings, slot.closing),
+            enrolments=tuple(_enrolments(session, slot, readings, size)),
+            opening=_reading(readings, slot.opening),
+            orders=tuple(orders.get(slot.point, ())),
+            roster=proof.RosterLeaf(
+                roster[slot.position].text, tuple(inclusion_path(roster_hashes, slot.position))
+            ),
+            slot=proof.Slot(
+                _borders(slot, readings),
+                tuple(inclusion_path(slot_hashes, slot.position)),
+                slot.salt,
+            ),
+        )
+        for slot in slots
+        if slot.point in owned
+    ]
+
+
+def _orders(house: House, session: Session, key: str) -> Mapping[str, list[proof.SaltedLeaf]]:
+    rows = leaves.orders(session, key)
+    hashes = leaves.order_hashes(house.settings.origin, rows)
+    found: dict[str, list[proof.SaltedLeaf]] = {}
+    for place, row in enumerate(rows):
+        text = leaves.order_text(house.settings.origin, row)
+        found.setdefault(row.point, []).append(proof.salted_leaf(text, row.salt, place, hashes))
+    return found
+
+
+def _reading(rows: Mapping[int, ReadingRow], identifier: int | None) -> proof.SignedReading | None:
+    if identifier is None:
+        return None
+    row = rows[identifier]
+    return proof.SignedReading(row.payload.decode(), row.salt, row.signature)
+
+
+def _borders(slot: SlotRow, rows: Mapping[int, ReadingRow]) -> proof.Borders | None:
+    if slot.count == 0 and slot.opening is None and slot.closing is None:
+        return None
+    return borders_of(
+        slot,
+        None if slot.opening is None else rows[slot.opening].leaf,
+        None if slot.closing is None else rows[slot.closing].leaf,
+    )
+
+
+def borders_of(slot: SlotRow, opening: bytes | None, closing: bytes | None) -> proof.Borders:
+    """Return what a slot's leaf holds."""
+    return proof.Borders(
+        closing=closing or NO_LEAF,
+        count=slot.count,
+        opening=opening or NO_LEAF,
+        root=slot.readings_root,
+    )
+
+
+def _enrolments(
+    session: Session, slot: SlotRow, readings: Mapping[int, ReadingRow], size: int
+) -> list[proof.LogEntry]:
+    """Return the roster's enrolment, then that of the closing reading after a rotation."""
+    indexes = [session.get_one(EnrolmentRow, slot.enrolment).log_index]
+    if slot.closing is not None:
+        key = readings[slot.closing].key
+        after = session.exec(select(EnrolmentRow).where(EnrolmentRow.key == key)).one()
+        if after.log_index not in indexes:
+            indexes.append(after.log_index)
+    return [_log_entry(session, index, size) for index in indexes]

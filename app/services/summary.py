@@ -1,0 +1,109 @@
+"""The figures of a run, as ``wattloom demo --summary`` writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from sqlmodel import Session, col, func, select
+
+from app.services.accounts import accounts
+from app.services.house import House
+from app.store import journal, people
+from app.tables import (
+    CorrectionRow,
+    IntervalRow,
+    MeteringPointRow,
+    ReadingRow,
+    SecurityEventRow,
+    SlotRow,
+    StatementRow,
+    TradeRow,
+)
+from ledger_client.localnode.node import LedgerStats
+from metering.interval import from_ms
+
+
+def summarise(house: House, stats: LedgerStats, proofs: list[Path], keys: Path) -> dict[str, Any]:
+    """Return the summary; energies in Wh, money in micro-euros, paths absolute."""
+    with house.database.read() as session:
+        energy = energies(session)
+        books = accounts(house, session)
+        states = dict(session.exec(select(IntervalRow.key, IntervalRow.state)).all())
+        sealed = {key: state for key, state in states.items() if state in ("sealed", "final")}
+        return {
+            "intervals": len(sealed),
+            "participants": len(books),
+            "metering_points": _count(session, MeteringPointRow),
+            "district_clock": from_ms(house.clock.now_ms()).isoformat().replace("+00:00", "Z"),
+            "readings_accepted": _count(session, ReadingRow),
+            "readings_rejected": _count(session, SecurityEventRow),
+            "trades": _count(session, TradeRow),
+            **energy,
+            "local_share": local_share(energy["traded_wh"], energy["import_wh"]),
+            "saving_micro": savings(session),
+            "postings_sum_micro": journal.total(session),
+            "ledger": {
+                "blocks": stats.blocks,
+                "milestones": stats.milestones,
+                "transfers_confirmed": stats.transfers_confirmed,
+                "supply_units": stats.supply_units,
+                "supply_expected_units": stats.supply_expected_units,
+            },
+            "balances_micro": {who: account.wallet_micro for who, account in books.items()},
+            "journal_minus_ledger_micro": sum(
+                abs(account.difference_micro) for account in books.values()
+            ),
+            "last_seq_by_meter": _last_seq(session),
+            "interval_states": states,
+            "proofs": [str(path.resolve()) for path in proofs],
+            "keys": str(keys.resolve()),
+        }
+
+
+def energies(session: Session) -> dict[str, int]:
+    """Return traded, imported and exported Wh of all settled intervals, corrections included."""
+    traded = session.exec(select(func.coalesce(func.sum(IntervalRow.traded_wh), 0))).one()
+    corrected = (col(CorrectionRow.interval) == SlotRow.interval) & (
+        col(CorrectionRow.point) == SlotRow.point
+    )
+    imported, exported = session.exec(
+        select(
+            func.coalesce(func.sum(func.coalesce(CorrectionRow.import_wh, SlotRow.import_wh)), 0),
+            func.coalesce(func.sum(func.coalesce(CorrectionRow.export_wh, SlotRow.export_wh)), 0),
+        )
+        .select_from(SlotRow)
+        .outerjoin(CorrectionRow, corrected)
+    ).one()
+    return {"traded_wh": int(traded), "import_wh": int(imported), "export_wh": int(exported)}
+
+
+def local_share(traded_wh: int, import_wh: int) -> str:
+    """Return traded / imported energy as a decimal string of four places."""
+    if not import_wh:
+        return "0.0000"
+    return str((Decimal(traded_wh) / Decimal(import_wh)).quantize(Decimal("0.0001")))
+
+
+def savings(session: Session) -> Mapping[str, int]:
+    """Return what each participant saved against the normal tariff, in micro-euros."""
+    found = dict.fromkeys(people.participants(session), 0)
+    rows = session.exec(
+        select(StatementRow.participant, func.sum(StatementRow.saving_micro)).group_by(
+            StatementRow.participant
+        )
+    )
+    return found | {participant: int(micro) for participant, micro in rows}
+
+
+def _count(session: Session, table: type[Any]) -> int:
+    return session.exec(select(func.count()).select_from(table)).one()
+
+
+def _last_seq(session: Session) -> dict[str, int]:
+    rows = session.exec(
+        select(ReadingRow.point, func.max(ReadingRow.seq)).group_by(ReadingRow.point)
+    )
+    return dict(rows.all())

@@ -1,0 +1,234 @@
+"""What the pages show, read from the tables: satisfies :class:`web.ports.Views`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlmodel import Session, col, func, select
+
+from app.services import interval_view, participant_view, proofs
+from app.services.house import House
+from app.services.live import LiveBoard
+from app.services.summary import energies
+from app.store import people
+from app.tables import IntervalRow, NoticeRow, SlotRow, StatementRow
+from ledger_client import verify
+from metering.interval import Interval
+from web.ports import (
+    District,
+    FlowsNow,
+    IntervalPage,
+    IntervalSummary,
+    NotFoundError,
+    Notice,
+    ParticipantPage,
+    PointNow,
+    Role,
+    VerdictPage,
+    VerdictStep,
+    Viewer,
+)
+
+_STALE_MS = 2 * 60_000
+_LIST = 12
+_NOTICES = 8
+
+
+class DatabaseViews:
+    """The views of one district. ``managed`` are the participants whose pages a manager opens."""
+
+    def __init__(
+        self,
+        house: House,
+        board: LiveBoard,
+        managed: frozenset[str],
+        clock_speed: str,
+        idle_devices: Sequence[str],
+    ) -> None:
+        self._house = house
+        self._board = board
+        self._managed = managed
+        self._clock_speed = clock_speed
+        self._idle = idle_devices
+
+    def district(self, viewer: Viewer) -> District:
+        """Return the live page; the grid operator gets no prices and no savings."""
+        with self._house.database.read() as session:
+            row = people.district(session)
+            tariff = next(iter(people.tariffs_by_point(session).values()))
+            energy = energies(session)
+            saving = session.exec(
+                select(func.coalesce(func.sum(StatementRow.saving_micro), 0))
+            ).one()
+            retail = tariff.energy + tariff.grid_fee + tariff.levy
+            all_in = retail.micro_per_kwh * (1_000_000 + tariff.vat_ppm) // 1_000_000
+            return District(
+                name=row.name,
+                zone=row.zone,
+                clock_ms=self._house.clock.now_ms(),
+                clock_simulated=self._house.clock.simulated,
+                clock_speed=self._clock_speed,
+                flows=flows(self._powers()),
+                points=self._points(session),
+                intervals=summaries(session, None, _LIST, viewer),
+                notices=notices(session, None),
+                retail_micro_per_kwh=0 if _blind(viewer) else all_in,
+                feed_in_micro_per_kwh=0 if _blind(viewer) else tariff.feed_in.micro_per_kwh,
+                local_share_ppm=energy["traded_wh"] * 1_000_000 // energy["import_wh"]
+                if energy["import_wh"]
+                else None,
+                saving_micro=0 if _blind(viewer) else int(saving),
+                idle_devices=self._idle,
+            )
+
+    def participants(self, viewer: Viewer) -> Sequence[tuple[str, str]]:
+        """Return (id, name) of the participants whose pages the viewer may open."""
+        own = self._own(viewer)
+        with self._house.database.read() as session:
+            rows = people.participants(session).values()
+            return [(row.id, row.name) for row in rows if row.id in own]
+
+    def participant(self, viewer: Viewer, participant: str) -> ParticipantPage:
+        """Return one participant's page, if it is the viewer's to see."""
+        if participant not in self._own(viewer):
+            raise NotFoundError(f"there is no participant {participant!r} among yours")
+        with self._house.database.read() as session:
+            return participant_view.page(self._house, session, participant)
+
+    def intervals(
+        self, viewer: Viewer, before: str | None, limit: int
+    ) -> Sequence[IntervalSummary]:
+        """Return intervals before a key, newest first."""
+        with self._house.database.read() as session:
+            return summaries(session, before, limit, viewer)
+
+    def interval(self, viewer: Viewer, key: str) -> IntervalPage:
+        """Return one interval as far as the viewer may see it."""
+        with self._house.database.read() as session:
+            row = session.get(IntervalRow, key)
+            if row is None:
+                raise NotFoundError(f"there is no interval {key!r}")
+            summary = _summary(row, _slot_sums(session, [key]).get(key), viewer)
+            return interval_view.page(
+                self._house, session, row, summary, self._own(viewer), hide_prices=_blind(viewer)
+            )
+
+    def proof_file(self, viewer: Viewer, key: str, participant: str) -> bytes:
+        """Return the proof file of one participant and interval."""
+        if participant not in self._own(viewer):
+            raise NotFoundError(f"there is no participant {participant!r} among yours")
+        try:
+            return proofs.settlement_proof(self._house, key, participant)
+        except proofs.ProofError as error:
+            raise NotFoundError(str(error)) from error
+
+    def keys_file(self) -> bytes:
+        """Return the district's public KEYS file."""
+        return self._house.keyring.public_keys_file(
+            self._house.settings.origin, len(self._house.keyring.milestone)
+        )
+
+    def verify(self, proof: bytes) -> VerdictPage:
+        """Judge a proof file with the district's own KEYS."""
+        verdict = verify.verify_bytes(proof, self.keys_file())
+        steps = [VerdictStep(step.name, step.ok, step.text) for step in verdict.steps]
+        return VerdictPage(verdict.code, steps)
+
+    def revision(self) -> int:
+        """Return the district clock's second: the live values change with it."""
+        return self._house.clock.now_ms() // 1000
+
+    def _own(self, viewer: Viewer) -> frozenset[str]:
+        if viewer.role is Role.MANAGER:
+            return self._managed
+        return frozenset({viewer.participant}) if viewer.participant else frozenset()
+
+    def _powers(self) -> Mapping[str, int]:
+        """Return the powers that are fresh enough to show."""
+        now_ms = self._house.clock.now_ms()
+        return {
+            point: value.power_w
+            for point, value in self._board.values().items()
+            if value.power_w is not None and now_ms - value.at_ms <= _STALE_MS
+        }
+
+    def _points(self, session: Session) -> list[PointNow]:
+        board, powers = self._board.values(), self._powers()
+        return [
+            PointNow(
+                point=point.gsrn,
+                name=point.name,
+                kind=point.kind,
+                power_w=powers.get(point.gsrn),
+                at_ms=board[point.gsrn].at_ms if point.gsrn in board else None,
+                online=point.gsrn in powers,
+            )
+            for point in people.points(session).values()
+        ]
+
+
+def flows(powers: Mapping[str, int]) -> FlowsNow:
+    """Return the district's flows: what is fed in and drawn at once is shared locally."""
+    exporting = -sum(power for power in powers.values() if power < 0)
+    importing = sum(power for power in powers.values() if power > 0)
+    shared = min(exporting, importing)
+    return FlowsNow(exporting, importing, shared, importing - shared, exporting - shared)
+
+
+def summaries(
+    session: Session, before: str | None, limit: int, viewer: Viewer
+) -> list[IntervalSummary]:
+    """Return intervals before a key (all when None), newest first."""
+    query = select(IntervalRow).order_by(col(IntervalRow.key).desc()).limit(limit)
+    if before is not None:
+        query = query.where(IntervalRow.key < before)
+    rows = session.exec(query).all()
+    sums = _slot_sums(session, [row.key for row in rows])
+    return [_summary(row, sums.get(row.key), viewer) for row in rows]
+
+
+def notices(session: Session, points: Sequence[str] | None) -> list[Notice]:
+    """Return the newest notices, of all points or of the given ones."""
+    query = select(NoticeRow).order_by(col(NoticeRow.at_ms).desc(), col(NoticeRow.id).desc())
+    if points is not None:
+        query = query.where(col(NoticeRow.point).in_(points))
+    rows = session.exec(query.limit(_NOTICES))
+    return [Notice(row.at_ms, row.level, row.text) for row in rows]
+
+
+def _blind(viewer: Viewer) -> bool:
+    """The grid operator sees energy, never prices or balances."""
+    return viewer.role is Role.OPERATOR
+
+
+_Sums = tuple[int, int, int]
+
+
+def _slot_sums(session: Session, keys: Sequence[str]) -> Mapping[str, _Sums]:
+    """Return (imported Wh, exported Wh, estimated points) by interval."""
+    rows = session.exec(
+        select(
+            SlotRow.interval,
+            func.sum(SlotRow.import_wh),
+            func.sum(SlotRow.export_wh),
+            func.count().filter(col(SlotRow.estimated)),
+        )
+        .where(col(SlotRow.interval).in_(keys))
+        .group_by(SlotRow.interval)
+    )
+    return {key: (int(imported), int(exported), n) for key, imported, exported, n in rows}
+
+
+def _summary(row: IntervalRow, sums: _Sums | None, viewer: Viewer) -> IntervalSummary:
+    imported, exported, estimated = sums or (0, 0, 0)
+    return IntervalSummary(
+        key=Interval.parse(row.key).key,
+        state=row.state,
+        payment=row.payment,
+        anchor=row.anchor,
+        price_micro_per_kwh=None if _blind(viewer) else row.price_micro_per_kwh,
+        traded_wh=row.traded_wh,
+        import_wh=imported,
+        export_wh=exported,
+        estimated_points=estimated,
+    )

@@ -1,0 +1,69 @@
+"""Border readings and the readings of an interval, as settlement asks for them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from sqlmodel import Session, col, select
+
+from app.tables import ReadingRow
+from metering.interval import Interval
+
+BORDER_WINDOW_MS: Final = 10_000
+
+
+def at_border(session: Session, border_ms: int) -> Mapping[str, ReadingRow]:
+    """Return each point's border reading of ``border_ms``.
+
+    That is the first by (answered_ms, seq) of effective quality ``measured`` within ten seconds
+    (docs/protocol.md, "Border readings and quantities"). Points without one are absent.
+    """
+    rows = session.exec(
+        select(ReadingRow)
+        .where(
+            col(ReadingRow.answered_ms).between(border_ms, border_ms + BORDER_WINDOW_MS),
+            ReadingRow.quality == "measured",
+        )
+        .order_by(col(ReadingRow.answered_ms), col(ReadingRow.seq))
+    )
+    first: dict[str, ReadingRow] = {}
+    for row in rows:
+        first.setdefault(row.point, row)
+    return first
+
+
+def within(session: Session, interval: Interval) -> Mapping[str, Sequence[bytes]]:
+    """Return each point's reading leaf hashes with start <= answered_ms < end, in time order."""
+    rows = session.exec(
+        select(ReadingRow.point, ReadingRow.leaf)
+        .where(
+            col(ReadingRow.answered_ms) >= interval.start_ms,
+            col(ReadingRow.answered_ms) < interval.end_ms,
+            ReadingRow.seal_interval == interval.key,
+        )
+        .order_by(col(ReadingRow.answered_ms), col(ReadingRow.seq))
+    )
+    leaves: dict[str, list[bytes]] = defaultdict(list)
+    for point, leaf in rows:
+        leaves[point].append(leaf)
+    return leaves
+
+
+def late(session: Session, interval: Interval) -> Sequence[bytes]:
+    """Return the leaf hashes that this interval's seal takes for earlier ones, sorted."""
+    return sorted(
+        session.exec(
+            select(ReadingRow.leaf).where(
+                ReadingRow.seal_interval == interval.key,
+                col(ReadingRow.answered_ms) < interval.start_ms,
+            )
+        )
+    )
+
+
+def by_ids(session: Session, ids: Sequence[int]) -> Mapping[int, ReadingRow]:
+    """Return the readings of the given row ids."""
+    rows = session.exec(select(ReadingRow).where(col(ReadingRow.id).in_(ids)))
+    return {row.id: row for row in rows if row.id is not None}

@@ -1,0 +1,59 @@
+"""The journal's rows: entries that sum to 0, booked once each, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlmodel import Session, col, func, select
+
+from app.tables import JournalEntry, PostingRow
+from market.journal import Entry
+
+
+class JournalError(Exception):
+    """The stored journal does not add up: stop settlement and ask a person."""
+
+
+def book(session: Session, entry: Entry, *, interval: str | None, booked_ms: int) -> None:
+    """Write an entry; the unique (ref, kind) refuses a second one.
+
+    :class:`market.journal.Entry` has asserted at its birth that the postings sum to 0.
+    """
+    row = JournalEntry(ref=entry.ref, kind=entry.kind, interval=interval, booked_ms=booked_ms)
+    session.add(row)
+    session.flush()
+    assert row.id is not None  # noqa: S101  (set by the flush)
+    session.add_all(
+        PostingRow(entry=row.id, account=posting.account, micro=posting.micro)
+        for posting in entry.postings
+    )
+
+
+def balances(session: Session, prefix: str) -> Mapping[str, int]:
+    """Return the balance in micro-euros of every account whose name begins with ``prefix``."""
+    rows = session.exec(
+        select(PostingRow.account, func.sum(PostingRow.micro))
+        .where(col(PostingRow.account).startswith(prefix, autoescape=True))
+        .group_by(PostingRow.account)
+    )
+    return {account: int(micro) for account, micro in rows}
+
+
+def total(session: Session) -> int:
+    """Return the sum over all postings: 0, or something is broken."""
+    return int(session.exec(select(func.coalesce(func.sum(PostingRow.micro), 0))).one())
+
+
+def check_sum(session: Session, ref: str, kind: str) -> None:
+    """Read an entry back and make sure that it sums to 0.
+
+    Raises:
+        JournalError: it does not; the transaction must be rolled back.
+    """
+    micro = session.exec(
+        select(func.coalesce(func.sum(PostingRow.micro), 0))
+        .join(JournalEntry, col(JournalEntry.id) == PostingRow.entry)
+        .where(JournalEntry.ref == ref, JournalEntry.kind == kind)
+    ).one()
+    if int(micro):
+        raise JournalError(f"{kind} entry {ref} sums to {int(micro)} micro-euros instead of 0")

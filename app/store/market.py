@@ -1,0 +1,156 @@
+"""Slots, orders and trades as the market's objects, and statements back as rows."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+from sqlmodel import Session, select
+
+from app.store import intervals, leaves, people
+from app.tables import OrderRow, SettlementLine, StatementRow, TradeRow
+from ledger_client.verify import Statement as StatementLeaf
+from ledger_client.verify import canonical
+from market.book import Book
+from market.money import Money, Price
+from market.order import Order, Side
+from market.parties import MeteredPoint
+from market.settlement import Direction, Line, SettledEnergy, Statement
+from market.trade import Trade
+from metering.quantities import Energy
+
+
+def metered_points(session: Session, key: str) -> Sequence[MeteredPoint]:
+    """Return what each roster point drew and fed in, as first settled."""
+    points, tariffs = people.points(session), people.tariffs_by_point(session)
+    return [
+        MeteredPoint(
+            point=slot.point,
+            participant=points[slot.point].participant,
+            imported=Energy(slot.import_wh),
+            exported=Energy(slot.export_wh),
+            estimated=slot.estimated,
+            tariff=tariffs[slot.point],
+        )
+        for slot in intervals.slots(session, key)
+    ]
+
+
+def order_row(key: str, order: Order, cleared_wh: int) -> OrderRow:
+    """Return an order's row, with a fresh salt for its leaf."""
+    return OrderRow(
+        interval=key,
+        order_id=order.order_id,
+        point=order.point,
+        participant=order.participant,
+        side=order.side.value,
+        wh=order.quantity.wh,
+        limit_micro_per_kwh=order.limit.micro_per_kwh,
+        cleared_wh=cleared_wh,
+        salt=secrets.token_bytes(32),
+    )
+
+
+def book(session: Session, key: str) -> Book:
+    """Return an interval's order book."""
+    return Book(
+        tuple(
+            Order(
+                order_id=row.order_id,
+                side=Side(row.side),
+                participant=row.participant,
+                point=row.point,
+                quantity=Energy(row.wh),
+                limit=Price(row.limit_micro_per_kwh),
+            )
+            for row in leaves.orders(session, key)
+        )
+    )
+
+
+def trade_row(key: str, number: int, trade: Trade) -> TradeRow:
+    """Return a trade's row."""
+    return TradeRow(
+        interval=key,
+        number=number,
+        seller_order=trade.seller,
+        buyer_order=trade.buyer,
+        wh=trade.energy.wh,
+        price_micro_per_kwh=trade.price.micro_per_kwh,
+        amount_micro=trade.amount.micro,
+    )
+
+
+def trades(session: Session, key: str) -> Sequence[Trade]:
+    """Return an interval's trades in their order."""
+    rows = session.exec(
+        select(TradeRow).where(TradeRow.interval == key).order_by(TradeRow.number)  # type: ignore[arg-type]
+    )
+    return [
+        Trade(
+            seller=row.seller_order,
+            buyer=row.buyer_order,
+            energy=Energy(row.wh),
+            price=Price(row.price_micro_per_kwh),
+            amount=Money(row.amount_micro),
+        )
+        for row in rows
+    ]
+
+
+def statement_row(
+    key: str, district: str, position: int, statement: Statement, saving: Money
+) -> StatementRow:
+    """Return a statement's row, with a fresh salt for its leaf."""
+    return StatementRow(
+        interval=key,
+        participant=statement.participant,
+        position=position,
+        payload=canonical(statement.payload(district, key)),
+        salt=secrets.token_bytes(32),
+        sum_micro=statement.sum.micro,
+        closing_carry_micro=statement.closing_carry.micro,
+        saving_micro=saving.micro,
+    )
+
+
+def line_row(key: str, version: int, participant: str, line: Line) -> SettlementLine:
+    """Return the row of one statement line (version 0) or of a correction's (1, 2, ...)."""
+    return SettlementLine(
+        interval=key,
+        version=version,
+        participant=participant,
+        point=line.point,
+        kind=line.kind.value,
+        wh=line.wh,
+        price_micro_per_kwh=line.price.micro_per_kwh,
+        micro=line.micro,
+    )
+
+
+def settled_energies(
+    session: Session, key: str, participant: str, point: str
+) -> tuple[SettledEnergy, SettledEnergy]:
+    """Return what a point drew and fed in and how it was split, as its statement says."""
+    row = session.get_one(StatementRow, (key, participant))
+    statement = StatementLeaf.read(row.payload)
+    found = {
+        item.direction: SettledEnergy(
+            point=item.point,
+            direction=Direction(item.direction),
+            estimated=bool(item.estimated),
+            wh=item.wh,
+            local_wh=item.local_wh,
+            own_wh=item.own_wh,
+            residual_wh=item.residual_wh,
+        )
+        for item in statement.metered
+        if item.point == point
+    }
+
+    def part(direction: Direction) -> SettledEnergy:
+        return found.get(direction.value) or SettledEnergy(
+            point, direction, estimated=True, wh=0, local_wh=0, own_wh=0, residual_wh=0
+        )
+
+    return part(Direction.IMPORT), part(Direction.EXPORT)
