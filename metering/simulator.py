@@ -216,7 +216,7 @@ class MeterServer:
 
     def _device(self, meter: SimulatedMeter) -> SimDevice:
         image = meter.still_registers()
-        coils = [SimData(0, values=False, datatype=DataType.BITS, readonly=True)]
+        coils = [SimData(0, values=False, datatype=DataType.BITS)]
         holding, inputs = _sim_data(image.get(3, {})), _sim_data(image.get(4, {}))
         return SimDevice(
             id=meter.unit,
@@ -232,9 +232,9 @@ class MeterServer:
         address: int,
         count: int,
         registers: list[int],
-        written: list[int] | list[bool] | None,
+        _written: list[int] | list[bool] | None,
     ) -> ExcCodes | None:
-        if written is not None or function not in {3, 4}:
+        if function not in {3, 4}:  # coils, and everything that writes
             return ExcCodes.ILLEGAL_FUNCTION
         at_ms = meter.now_ms()
         fault: Fault = meter.silence(at_ms)
@@ -281,7 +281,4 @@ def _sim_data(image: dict[int, int]) -> list[SimData]:
             runs.append((address, [value]))
     if not runs:
         return [SimData(0, datatype=DataType.INVALID)]
-    return [
-        SimData(address, values=words, datatype=DataType.REGISTERS, readonly=True)
-        for address, words in runs
-    ]
+    return [SimData(address, values=words, datatype=DataType.REGISTERS) for address, words in runs]

@@ -169,6 +169,7 @@ def test_counters_and_power_run_on_over_the_year(border: str) -> None:
         ("2026-10-25T00:30Z", "2016-10-25T00:30Z"),  # 02:30, first pass
         ("2026-10-25T01:30Z", "2016-10-25T00:30Z"),  # 02:30, second pass: single in 2016
         ("2026-10-30T01:30Z", "2016-10-30T00:30Z"),  # 02:30, doubled in 2016: its first pass
+        ("2033-10-30T01:30Z", "2016-10-30T01:30Z"),  # 02:30, doubled in both: second pass
         ("2028-02-29T12:00Z", "2016-02-29T12:00Z"),
         ("2026-03-01T00:00Z", "2016-03-01T00:00Z"),
     ],

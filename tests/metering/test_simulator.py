@@ -248,10 +248,12 @@ def test_only_what_the_meter_has_can_be_read_and_nothing_be_written() -> None:
                 with pytest.raises(MeterRefusedError):
                     await bus.read(1, function, address, wanted)
             assert len(await bus.read(1, 3, 0xFC00, 2)) == 2
-            writer = AsyncModbusTcpClient("127.0.0.1", port=server.port)
-            assert await writer.connect()
-            assert (await writer.write_register(0xFC00, 7, device_id=1)).isError()
-            writer.close()
+            client = AsyncModbusTcpClient("127.0.0.1", port=server.port)
+            assert await client.connect()
+            assert (await client.write_register(0xFC00, 7, device_id=1)).isError()
+            assert (await client.write_registers(0xFC00, [7, 8], device_id=1)).isError()
+            assert (await client.read_coils(0, device_id=1)).isError()
+            client.close()
             assert await bus.read(1, 3, 0xFC00, 2) == [0, 1001]
 
     asyncio.run(scenario())
