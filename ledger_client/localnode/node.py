@@ -151,7 +151,12 @@ class LocalNode:
         settings = NodeSettings(
             network, hrp, genesis, milestone_keys, threshold, milestone_interval_s
         )
-        return cls(Store(path), settings, now)
+        store = Store(path)
+        try:
+            return cls(store, settings, now)
+        except BaseException:
+            store.close()
+            raise
 
     def close(self) -> None:
         """Stop issuing milestones and close the database."""

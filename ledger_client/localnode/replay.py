@@ -42,13 +42,16 @@ def _load_blocks(store: Store) -> dict[bytes, Block]:
 
 
 def _checked(row: MilestoneRow, previous: MilestoneRow | None, threshold: int) -> Milestone:
-    milestone = Milestone.decode(row.payload)
+    try:
+        milestone = Milestone.decode(row.payload)
+    except StardustSyntaxError as error:
+        raise LedgerCorruptError(f"milestone {row.index}: {error}; restore a backup") from error
     essence = milestone.essence
     follows = (
         essence.index == row.index == (previous.index + 1 if previous else 1)
         and essence.previous_id == (previous.milestone_id if previous else bytes(ID_LENGTH))
         and essence.timestamp > (previous.timestamp if previous else -1)
-        and essence.id() == row.milestone_id
+        and (essence.id(), essence.timestamp) == (row.milestone_id, row.timestamp)
     )
     if not follows:
         raise LedgerCorruptError(f"milestone {row.index} does not follow the one before")

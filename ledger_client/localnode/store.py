@@ -128,7 +128,7 @@ def connect_sqlite(path: str) -> sqlite3.Connection:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except sqlite3.OperationalError as error:
+    except (sqlite3.OperationalError, sqlite3.ProgrammingError) as error:
         raise LedgerUnavailableError(
             f"ledger database: {error}; check the disk and that one node runs, then try again"
         ) from error

@@ -1,0 +1,522 @@
+"""The embedded node: what it attaches, how conflicts end, milestones, replay, one writer."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nacl.signing import SigningKey
+
+from ledger_client.ledger import LedgerUnavailableError
+from ledger_client.localnode import ConflictReason, LocalNode
+from ledger_client.localnode.errors import (
+    BelowMaxDepthError,
+    BlockRefusedError,
+    LedgerCorruptError,
+    LedgerSettingsError,
+    UnknownParentError,
+)
+from ledger_client.localnode.tangle import SOLID_ENTRY_POINT, white_flag_order
+from ledger_client.stardust.block import Block
+from ledger_client.stardust.codec import blake2b_256, network_id
+from ledger_client.stardust.merkle import merkle_root
+from ledger_client.stardust.milestone import Milestone
+from ledger_client.stardust.output import (
+    AddressUnlockCondition,
+    BasicOutput,
+    ExpirationUnlockCondition,
+    SenderFeature,
+    StorageDepositReturnUnlockCondition,
+    TimelockUnlockCondition,
+)
+from ledger_client.stardust.transaction import (
+    Essence,
+    ReferenceUnlock,
+    TaggedData,
+    Transaction,
+    inputs_commitment,
+    output_id,
+)
+from tests.ledger_client.tangle_kit import (
+    ALICE,
+    BOB,
+    CAROL,
+    MILESTONE_KEYS,
+    NETWORK,
+    START,
+    SUPPLY,
+    TREASURY,
+    Net,
+    sign,
+    transaction,
+)
+
+GENESIS = {TREASURY.address: SUPPLY}
+NOTE = TaggedData(b"tag", b"data")
+
+
+def plain(owner: object, units: int) -> BasicOutput:
+    return BasicOutput.to(owner.address, units)
+
+
+def locked(owner: object, units: int, *conditions: object) -> BasicOutput:
+    return BasicOutput(units, (AddressUnlockCondition(owner.address), *conditions))
+
+
+class TestAttaching:
+    def test_a_block_is_known_by_its_hash_and_attached_once(self) -> None:
+        net = Net()
+        data = Block(net.node.tips(), NOTE).encode()
+        first = net.node.attach(data)
+        assert first == blake2b_256(data) == net.node.attach(data)
+        assert net.node.stats().blocks == 2
+        assert net.node.tips() == (first,)
+
+    def test_the_genesis_is_a_parent_until_it_is_too_old(self) -> None:
+        net = Net()
+        for _ in range(14):
+            net.node.issue_milestone()
+        net.node.attach(Block((SOLID_ENTRY_POINT,), TaggedData(b"", b"15 deep")).encode())
+        net.node.issue_milestone()
+        with pytest.raises(BelowMaxDepthError):
+            net.node.attach(Block((SOLID_ENTRY_POINT,), TaggedData(b"", b"16 deep")).encode())
+
+    def test_the_age_of_a_block_counts_through_its_oldest_parent(self) -> None:
+        net = Net()
+        for _ in range(14):
+            net.node.issue_milestone()
+        old_and_new = Block((SOLID_ENTRY_POINT, *net.node.tips()), NOTE)
+        net.node.attach(old_and_new.encode())
+        net.node.issue_milestone()
+        with pytest.raises(BelowMaxDepthError):
+            net.node.attach(Block((SOLID_ENTRY_POINT, *net.node.tips()), NOTE).encode())
+        # A milestone references the first one now: its own age counts, no longer the genesis'.
+        net.node.attach(Block((old_and_new.id(),), NOTE).encode())
+
+    @pytest.mark.parametrize(
+        "broken",
+        [
+            b"",
+            Block((SOLID_ENTRY_POINT,), NOTE).encode() + b"\x00",
+            Block((SOLID_ENTRY_POINT,), NOTE).encode()[:-1],
+            Block((SOLID_ENTRY_POINT,), NOTE)
+            .encode()
+            .replace(b"\x05\x00\x00\x00", b"\x08\x00\x00\x00"),
+        ],
+        ids=["nothing", "trailing", "cut", "unknown payload"],
+    )
+    def test_malformed_bytes_are_refused(self, broken: bytes) -> None:
+        with pytest.raises(BlockRefusedError):
+            Net().node.attach(broken)
+
+    def test_an_unknown_parent_is_refused(self) -> None:
+        with pytest.raises(UnknownParentError):
+            Net().node.attach(Block((b"\x01" * 32,), NOTE).encode())
+
+    def test_milestones_come_from_the_node_alone(self) -> None:
+        net = Net()
+        milestone = net.node.issue_milestone()
+        forged = Milestone.sign(milestone.essence, [SigningKey(bytes(32))])
+        with pytest.raises(BlockRefusedError, match="only this node"):
+            net.node.attach(Block(milestone.essence.parents, forged).encode())
+        with pytest.raises(BlockRefusedError, match="only this node"):
+            net.node.submit(forged)
+
+    @pytest.mark.parametrize("what", ["network", "deposit", "supply", "signature"])
+    def test_a_transaction_that_can_never_hold_is_refused(self, what: str) -> None:
+        net = Net()
+        source = net.output(TREASURY)
+        outputs = {
+            "deposit": (plain(ALICE, 33), plain(BOB, SUPPLY - 33)),
+            "supply": (plain(ALICE, SUPPLY), plain(BOB, 34)),
+        }.get(what, (plain(ALICE, SUPPLY),))
+        name = "another-network" if what == "network" else NETWORK
+        commitment = inputs_commitment([source.output_bytes])
+        essence = Essence(network_id(name), (source.output_id,), commitment, outputs)
+        other = Essence(network_id(name), (source.output_id,), commitment, (plain(BOB, SUPPLY),))
+        unlocks = sign(other if what == "signature" else essence, TREASURY)
+        with pytest.raises(BlockRefusedError, match=what):
+            net.node.submit(Transaction(essence, unlocks))
+        assert net.node.stats().blocks == 1
+
+    @given(at=st.integers(0, 10_000), flip=st.integers(1, 255))
+    @settings(max_examples=60)
+    def test_a_changed_transfer_moves_nothing_but_what_its_owner_signed(
+        self, at: int, flip: int
+    ) -> None:
+        net = Net()
+        payload = bytearray(net.pay(TREASURY, (ALICE, 1000)).payload)
+        payload[at % len(payload)] ^= flip
+        before = net.ledger.balance(TREASURY.address)
+        with pytest.raises(BlockRefusedError):
+            net.node.attach(
+                b"\x02\x01" + bytes(32) + len(payload).to_bytes(4, "little") + payload + bytes(8)
+            )
+        net.node.issue_milestone()
+        assert net.ledger.balance(TREASURY.address) == before
+
+
+class TestConflicts:
+    def _essence(self, net: Net, units: int = SUPPLY, commitment: bytes | None = None) -> Essence:
+        source = net.output(TREASURY)
+        right = inputs_commitment([source.output_bytes])
+        inputs = (source.output_id,)
+        return Essence(network_id(NETWORK), inputs, commitment or right, (plain(ALICE, units),))
+
+    def test_an_output_is_spent_once(self) -> None:
+        net = Net()
+        source = net.output(TREASURY)
+        first = transaction([source], [plain(ALICE, SUPPLY)], [TREASURY])
+        second = transaction([source], [plain(BOB, SUPPLY)], [TREASURY])
+        third = transaction([source], [plain(CAROL, SUPPLY)], [TREASURY])
+        blocks = [net.node.submit(item) for item in (first, second)]
+        net.node.issue_milestone()
+        conflicts = [net.node.store.block(block).conflict for block in blocks]
+        assert conflicts == [ConflictReason.NONE, ConflictReason.SPENT_IN_MILESTONE]
+        assert net.conflict(third) == ConflictReason.SPENT
+        assert (net.units(ALICE), net.units(BOB), net.units(CAROL)) == (SUPPLY, 0, 0)
+
+    def test_white_flag_order_and_not_arrival_decides(self) -> None:
+        net = Net()
+        source = net.output(TREASURY)
+        rivals = [transaction([source], [plain(k, SUPPLY)], [TREASURY]) for k in (ALICE, BOB)]
+        tip = net.node.tips()
+        blocks = [Block(tip, rival) for rival in rivals]
+        arrival = sorted(blocks, key=lambda block: block.id(), reverse=True)
+        for block in arrival:
+            net.node.attach(block.encode())
+        net.node.issue_milestone()
+        winner = min(blocks, key=lambda block: block.id())  # parents are sorted by id
+        assert net.node.store.block(winner.id()).conflict == ConflictReason.NONE
+
+    def test_an_output_can_be_spent_in_the_milestone_that_makes_it(self) -> None:
+        net = Net()
+        first = transaction([net.output(TREASURY)], [plain(ALICE, SUPPLY)], [TREASURY])
+        made = net.output(TREASURY)
+        net.node.submit(first)
+        chained = type(made)(output_id(first.id(), 0), plain(ALICE, SUPPLY).encode(), SUPPLY)
+        assert net.conflict(transaction([chained], [plain(BOB, SUPPLY)], [ALICE])) == 0
+        assert net.units(BOB) == SUPPLY
+
+    def test_an_unknown_output(self) -> None:
+        net = Net()
+        ghost = type(net.output(TREASURY))(
+            bytes(31) + b"\x01\x00\x00", plain(ALICE, 99).encode(), 99
+        )
+        candidate = transaction([ghost], [plain(BOB, 99)], [ALICE])
+        assert net.conflict(candidate) == ConflictReason.NOT_FOUND
+
+    def test_a_sum_that_does_not_match(self) -> None:
+        net = Net()
+        essence = self._essence(net, units=SUPPLY - 1)
+        candidate = Transaction(essence, sign(essence, TREASURY))
+        assert net.conflict(candidate) == ConflictReason.SUM_MISMATCH
+
+    def test_a_key_that_does_not_own_the_input(self) -> None:
+        net = Net()
+        essence = self._essence(net)
+        candidate = Transaction(essence, sign(essence, ALICE))
+        assert net.conflict(candidate) == ConflictReason.INVALID_SIGNATURE
+
+    def test_a_commitment_to_other_outputs(self) -> None:
+        net = Net()
+        essence = self._essence(net, commitment=bytes(32))
+        candidate = Transaction(essence, sign(essence, TREASURY))
+        assert net.conflict(candidate) == ConflictReason.INPUTS_COMMITMENT
+
+    def test_a_reference_to_the_signature_of_another_owner(self) -> None:
+        net = Net()
+        net.fund((ALICE, 500), (BOB, 500))
+        consumed = [net.output(ALICE), net.output(BOB)]
+        sound = transaction(consumed, [plain(CAROL, 1000)], [ALICE, BOB])
+        theft = Transaction(sound.essence, (sound.unlocks[0], ReferenceUnlock(0)))
+        assert net.conflict(theft) == ConflictReason.INVALID_UNLOCK
+        assert net.conflict(sound) == ConflictReason.NONE
+
+    @pytest.mark.parametrize(
+        ("early", "expected"), [(1, ConflictReason.TIMELOCK), (0, ConflictReason.NONE)]
+    )
+    def test_a_timelock_opens_with_the_milestone_of_its_second(
+        self, early: int, expected: ConflictReason
+    ) -> None:
+        net = Net()
+        until = START + 1000
+        held = net.make(locked(ALICE, 100, TimelockUnlockCondition(until)))
+        net.now = until - early
+        assert net.conflict(transaction([held], [plain(BOB, 100)], [ALICE])) == expected
+
+    @pytest.mark.parametrize(
+        ("late", "key", "expected"),
+        [
+            (-1, ALICE, ConflictReason.NONE),
+            (-1, TREASURY, ConflictReason.INVALID_SIGNATURE),
+            (0, ALICE, ConflictReason.INVALID_SIGNATURE),
+            (0, TREASURY, ConflictReason.NONE),
+        ],
+        ids=["owner in time", "sender too early", "owner too late", "sender takes it back"],
+    )
+    def test_an_expiration_hands_the_output_back(
+        self, late: int, key: object, expected: ConflictReason
+    ) -> None:
+        net = Net()
+        at = START + 1000
+        held = net.make(locked(ALICE, 100, ExpirationUnlockCondition(TREASURY.address, at)))
+        net.now = at + late
+        assert net.conflict(transaction([held], [plain(BOB, 100)], [key])) == expected
+
+    @pytest.mark.parametrize(
+        ("outputs", "expected"),
+        [
+            ([plain(TREASURY, 60), plain(BOB, 40)], ConflictReason.NONE),
+            ([plain(TREASURY, 59), plain(BOB, 41)], ConflictReason.RETURN_AMOUNT),
+            ([plain(BOB, 100)], ConflictReason.RETURN_AMOUNT),
+            (
+                [locked(TREASURY, 60, TimelockUnlockCondition(9)), plain(BOB, 40)],
+                ConflictReason.RETURN_AMOUNT,
+            ),
+        ],
+        ids=["returned", "one short", "kept", "returned under a condition"],
+    )
+    def test_a_storage_deposit_is_returned(
+        self, outputs: list[BasicOutput], expected: ConflictReason
+    ) -> None:
+        net = Net()
+        condition = StorageDepositReturnUnlockCondition(TREASURY.address, 60)
+        held = net.make(locked(ALICE, 100, condition))
+        assert net.conflict(transaction([held], outputs, [ALICE])) == expected
+
+    def test_returns_to_one_address_add_up(self) -> None:
+        net = Net()
+        condition = StorageDepositReturnUnlockCondition(TREASURY.address, 60)
+        held = [net.make(locked(ALICE, units, condition)) for units in (100, 101)]
+        essence = Essence(
+            network_id(NETWORK),
+            tuple(item.output_id for item in held),
+            inputs_commitment(item.output_bytes for item in held),
+            (plain(TREASURY, 60), plain(ALICE, 141)),
+        )
+        short = Transaction(essence, (*sign(essence, ALICE), ReferenceUnlock(0)))
+        assert net.conflict(short) == ConflictReason.RETURN_AMOUNT
+
+    @pytest.mark.parametrize(
+        ("sender", "expected"), [(TREASURY, ConflictReason.NONE), (ALICE, ConflictReason.SENDER)]
+    )
+    def test_a_sender_must_have_signed(self, sender: object, expected: ConflictReason) -> None:
+        net = Net()
+        owner = (AddressUnlockCondition(BOB.address),)
+        vouched = BasicOutput(SUPPLY, owner, (SenderFeature(sender.address),))
+        candidate = transaction([net.output(TREASURY)], [vouched], [TREASURY])
+        assert net.conflict(candidate) == expected
+
+    def test_an_output_under_a_condition_is_no_balance(self) -> None:
+        net = Net()
+        net.make(locked(ALICE, 100, TimelockUnlockCondition(START + 9)))
+        assert net.units(ALICE) == 0
+        assert len(net.node.store.unspent_of(ALICE.address)) == 1
+
+
+class TestMilestones:
+    def test_every_block_is_confirmed_however_many_tips_there_are(self) -> None:
+        net = Net()
+        tip = net.node.tips()
+        blocks = [
+            net.node.attach(Block(tip, TaggedData(b"wide", bytes([n]))).encode()) for n in range(40)
+        ]
+        net.node.issue_milestone()
+        assert all(net.node.store.block(block).milestone_index == 2 for block in blocks)
+        assert not net.node.has_pending()
+
+    def test_signatures_roots_and_chain(self) -> None:
+        net = Net()
+        keys = {bytes(key.verify_key) for key in MILESTONE_KEYS}
+        net.fund((ALICE, 100))
+        net.ledger.anchor(b"tag", b"data")
+        net.node.issue_milestone()
+        first, second, third = net.node.store.all_milestones()
+        assert Milestone.decode(first.payload).essence.inclusion_root == merkle_root([])
+        previous = bytes(32)
+        for row in (first, second, third):
+            milestone = Milestone.decode(row.payload)
+            assert milestone.count_valid(keys) == 3
+            assert milestone.essence.previous_id == previous
+            previous = milestone.essence.id()
+        essence = Milestone.decode(second.payload).essence
+        included = net.node.store.referenced_ids(2, applied_only=False)
+        assert first.block_id in included
+        assert essence.inclusion_root == merkle_root(included)
+        assert essence.applied_root == merkle_root(
+            net.node.store.referenced_ids(2, applied_only=True)
+        )
+
+    def test_time_never_stands_still_and_follows_the_clock(self) -> None:
+        net = Net()
+        stamps = [net.node.issue_milestone().essence.timestamp for _ in range(2)]
+        net.now = START + 100
+        stamps.append(net.node.issue_milestone().essence.timestamp)
+        net.now = START
+        stamps.append(net.node.issue_milestone().essence.timestamp)
+        assert stamps == [START + 1, START + 2, START + 100, START + 101]
+
+    def test_an_interval_issues_them_by_itself(self) -> None:
+        ticks = threading.Semaphore(0)
+
+        def now() -> float:
+            ticks.release()
+            return START
+
+        node = LocalNode.open(
+            ":memory:",
+            genesis=GENESIS,
+            milestone_keys=MILESTONE_KEYS,
+            threshold=2,
+            now=now,
+            milestone_interval_s=0.001,
+        )
+        for _ in range(4):
+            assert ticks.acquire(timeout=10)
+        node.close()
+        with pytest.raises(LedgerUnavailableError, match="closed"):
+            node.stats()
+
+    @given(st.data())
+    def test_white_flag_order_equals_the_recursive_walk(self, data: st.DataObject) -> None:
+        count = data.draw(st.integers(1, 14))
+        ids = [blake2b_256(bytes([n])) for n in range(count)]
+        graph: dict[bytes, tuple[bytes, ...]] = {}
+        for n, identifier in enumerate(ids):
+            older = st.sampled_from([SOLID_ENTRY_POINT, *ids[:n]])
+            graph[identifier] = tuple(sorted(data.draw(st.sets(older, min_size=1, max_size=4))))
+        parents = tuple(sorted(data.draw(st.sets(st.sampled_from(ids), min_size=1, max_size=4))))
+        order: list[bytes] = []
+
+        def walk(identifier: bytes) -> None:
+            if identifier in graph and identifier not in order:
+                for parent in graph[identifier]:
+                    walk(parent)
+                order.append(identifier)
+
+        for parent in parents:
+            walk(parent)
+        assert white_flag_order(parents, graph) == order
+
+    def test_a_chain_of_thousands_is_no_recursion(self) -> None:
+        chain = {n.to_bytes(32, "big"): ((n - 1).to_bytes(32, "big"),) for n in range(1, 5000)}
+        assert white_flag_order(((4999).to_bytes(32, "big"),), chain) == sorted(chain)
+
+
+class TestRestart:
+    def test_everything_is_there_again(self, tmp_path: Path) -> None:
+        path = tmp_path / "ledger.db"
+        net = Net(path)
+        net.fund((ALICE, 100))
+        anchored = net.ledger.anchor(b"tag", b"pending at the restart")
+        before, tips = net.node.store.ledger_rows(), net.node.tips()
+        net.node.close()
+        again = Net(path)
+        assert again.node.store.ledger_rows() == before
+        assert again.node.tips() == tips
+        assert again.ledger.inclusion_proof(anchored) is not None
+
+    def test_one_process_writes(self, tmp_path: Path) -> None:
+        net = Net(tmp_path / "ledger.db")
+        with pytest.raises(LedgerUnavailableError):
+            Net(tmp_path / "ledger.db")
+        net.node.close()
+        Net(tmp_path / "ledger.db").node.close()
+
+    @pytest.mark.parametrize("change", ["network", "hrp", "genesis"])
+    def test_another_network_is_not_opened(self, tmp_path: Path, change: str) -> None:
+        common = {"milestone_keys": MILESTONE_KEYS, "genesis": GENESIS}
+        LocalNode.open(tmp_path / "ledger.db", **common).close()
+        changed = {**common, change: {ALICE.address: 99} if change == "genesis" else "other"}
+        with pytest.raises(LedgerSettingsError, match=change):
+            LocalNode.open(tmp_path / "ledger.db", **changed)
+
+    @pytest.mark.parametrize(
+        ("genesis", "keys", "threshold"),
+        [
+            ({}, MILESTONE_KEYS, 1),
+            ({TREASURY.address: 33}, MILESTONE_KEYS, 1),
+            ({TREASURY.address: 2**63}, MILESTONE_KEYS, 1),
+            ({b"short": 99}, MILESTONE_KEYS, 1),
+            (GENESIS, [], 1),
+            (GENESIS, MILESTONE_KEYS, 4),
+            (GENESIS, MILESTONE_KEYS, 0),
+            (GENESIS, MILESTONE_KEYS[:1] * 2, 2),
+        ],
+    )
+    def test_unusable_settings(
+        self, genesis: dict[bytes, int], keys: list[SigningKey], threshold: int
+    ) -> None:
+        with pytest.raises(LedgerSettingsError):
+            LocalNode.open(":memory:", genesis=genesis, milestone_keys=keys, threshold=threshold)
+
+
+class TestRebuild:
+    def _net(self) -> Net:
+        net = Net()
+        net.fund((ALICE, 100), (BOB, 200))
+        net.conflict(transaction([net.output(TREASURY)], [plain(CAROL, 34)], [TREASURY]))
+        net.ledger.anchor(b"tag", b"data")
+        return net
+
+    def test_replay_gives_the_same_state(self) -> None:
+        net = self._net()
+        before = net.node.store.ledger_rows()
+        net.node.rebuild()
+        assert net.node.store.ledger_rows() == before
+        assert net.node.issue_milestone().essence.index == 4
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            "UPDATE block SET bytes = zeroblob(40) WHERE seq = 2",
+            "DELETE FROM block WHERE payload_type = 6",
+            "DELETE FROM milestone WHERE milestone_index = 2",
+            "UPDATE milestone SET timestamp = timestamp + 1 WHERE milestone_index = 2",
+            "UPDATE milestone SET payload = zeroblob(9) WHERE milestone_index = 2",
+            "UPDATE milestone SET id = randomblob(32) WHERE milestone_index = 2",
+        ],
+    )
+    def test_damage_is_found_and_nothing_is_changed(self, damage: str) -> None:
+        net = self._net()
+        with net.node.store.writing():
+            net.node.store._connection.execute(damage)
+        before = net.node.store.ledger_rows()
+        with pytest.raises(LedgerCorruptError):
+            net.node.rebuild()
+        assert net.node.store.ledger_rows() == before
+
+    def test_a_balance_out_of_nothing_is_found_and_mended(self) -> None:
+        net = self._net()
+        good = net.node.store.ledger_rows()
+        with net.node.store.writing():
+            net.node.store._connection.execute("UPDATE output SET units = units + 1")
+        with pytest.raises(LedgerCorruptError, match="supply"):
+            net.node.check_supply()
+        net.node.rebuild()
+        assert net.node.store.ledger_rows() == good
+
+
+def test_many_threads_share_one_node(tmp_path: Path) -> None:
+    net = Net(tmp_path / "ledger.db")
+    net.fund(*((owner, 10_000) for owner in (ALICE, BOB, CAROL)))
+
+    def work(number: int) -> bytes:
+        if number % 10 == 0:
+            net.node.issue_milestone()
+        return net.ledger.anchor(b"thread", number.to_bytes(2, "big"))
+
+    with ThreadPoolExecutor(8) as pool:
+        blocks = list(pool.map(work, range(120)))
+    net.node.issue_milestone()
+    rows = [net.node.store.block(block) for block in blocks]
+    assert all(row is not None and row.milestone_index is not None for row in rows)
+    before = net.node.store.ledger_rows()
+    net.node.rebuild()
+    assert net.node.store.ledger_rows() == before
+    assert net.node.stats().supply_units == SUPPLY
