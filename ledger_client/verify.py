@@ -14,6 +14,7 @@ import json
 import re
 import sys
 from base64 import b64decode, b64encode
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
@@ -342,6 +343,17 @@ LineKind = Literal[
     "levy",
     "vat",
 ]
+LOCAL: Final = ("local-buy", "local-sell")
+FEES: Final = ("local-fee", "grid-fee", "levy")
+SIGNS: Final = {
+    "local-buy": -1,
+    "local-sell": 1,
+    "residual-import": -1,
+    "residual-export": 1,
+    "local-fee": -1,
+    "grid-fee": -1,
+    "levy": -1,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -584,6 +596,10 @@ class MilestoneKey(Record):
     from_index: Natural
     key: Key
     to_index: Natural | None
+
+    def holds_for(self, index: int) -> bool:
+        """Tell whether the key may sign the milestone of this index."""
+        return self.from_index <= index and (self.to_index is None or index <= self.to_index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -1087,6 +1103,11 @@ class Report:
         """Note that the current step holds."""
         self.steps.append(Step(self.current, ok=True, text=text))
 
+    def remark(self, text: str) -> None:
+        """Add a remark once."""
+        if text not in self.remarks:
+            self.remarks.append(text)
+
     def judge(self, checks: Callable[[], None]) -> Verdict:
         """Run checks to the end or to the first that fails."""
         code = 0
@@ -1132,142 +1153,19 @@ def load_keys(data: bytes) -> Keys | LedgerKeys:
 
 def check_milestone(payload: bytes, pinned: Milestones) -> Milestone:
     """Return a milestone that enough distinct pinned keys, and no other key, have signed."""
-    milestone = parse_milestone(payload)
-    valid = {
-        item.key
-        for item in pinned.keys
-        if item.from_index <= milestone.index
-        and (item.to_index is None or milestone.index <= item.to_index)
-    }
-    signers = [key for key, _ in milestone.signatures]
+    found = parse_milestone(payload)
+    valid = {key.key for key in pinned.keys if key.holds_for(found.index)}
+    signers = [key for key, _ in found.signatures]
     require(signers == sorted(set(signers)), "a key signs the milestone twice, or out of order")
-    for key, signature in milestone.signatures:
-        require(key in valid, f"milestone {milestone.index} is signed by the unknown {key.hex()}")
-        sound = signature_holds(key, milestone.digest, signature)
-        require(sound, f"the signature of {key.hex()} on milestone {milestone.index} is wrong")
-    need = pinned.threshold
-    found = len(signers)
-    require(found >= need, f"milestone {milestone.index} has {found} of {need} needed signatures")
-    return milestone
-
-
-def check_anchor(anchor: Anchor, keys: Keys, report: Report) -> tuple[Checkpoint, Milestone]:
-    """Walk from the pinned milestone keys to the checkpoint that the ledger holds."""
-    report.begin("milestone")
-    milestone = check_milestone(anchor.milestone, keys.milestones)
-    signed = len(milestone.signatures)
-    when = _moment(milestone.timestamp_s * 1000)
-    report.tick(f"milestone {milestone.index} of {when} is signed by {signed} pinned keys")
-    report.begin("anchor")
-    found = blake(anchor.block)
-    held = ledger_root(found, anchor.path) == milestone.inclusion_root
-    require(held, f"block {found.hex()} is not among those that milestone {milestone.index} holds")
-    tag, data = tagged_data(block_payload(anchor.block))
-    require(tag == anchor_tag(keys.origin), f"the block's tag is not that of {keys.origin}")
-    report.tick(f"block {found.hex()[:16]}... stands in it and anchors {keys.origin}")
-    report.begin("checkpoint")
-    content = AnchorData.read(data)
-    checkpoint = open_note(content.note, keys.origin, keys.log)
-    grown = content.previous is None or content.previous.size <= checkpoint.size
-    require(grown, "the checkpoint is smaller than the one before it")
-    report.tick(f"a pinned key of the log signed the checkpoint of {checkpoint.size} entries")
-    return checkpoint, milestone
-
-
-def check_entry(item: LogEntry, kind: str, checkpoint: Checkpoint) -> None:
-    """Refuse a log entry that is not in the log of the checkpoint."""
-    leaf = leaf_hash(entry_bytes(kind, item.entry))
-    found = root_from_path(leaf, item.index, checkpoint.size, item.path)
-    require(found == checkpoint.root, f"{kind} entry {item.index} is not in the checkpoint's log")
-
-
-def check_seal(item: LogEntry, checkpoint: Checkpoint, report: Report) -> Seal:
-    """Return the seal, which stands in the log."""
-    report.begin("seal")
-    check_entry(item, "seal", checkpoint)
-    seal = Seal.read(item.entry)
-    require(seal.district == checkpoint.origin, f"the seal is of district {seal.district}")
-    report.tick(f"entry {item.index} of the log seals the interval {seal.interval}")
-    return seal
-
-
-def check_time(seal: Seal, milestone: Milestone, report: Report) -> None:
-    """Judge when a real interval was anchored; a simulated one has no such time."""
-    report.begin("time")
-    if seal.clock == "simulated":
-        report.remarks.append("The district's clock is simulated: its times are not judged.")
-        return
-    late_s = milestone.timestamp_s - (_start_ms(seal.interval) + INTERVAL_MS) // 1000
-    require(late_s >= 0, "the anchor is older than the end of the interval it seals")
-    limit = ANCHOR_DEADLINE_S
-    require(late_s <= limit, f"anchored {late_s} s after the interval's end, {limit} s are allowed")
-    report.tick(f"anchored {late_s} s after the interval's end ({limit} s are allowed)")
-
-
-def check_enrolment(
-    item: LogEntry, checkpoint: Checkpoint, keys: Keys, report: Report
-) -> Enrolment:
-    """Return an enrolment that meter and registry signed and that the log holds."""
-    report.begin("enrolment")
-    check_entry(item, "enrol", checkpoint)
-    entry = EnrolEntry.read(item.entry)
-    found = Enrolment.read(entry.enrolment)
-    require(found.district == keys.origin, f"the enrolment is of district {found.district}")
-    message = ENROL_PREFIX + entry.enrolment.encode()
-    require(key_is_sound(found.key), "the enrolled key is no sound Ed25519 point")
-    owned = signature_holds(found.key, message, entry.possession)
-    require(owned, f"meter {found.serial} did not sign its enrolment")
-    granted = any(signature_holds(key, message, entry.registry) for key in keys.registry)
-    require(granted, f"no pinned registry key signed the enrolment of {found.serial}")
-    report.tick(f"meter {found.serial} at {found.point} is enrolled from {found.valid_from} on")
+    for key, signature in found.signatures:
+        require(key in valid, f"milestone {found.index} is signed by the unknown {key.hex()}")
+        sound = signature_holds(key, found.digest, signature)
+        require(sound, f"the signature of {key.hex()} on milestone {found.index} is wrong")
+    enough = len(signers) >= pinned.threshold
+    require(
+        enough, f"{len(signers)} signatures on milestone {found.index}, {pinned.threshold} needed"
+    )
     return found
-
-
-def check_roster(item: RosterLeaf, place: int, enrolled: Enrolment, seal: Seal) -> RosterEntry:
-    """Return the roster entry, which names this very enrolment (log entry ``place``)."""
-    found = RosterEntry.read(item.leaf)
-    leaf = leaf_hash(roster_leaf(item.leaf))
-    root = root_from_path(leaf, found.slot, seal.roster_size, item.path)
-    require(root == seal.roster_root, f"{found.point} is not in the sealed roster")
-    says = (found.enrolment, found.epoch, found.key, found.point, found.valid_from)
-    due = (place, enrolled.epoch, enrolled.key, enrolled.point, enrolled.valid_from)
-    require(says == due, f"the roster does not name this enrolment of {found.point}")
-    require(enrolled.valid_from <= seal.interval, "the enrolment is not valid yet")
-    return found
-
-
-def check_slot(item: Slot, place: RosterEntry, seal: Seal, report: Report) -> None:
-    """Refuse a slot that is not where the roster puts its point in the interval tree."""
-    report.begin("slot")
-    leaf = leaf_hash(slot_leaf(place.point, seal.interval, item.salt, item.borders))
-    root = root_from_path(leaf, place.slot, seal.roster_size, item.path)
-    require(root == seal.tree_root, f"slot {place.slot} of {place.point} is not in the seal")
-    held = f"{item.borders.count} readings" if item.borders else "no reading: the point was missing"
-    report.tick(f"slot {place.slot} of the seal is of {place.point} and holds {held}")
-
-
-def check_reading(item: SignedReading, enrolled: Enrolment, report: Report) -> Reading:
-    """Return a reading that the enrolled meter signed."""
-    report.begin("reading")
-    reading = Reading.read(item.payload)
-    says = (reading.district, reading.point, reading.meter, reading.key, reading.epoch)
-    due = (enrolled.district, enrolled.point, enrolled.serial, enrolled.key, enrolled.epoch)
-    require(says == due, f"the reading is not of the enrolled meter {enrolled.serial}")
-    require(reading.asked_ms <= reading.answered_ms, "the reading was answered before it was asked")
-    message = READING_PREFIX + item.payload.encode()
-    sound = signature_holds(reading.key, message, item.signature)
-    require(sound, f"meter {reading.meter} did not sign this reading")
-    return reading
-
-
-def _reading_text(reading: Reading) -> str:
-    registers = [
-        f"{name} register {_grouped(wh)} Wh"
-        for name, wh in (("import", reading.import_wh), ("export", reading.export_wh))
-        if wh is not None
-    ]
-    moment = _moment(reading.answered_ms)
-    return f"signed by meter {reading.meter} at {moment}, {', '.join(registers) or 'no register'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -1279,269 +1177,357 @@ class PointFacts:
     closing: Reading | None
     orders: tuple[Order, ...]
 
+    def registers(self, direction: Direction) -> tuple[int | None, int | None] | None:
+        """Return a register at both borders; None when a border was not read."""
+        if self.opening is None or self.closing is None:
+            return None
+        if direction == "import":
+            return self.opening.import_wh, self.closing.import_wh
+        return self.opening.export_wh, self.closing.export_wh
 
-def check_point(
-    item: PointProof, seal: Seal, checkpoint: Checkpoint, keys: Keys, report: Report
-) -> PointFacts:
-    """Return a point's border readings and orders, all of them in the seal."""
-    report.begin("enrolment")
-    require(1 <= len(item.enrolments) <= 2, "a point needs one enrolment, or two at a rotation")
-    enrolled = [check_enrolment(entry, checkpoint, keys, report) for entry in item.enrolments]
-    place = check_roster(item.roster, item.enrolments[0].index, enrolled[0], seal)
-    check_slot(item.slot, place, seal, report)
-    report.begin("border")
-    borders = item.slot.borders or Borders(NO_LEAF, 0, NO_LEAF, NO_LEAF)
-    start_ms = _start_ms(seal.interval)
-    end_ms = start_ms + INTERVAL_MS
-    if len(enrolled) == 2:
-        at_end = _start_ms(enrolled[1].valid_from) == end_ms and item.closing is not None
-        require(
-            at_end, "a second enrolment has to begin at the interval's end and sign its closing"
+
+class Walk:
+    """The way from the pinned keys down to the seal, which all kinds of proof share."""
+
+    def __init__(self, anchor: Anchor, seal: LogEntry, keys: Keys, report: Report) -> None:
+        self.keys, self.report = keys, report
+        milestone = self._anchored(anchor)
+        self.checkpoint = self._checkpoint(anchor)
+        self.seal = self._seal(seal)
+        self.start_ms = _start_ms(self.seal.interval)
+        self.end_ms = self.start_ms + INTERVAL_MS
+        self._in_time(milestone)
+
+    def _anchored(self, anchor: Anchor) -> Milestone:
+        self.report.begin("milestone")
+        found = check_milestone(anchor.milestone, self.keys.milestones)
+        when, signed = _moment(found.timestamp_s * 1000), len(found.signatures)
+        self.report.tick(f"milestone {found.index} of {when} is signed by {signed} pinned keys")
+        self.report.begin("anchor")
+        block = blake(anchor.block)
+        held = ledger_root(block, anchor.path) == found.inclusion_root
+        require(held, f"block {block.hex()} is not among those of milestone {found.index}")
+        self.report.tick(f"block {block.hex()[:16]}... is referenced by it")
+        return found
+
+    def _checkpoint(self, anchor: Anchor) -> Checkpoint:
+        self.report.begin("checkpoint")
+        tag, data = tagged_data(block_payload(anchor.block))
+        origin = self.keys.origin
+        require(tag == anchor_tag(origin), f"the block's tag is not that of {origin}")
+        content = AnchorData.read(data)
+        found = open_note(content.note, origin, self.keys.log)
+        grown = content.previous is None or content.previous.size <= found.size
+        require(grown, "the checkpoint is smaller than the one before it")
+        self.report.tick(f"a pinned key of {origin} signed the log of {found.size} entries")
+        self.report.remark(
+            "No witness is pinned: that others are shown another log is not excluded."
         )
-    opening = check_border(item.opening, borders.opening, start_ms, enrolled[0], report)
-    closing = check_border(item.closing, borders.closing, end_ms, enrolled[-1], report)
-    if opening and closing:
-        require(opening.meter == closing.meter, "the borders are of two different meters")
-        one_chain = (opening.key, opening.epoch) == (closing.key, closing.epoch)
-        require(
-            not one_chain or opening.seq < closing.seq, "the closing was signed before the opening"
-        )
-    return PointFacts(place.point, opening, closing, check_orders(item, place.point, seal, report))
+        return found
 
+    def _entry(self, item: LogEntry, kind: str) -> None:
+        leaf = leaf_hash(entry_bytes(kind, item.entry))
+        root = root_from_path(leaf, item.index, self.checkpoint.size, item.path)
+        require(root == self.checkpoint.root, f"{kind} entry {item.index} is not in the log")
 
-def check_border(
-    item: SignedReading | None, leaf: bytes, border_ms: int, enrolled: Enrolment, report: Report
-) -> Reading | None:
-    """Return the reading of a border, or None where the slot says that there was none."""
-    report.begin("reading")
-    if item is None:
-        require(leaf == NO_LEAF, f"the proof lacks the reading at {_moment(border_ms)}")
-        return None
-    reading = check_reading(item, enrolled, report)
-    same = leaf_hash(reading_leaf(item)) == leaf
-    require(same, f"the slot's reading at {_moment(border_ms)} is another one")
-    report.tick(_reading_text(reading))
-    report.begin("border")
-    late_ms = reading.answered_ms - border_ms
-    punctual = 0 <= late_ms <= BORDER_LATE_MS
-    require(punctual, f"the reading is {late_ms} ms after its border, 0 to {BORDER_LATE_MS} count")
-    require(reading.quality == "measured", f"a reading that is {reading.quality} is no border")
-    require(reading.clock in ("S", "I"), "the meter's clock was not good enough for a border")
-    report.tick(f"{late_ms} ms after the border {_moment(border_ms)}")
-    return reading
+    def _seal(self, item: LogEntry) -> Seal:
+        self.report.begin("seal")
+        self._entry(item, "seal")
+        found = Seal.read(item.entry)
+        require(found.district == self.keys.origin, f"the seal is of district {found.district}")
+        self.report.tick(f"entry {item.index} of the log seals the interval {found.interval}")
+        return found
 
+    def _in_time(self, milestone: Milestone) -> None:
+        self.report.begin("time")
+        if self.seal.clock == "simulated":
+            self.report.remark("The district's clock is simulated: times are not judged.")
+            return
+        late_s = milestone.timestamp_s - self.end_ms // 1000
+        require(late_s >= 0, "the anchor is older than the end of the interval it seals")
+        says = f"anchored {late_s} s after the interval's end, {ANCHOR_DEADLINE_S} s are allowed"
+        require(late_s <= ANCHOR_DEADLINE_S, says)
+        self.report.tick(says)
 
-def check_orders(item: PointProof, point: str, seal: Seal, report: Report) -> tuple[Order, ...]:
-    """Return a point's orders, which the seal holds."""
-    report.begin("order")
-    orders = []
-    for leaf in item.orders:
-        order = Order.read(leaf.leaf)
-        found = leaf_hash(order_leaf(leaf.salt, leaf.leaf))
-        root = root_from_path(found, leaf.index, seal.counts.orders, leaf.path)
-        require(root == seal.order_root, f"order {order.order_id} is not in the sealed book")
-        says = (order.district, order.interval, order.point, order.order_id)
-        due = (seal.district, seal.interval, point, f"{point}-{order.side}")
-        require(says == due, f"order {order.order_id} is not of {point} in this interval")
-        orders.append(order)
-        limit = _grouped(order.limit_micro_per_kwh)
-        report.tick(f"{order.side} of {_grouped(order.wh)} Wh, limit {limit} micro-euro per kWh")
-    require(len({order.side for order in orders}) == len(orders), "a point has one order a side")
-    return tuple(orders)
+    def enrolment(self, item: LogEntry) -> Enrolment:
+        """Return an enrolment that meter and registry signed and that the log holds."""
+        self.report.begin("enrolment")
+        self._entry(item, "enrol")
+        entry = EnrolEntry.read(item.entry)
+        found = Enrolment.read(entry.enrolment)
+        require(found.district == self.keys.origin, f"it is of district {found.district}")
+        require(key_is_sound(found.key), "the enrolled key is no sound Ed25519 point")
+        message = ENROL_PREFIX + entry.enrolment.encode()
+        owned = signature_holds(found.key, message, entry.possession)
+        require(owned, f"meter {found.serial} did not sign its enrolment")
+        granted = any(signature_holds(key, message, entry.registry) for key in self.keys.registry)
+        require(granted, f"no pinned registry key signed the enrolment of {found.serial}")
+        self.report.tick(f"meter {found.serial} speaks for {found.point} from {found.valid_from}")
+        return found
 
+    def slot(self, roster: RosterLeaf, item: Slot, enrolled: Enrolment, place: int) -> None:
+        """Check the roster's entry for an enrolment (log entry ``place``) and its point's slot."""
+        self.report.begin("roster")
+        entry = RosterEntry.read(roster.leaf)
+        leaf, size = leaf_hash(roster_leaf(roster.leaf)), self.seal.roster_size
+        root = root_from_path(leaf, entry.slot, size, roster.path)
+        require(root == self.seal.roster_root, f"{entry.point} is not in the sealed roster")
+        says = (entry.enrolment, entry.epoch, entry.key, entry.point, entry.valid_from)
+        due = (place, enrolled.epoch, enrolled.key, enrolled.point, enrolled.valid_from)
+        require(says == due, f"the roster does not name this enrolment of {entry.point}")
+        require(entry.valid_from <= self.seal.interval, "the enrolment is not valid yet")
+        self.report.tick(f"{entry.point} is number {entry.slot} of {size} points")
+        self.report.begin("slot")
+        leaf = leaf_hash(slot_leaf(entry.point, self.seal.interval, item.salt, item.borders))
+        root = root_from_path(leaf, entry.slot, size, item.path)
+        require(root == self.seal.tree_root, f"the slot of {entry.point} is not in the seal")
+        held = f"{item.borders.count} readings" if item.borders else "nothing: it was missing"
+        self.report.tick(f"the seal has of {entry.point} {held}")
 
-def check_statement(item: SaltedLeaf, seal: Seal, report: Report) -> Statement:
-    """Return the participant's statement, which the seal holds."""
-    report.begin("statement")
-    leaf = leaf_hash(statement_leaf(item.salt, item.leaf))
-    root = root_from_path(leaf, item.index, seal.counts.statements, item.path)
-    require(root == seal.settlement_root, "the statement is not in the sealed settlement")
-    found = Statement.read(item.leaf)
-    same = (found.district, found.interval) == (seal.district, seal.interval)
-    require(same, "the statement is of another district or interval")
-    report.tick(f"the settlement holds the statement of {found.participant}")
-    return found
+    def reading(self, item: SignedReading, enrolled: Enrolment) -> Reading:
+        """Return a reading that the enrolled meter signed."""
+        self.report.begin("reading")
+        found = Reading.read(item.payload)
+        says = (found.district, found.point, found.meter, found.key, found.epoch)
+        meter = (enrolled.serial, enrolled.key, enrolled.epoch)
+        due = (enrolled.district, enrolled.point, *meter)
+        require(says == due, f"the reading is not of the enrolled meter {enrolled.serial}")
+        require(found.asked_ms <= found.answered_ms, "the reading was answered before it was asked")
+        sound = signature_holds(found.key, READING_PREFIX + item.payload.encode(), item.signature)
+        require(sound, f"meter {found.meter} did not sign this reading")
+        return found
 
-
-def check_energy(statement: Statement, points: dict[str, PointFacts], report: Report) -> None:
-    """Compare the statement's energy with the registers, direction by direction."""
-    report.begin("energy")
-    named = [(item.point, item.direction) for item in statement.metered]
-    require(len(set(named)) == len(named), "the statement gives a direction twice")
-    require({point for point, _ in named} == points.keys(), "statement and proof differ in points")
-    for point in points.values():
-        for direction in get_args(Direction):
-            known = (point.point, direction) in named
-            needed = _register(point.opening, direction) is not None
-            require(
-                known or not needed, f"the statement leaves out the {direction} of {point.point}"
-            )
-    for item in statement.metered:
-        check_metered(item, points[item.point], report)
-
-
-def check_metered(item: Metered, point: PointFacts, report: Report) -> None:
-    """Check closing - opening = metered = local + own + residual for one direction."""
-    what = f"{item.direction} of {item.point}"
-    parts = item.local_wh + item.own_wh + item.residual_wh
-    require(parts == item.wh, f"{what}: local + own + residual is {parts} Wh, not {item.wh}")
-    split = f"{item.local_wh} local + {item.own_wh} own + {item.residual_wh} residual"
-    if point.opening is None or point.closing is None:
-        require(
-            item.estimated == 1, f"{what} has no two border readings and is not called estimated"
-        )
-        require(item.local_wh == item.own_wh == 0, f"{what} is estimated, yet in the market")
-        require(item.direction == "import" or item.wh == 0, f"{what} is estimated above 0")
-        report.tick(f"{what}: estimated at {_grouped(item.wh)} Wh, wholly residual")
-        note = "An estimate's size cannot be judged from this file; it never enters the market."
-        if note not in report.remarks:
-            report.remarks.append(note)
-        return
-    require(item.estimated == 0, f"{what} is called estimated, yet both borders were read")
-    before, after = (
-        _register(point.opening, item.direction),
-        _register(point.closing, item.direction),
-    )
-    require((before is None) == (after is None), f"{what}: only one border has this register")
-    used = (after or 0) - (before or 0)
-    require(used == item.wh, f"{what}: the registers say {used} Wh, the statement {item.wh}")
-    report.tick(f"{what}: {_grouped(item.wh)} Wh = {split}")
-
-
-def _register(reading: Reading | None, direction: str) -> int | None:
-    if reading is None:
-        return None
-    return reading.import_wh if direction == "import" else reading.export_wh
-
-
-SIGNS: Final = {
-    "local-buy": -1,
-    "local-sell": 1,
-    "residual-import": -1,
-    "residual-export": 1,
-    "local-fee": -1,
-    "grid-fee": -1,
-    "levy": -1,
-}
-
-
-def check_lines(statement: Statement, seal: Seal, report: Report) -> None:
-    """Check each line's arithmetic and price, and that lines and energy agree."""
-    report.begin("lines")
-    metered = {(item.point, item.direction): item for item in statement.metered}
-    for number, line in enumerate(statement.lines, 1):
-        where = f"line {number} ({line.kind} of {line.point})"
-        require(
-            (line.point, "import") in metered or (line.point, "export") in metered,
-            f"{where}: unknown point",
-        )
-        if line.kind != "vat":
-            due = SIGNS[line.kind] * _round_half_up(line.price_micro_per_kwh * line.wh, 1000)
-            require(line.micro == due, f"{where} is {line.micro}, its price makes it {due}")
-        if line.kind in ("local-buy", "local-sell"):
-            fair = line.price_micro_per_kwh == seal.price
-            require(fair, f"{where} is not at the sealed local price {seal.price}")
-    for (point, direction), item in metered.items():
-        bought = direction == "import"
-        for kind, wh in (
-            ("local-buy" if bought else "local-sell", item.local_wh),
-            ("residual-import" if bought else "residual-export", item.residual_wh),
-        ):
-            found = sum(
-                line.wh for line in statement.lines if (line.point, line.kind) == (point, kind)
-            )
-            require(found == wh, f"{kind} lines of {point} are {found} Wh, metered are {wh}")
-    local = sum(
-        line.micro
-        for line in statement.lines
-        if line.kind.startswith("local-") and line.kind != "local-fee"
-    )
-    memo = sum(line.micro for line in statement.lines) - local
-    require(local == statement.sum_micro, f"local lines make {local}, not {statement.sum_micro}")
-    require(memo == statement.memo_micro, f"memo lines make {memo}, not {statement.memo_micro}")
-    price = (
-        "no local price"
-        if seal.price is None
-        else f"local price {_grouped(seal.price)} micro-euro per kWh"
-    )
-    report.tick(f"{len(statement.lines)} lines add up to {_grouped(local)} micro-euro; {price}")
-
-
-def check_limits(
-    statement: Statement, points: dict[str, PointFacts], seal: Seal, report: Report
-) -> None:
-    """Check that what was traded stayed within the point's own orders."""
-    report.begin("order")
-    for item in statement.metered:
-        if not item.local_wh:
-            continue
-        side = "bid" if item.direction == "import" else "offer"
-        order = next((o for o in points[item.point].orders if o.side == side), None)
-        if order is None or seal.price is None:
-            raise ClaimError(f"{item.point} traded {item.local_wh} Wh without a {side} or a price")
-        within = item.local_wh <= order.wh <= item.wh
-        require(within, f"{item.local_wh} Wh traded, {order.wh} Wh ordered, {item.wh} Wh metered")
-        limit = order.limit_micro_per_kwh
-        kept = seal.price <= limit if side == "bid" else seal.price >= limit
-        require(kept, f"the price {seal.price} is beyond the limit {limit} of {order.order_id}")
-        report.tick(
-            f"{order.order_id}: {_grouped(item.local_wh)} Wh traded within the order and its limit"
+    def reading_sealed(self, reading: Reading) -> None:
+        """Tick a reading whose place in the seal is checked."""
+        named = (("import", reading.import_wh), ("export", reading.export_wh))
+        shown = "".join(f", {name} register {_wh(wh)}" for name, wh in named if wh is not None)
+        self.report.tick(
+            f"signed by meter {reading.meter} at {_moment(reading.answered_ms)}{shown}"
         )
 
 
-def check_carry(statement: Statement, report: Report) -> None:
-    """Check that opening carry + sum = transfers + closing carry."""
-    report.begin("carry")
-    paid = sum(item.micro for item in statement.transfers)
-    have = statement.opening_carry_micro + statement.sum_micro
-    due = paid + statement.closing_carry_micro
-    require(have == due, f"opening carry + sum is {have}, transfers + closing carry are {due}")
-    carried = _grouped(statement.closing_carry_micro)
-    report.tick(f"{_grouped(paid)} micro-euro to be moved, {carried} carried on")
+class PointWalk(Walk):
+    """The way on from the seal to points: their border readings and orders."""
+
+    def point(self, item: PointProof) -> PointFacts:
+        """Return a point's border readings and orders, all of them in the seal."""
+        self.report.begin("enrolment")
+        require(1 <= len(item.enrolments) <= 2, "a point needs an enrolment, two at a rotation")
+        enrolled = [self.enrolment(entry) for entry in item.enrolments]
+        point = enrolled[0].point
+        self.slot(item.roster, item.slot, enrolled[0], item.enrolments[0].index)
+        self.report.begin("border")
+        if len(enrolled) == 2:
+            begins = item.closing is not None and _start_ms(enrolled[1].valid_from) == self.end_ms
+            require(begins, "a second enrolment has to begin with, and sign, the closing")
+        sealed = item.slot.borders or Borders(NO_LEAF, 0, NO_LEAF, NO_LEAF)
+        opening = self._border(item.opening, sealed.opening, self.start_ms, enrolled[0])
+        closing = self._border(item.closing, sealed.closing, self.end_ms, enrolled[-1])
+        if opening and closing:
+            same = opening.meter == closing.meter and opening.point == closing.point
+            require(same, "the borders are of two different meters")
+            rotated = (opening.key, opening.epoch) != (closing.key, closing.epoch)
+            require(rotated or opening.seq < closing.seq, "the closing was signed first")
+        return PointFacts(point, opening, closing, self._orders(item.orders, point))
+
+    def _border(
+        self, item: SignedReading | None, leaf: bytes, border_ms: int, enrolled: Enrolment
+    ) -> Reading | None:
+        self.report.begin("reading")
+        border = _moment(border_ms)
+        if item is None:
+            require(leaf == NO_LEAF, f"the proof lacks the reading at {border}")
+            return None
+        found = self.reading(item, enrolled)
+        same = leaf_hash(reading_leaf(item)) == leaf
+        require(same, f"the sealed reading at {border} is another one")
+        self.reading_sealed(found)
+        self.report.begin("border")
+        late_ms = found.answered_ms - border_ms
+        punctual = 0 <= late_ms <= BORDER_LATE_MS
+        require(punctual, f"{late_ms} ms after the border {border}, 0 to {BORDER_LATE_MS} count")
+        require(found.quality == "measured", f"a reading that is {found.quality} is no border")
+        require(found.clock in ("S", "I"), "the meter's clock was not good enough for a border")
+        self.report.tick(f"{late_ms} ms after the border {border}")
+        return found
+
+    def _orders(self, items: tuple[SaltedLeaf, ...], point: str) -> tuple[Order, ...]:
+        self.report.begin("order")
+        found = tuple(Order.read(item.leaf) for item in items)
+        for item, order in zip(items, found, strict=True):
+            leaf = leaf_hash(order_leaf(item.salt, item.leaf))
+            root = root_from_path(leaf, item.index, self.seal.counts.orders, item.path)
+            require(root == self.seal.order_root, f"{order.order_id} is not in the sealed book")
+            says = (order.district, order.interval, order.point, order.order_id)
+            due = (self.seal.district, self.seal.interval, point, f"{point}-{order.side}")
+            require(says == due, f"{order.order_id} is not of {point} in this interval")
+            limit = _price(order.limit_micro_per_kwh)
+            self.report.tick(f"{order.side} of {_wh(order.wh)}, limit {limit}")
+        require(len({order.side for order in found}) == len(found), "two orders on one side")
+        return found
+
+    def statement(self, item: SaltedLeaf) -> Statement:
+        """Return the participant's statement, which the seal holds."""
+        self.report.begin("statement")
+        leaf = leaf_hash(statement_leaf(item.salt, item.leaf))
+        root = root_from_path(leaf, item.index, self.seal.counts.statements, item.path)
+        require(root == self.seal.settlement_root, "it is not in the sealed settlement")
+        found = Statement.read(item.leaf)
+        same = (found.district, found.interval) == (self.seal.district, self.seal.interval)
+        require(same, "it is of another district or interval")
+        self.report.tick(f"the settlement holds the statement of {found.participant}")
+        return found
 
 
-def check_payments(
-    proof: SettlementProof, statement: Statement, seal: Seal, keys: Keys, report: Report
-) -> None:
-    """Check that the applied transactions moved exactly the statement's transfers."""
-    report.begin("payment")
-    due = {item.address: item.micro for item in statement.transfers}
-    require(len(due) == len(statement.transfers), "two transfers have one address")
-    moved = dict.fromkeys(due, 0)
-    seen: set[bytes] = set()
-    for item in proof.payments:
-        transaction = check_payment(item, seal, keys.milestones)
-        require(transaction.id not in seen, "one transaction is shown twice")
-        seen.add(transaction.id)
-        touched = False
-        for sign, outputs in (
-            (1, transaction.outputs),
-            (-1, [parse_output(o) for o in item.consumed]),
-        ):
-            for output in outputs:
-                if output.address in moved:
-                    moved[output.address] += sign * output.micro
-                    touched = True
-        require(touched, f"transaction {transaction.id.hex()} has nothing to do with the statement")
-    for address, micro in due.items():
-        found = moved[address]
-        require(found == micro, f"{address.hex()} got {found} units on the ledger, {micro} are due")
-        report.tick(f"address {address.hex()[:16]}... got {_grouped(micro)} units on the ledger")
+class Account:
+    """What a statement says, against the registers, the orders and the ledger."""
 
+    def __init__(
+        self, statement: Statement, points: Sequence[PointFacts], seal: Seal, report: Report
+    ) -> None:
+        self.statement, self.seal, self.report = statement, seal, report
+        self.points = {point.point: point for point in points}
+        report.begin("energy")
+        require(len(self.points) == len(points), "a point is shown twice")
+        self.metered = {(item.point, item.direction): item for item in statement.metered}
+        require(len(self.metered) == len(statement.metered), "a direction is given twice")
+        named = {item.point for item in statement.metered}
+        require(named == self.points.keys(), "statement and proof differ in their points")
 
-def check_payment(item: Payment, seal: Seal, pinned: Milestones) -> Transaction:
-    """Return a transaction that a milestone applied and that pays this settlement."""
-    milestone = check_milestone(item.milestone, pinned)
-    applied = ledger_root(blake(item.block), item.path) == milestone.applied_root
-    require(applied, f"milestone {milestone.index} did not apply the payment's block")
-    transaction = parse_transaction(block_payload(item.block))
-    ours = transaction.tag == PAY_TAG and len(transaction.data) == HASH_SIZE + 2
-    named = ours and transaction.data[:HASH_SIZE] == seal.settlement_root
-    require(named, "the transaction does not name this settlement")
-    require(len(item.consumed) == transaction.inputs, "an input's consumed output is missing")
-    commitment = blake(b"".join(blake(output) for output in item.consumed))
-    require(commitment == transaction.commitment, "the consumed outputs are not the inputs'")
-    return transaction
+    def energy(self) -> None:
+        """Compare each direction's energy with its registers."""
+        self.report.begin("energy")
+        for point in self.points.values():
+            for direction in get_args(Direction):
+                read = point.registers(direction)
+                item = self.metered.get((point.point, direction))
+                if item is not None:
+                    self._metered(item, read)
+                elif read is not None and read != (None, None):
+                    raise ClaimError(f"the {direction} of {point.point} is left out")
+
+    def _metered(self, item: Metered, read: tuple[int | None, int | None] | None) -> None:
+        what = f"{item.direction} of {item.point}"
+        parts = item.local_wh + item.own_wh + item.residual_wh
+        require(parts == item.wh, f"{what}: the parts add up to {parts} Wh, not {item.wh}")
+        if read is None:
+            require(item.estimated == 1, f"{what} has no two borders and is not called estimated")
+            require(item.residual_wh == item.wh, f"{what} is estimated, yet in the market")
+            require(item.wh == 0 or item.direction == "import", f"{what} is estimated above 0")
+            self.report.tick(f"{what}: estimated at {_wh(item.wh)}, wholly residual")
+            self.report.remark("An estimate's size cannot be judged here; it is never traded.")
+            return
+        require(item.estimated == 0, f"{what} is called estimated, yet both borders were read")
+        before, after = read
+        require((before is None) == (after is None), f"{what}: one border lacks the register")
+        used = (after or 0) - (before or 0)
+        require(used == item.wh, f"{what}: the registers say {used} Wh, the statement {item.wh}")
+        split = f"{item.local_wh} local + {item.own_wh} own + {item.residual_wh} residual"
+        self.report.tick(f"{what}: closing - opening = {_wh(item.wh)} = {split}")
+
+    def limits(self) -> None:
+        """Check that what was traded stayed within the point's own orders."""
+        self.report.begin("order")
+        price = self.seal.price
+        for item in self.statement.metered:
+            if not item.local_wh:
+                continue
+            side = "bid" if item.direction == "import" else "offer"
+            order = next((o for o in self.points[item.point].orders if o.side == side), None)
+            if order is None or price is None:
+                raise ClaimError(f"{item.point} traded {item.local_wh} Wh without {side} or price")
+            within = item.local_wh <= order.wh <= item.wh
+            require(within, f"traded {item.local_wh}, ordered {order.wh}, metered {item.wh} Wh")
+            limit = order.limit_micro_per_kwh
+            kept = price <= limit if side == "bid" else price >= limit
+            require(kept, f"the price {price} is beyond the limit {limit} of {order.order_id}")
+            self.report.tick(f"{order.order_id} traded {_wh(item.local_wh)} within its limit")
+
+    def lines(self) -> None:
+        """Check each line's price and arithmetic, their energy, and their sums."""
+        self.report.begin("lines")
+        billed: Counter[tuple[str, str]] = Counter()
+        for number, line in enumerate(self.statement.lines, 1):
+            where = f"line {number} ({line.kind} of {line.point})"
+            require(line.point in self.points, f"{where} is of an unknown point")
+            if line.kind != "vat":
+                due = SIGNS[line.kind] * round_half_up(line.price_micro_per_kwh * line.wh, 1000)
+                require(line.micro == due, f"{where} says {line.micro}, its price makes it {due}")
+            if line.kind in LOCAL:
+                fair = line.price_micro_per_kwh == self.seal.price
+                require(fair, f"{where} is not at the sealed price {self.seal.price}")
+            billed[line.point, line.kind] += line.wh
+        for (point, kind), wh in self._billable().items():
+            found = billed[point, kind]
+            fits = found <= wh if kind in FEES else found == wh
+            require(fits, f"{kind} of {point}: the lines have {found} Wh, metered are {wh}")
+        self._sums()
+
+    def _billable(self) -> dict[tuple[str, str], int]:
+        """Return the energy due per point and kind of line; of fees the most that is due."""
+        found: dict[tuple[str, str], int] = {}
+        for point in self.points:
+            bought, sold = self.metered.get((point, "import")), self.metered.get((point, "export"))
+            found[point, "local-buy"] = bought.local_wh if bought else 0
+            found[point, "residual-import"] = bought.residual_wh if bought else 0
+            found[point, "local-sell"] = sold.local_wh if sold else 0
+            found[point, "residual-export"] = sold.residual_wh if sold else 0
+            for kind in FEES:
+                found[point, kind] = bought.wh if bought else 0
+        return found
+
+    def _sums(self) -> None:
+        says, lines = self.statement, self.statement.lines
+        local = sum(line.micro for line in lines if line.kind in LOCAL)
+        memo = sum(line.micro for line in lines if line.kind not in LOCAL)
+        require(local == says.sum_micro, f"local lines make {local}, not {says.sum_micro}")
+        require(memo == says.memo_micro, f"memo lines make {memo}, not {says.memo_micro}")
+        price = "none" if self.seal.price is None else _price(self.seal.price)
+        self.report.tick(f"{len(lines)} lines add up to {_micro(local)}; local price {price}")
+
+    def carry(self) -> None:
+        """Check that opening carry + sum = transfers + closing carry."""
+        self.report.begin("carry")
+        paid = sum(item.micro for item in self.statement.transfers)
+        have = self.statement.opening_carry_micro + self.statement.sum_micro
+        due = paid + self.statement.closing_carry_micro
+        require(have == due, f"opening carry + sum is {have}, transfers + closing carry {due}")
+        carried = _micro(self.statement.closing_carry_micro)
+        self.report.tick(f"{_micro(paid)} to be moved on the ledger, {carried} carried on")
+
+    def payments(self, items: Sequence[Payment], pinned: Milestones) -> None:
+        """Check that the applied transactions moved exactly the statement's transfers."""
+        self.report.begin("payment")
+        due = {item.address: item.micro for item in self.statement.transfers}
+        require(len(due) == len(self.statement.transfers), "two transfers have one address")
+        transactions = [self._payment(item, pinned) for item in items]
+        distinct = {transaction.id for transaction in transactions}
+        require(len(distinct) == len(items), "one transaction is shown twice")
+        moved: Counter[bytes] = Counter()
+        for transaction, item in zip(transactions, items, strict=True):
+            spent = [parse_output(output) for output in item.consumed]
+            named = {output.address for output in (*transaction.outputs, *spent)}
+            require(named & due.keys(), "a transaction has nothing to do with the statement")
+            for output in transaction.outputs:
+                moved[output.address] += output.micro
+            for output in spent:
+                moved[output.address] -= output.micro
+        for address, micro in due.items():
+            found = moved[address]
+            require(found == micro, f"{address.hex()} got {found} units, {micro} are due")
+            self.report.tick(f"{address.hex()[:16]}... got {micro:+} units on the ledger")
+
+    def _payment(self, item: Payment, pinned: Milestones) -> Transaction:
+        milestone = check_milestone(item.milestone, pinned)
+        applied = ledger_root(blake(item.block), item.path) == milestone.applied_root
+        require(applied, f"milestone {milestone.index} did not apply this transaction")
+        found = parse_transaction(block_payload(item.block))
+        names = found.tag == PAY_TAG and found.data[:-2] == self.seal.settlement_root
+        require(names, "the transaction does not name this settlement")
+        require(len(item.consumed) == found.inputs, "an input's consumed output is missing")
+        commitment = blake(b"".join(map(blake, item.consumed)))
+        require(commitment == found.commitment, "the consumed outputs are not the inputs'")
+        return found
 
 
 # --- Whole proofs -------------------------------------------------------------------------------
@@ -1549,48 +1535,31 @@ def check_payment(item: Payment, seal: Seal, pinned: Milestones) -> Transaction:
 
 def check_settlement(proof: SettlementProof, keys: Keys, report: Report) -> None:
     """Run all steps of a proof of kind ``settlement``."""
-    seal, checkpoint = check_sealed(proof, keys, report)
-    found = [check_point(item, seal, checkpoint, keys, report) for item in proof.points]
-    points = {item.point: item for item in found}
-    report.begin("statement")
-    require(len(points) == len(found), "a point is shown twice")
-    statement = check_statement(proof.statement, seal, report)
-    check_energy(statement, points, report)
-    check_limits(statement, points, seal, report)
-    check_lines(statement, seal, report)
-    check_carry(statement, report)
-    check_payments(proof, statement, seal, keys, report)
+    walk = PointWalk(proof.anchor, proof.seal, keys, report)
+    points = [walk.point(item) for item in proof.points]
+    account = Account(walk.statement(proof.statement), points, walk.seal, report)
+    account.energy()
+    account.limits()
+    account.lines()
+    account.carry()
+    account.payments(proof.payments, keys.milestones)
 
 
 def check_single(proof: ReadingProof, keys: Keys, report: Report) -> None:
     """Run all steps of a proof of kind ``reading``."""
-    seal, checkpoint = check_sealed(proof, keys, report)
-    enrolled = check_enrolment(proof.enrolment, checkpoint, keys, report)
-    place = check_roster(proof.roster, proof.enrolment.index, enrolled, seal)
-    check_slot(proof.slot, place, seal, report)
-    reading = check_reading(proof.reading, enrolled, report)
+    walk = Walk(proof.anchor, proof.seal, keys, report)
+    enrolled = walk.enrolment(proof.enrolment)
+    walk.slot(proof.roster, proof.slot, enrolled, proof.enrolment.index)
+    reading = walk.reading(proof.reading, enrolled)
     borders = proof.slot.borders
     if borders is None:
         raise ClaimError("the slot says that the point was missing")
     leaf = leaf_hash(reading_leaf(proof.reading))
     root = root_from_path(leaf, proof.index, borders.count, proof.path)
     require(root == borders.root, "the reading is not in its slot")
-    within = 0 <= reading.answered_ms - _start_ms(seal.interval) < INTERVAL_MS
-    require(within, f"the reading was not answered within {seal.interval}")
-    report.tick(_reading_text(reading))
-
-
-def check_sealed(
-    proof: SettlementProof | ReadingProof, keys: Keys, report: Report
-) -> tuple[Seal, Checkpoint]:
-    """Walk from the pinned keys to the seal, which both kinds of proof share."""
-    checkpoint, milestone = check_anchor(proof.anchor, keys, report)
-    report.remarks.append(
-        "No witness is pinned: that others are shown another log is not excluded."
-    )
-    seal = check_seal(proof.seal, checkpoint, report)
-    check_time(seal, milestone, report)
-    return seal, checkpoint
+    within = walk.start_ms <= reading.answered_ms < walk.end_ms
+    require(within, f"the reading was not answered within {walk.seal.interval}")
+    walk.reading_sealed(reading)
 
 
 def check_inclusion(value: dict[str, Json], pinned: Milestones, report: Report) -> None:
@@ -1606,55 +1575,9 @@ def check_inclusion(value: dict[str, Json], pinned: Milestones, report: Report) 
     report.tick(f"ledger inclusion only: block {found.hex()} is referenced by the milestone")
 
 
-def verify_bytes(proof: bytes, keys: bytes) -> Verdict:
-    """Judge the bytes of a proof file against those of a KEYS file. Never raises."""
-    report = Report()
-    return report.judge(lambda: _verify(proof, keys, report))
-
-
-def _verify(proof: bytes, keys_bytes: bytes, report: Report) -> None:
-    report.begin("keys")
-    keys = load_keys(keys_bytes)
-    report.begin("file")
-    require(len(proof) <= MAX_FILE_BYTES, f"the file is larger than {MAX_FILE_BYTES} bytes")
-    value = parse_json(proof)
-    if not isinstance(value, dict):
-        raise LayoutError("a proof has to be an object")
-    if value.keys() == {"milestone", "block", "proof"}:
-        check_inclusion(value, keys.milestones, report)
-        return
-    if canonical(value) + b"\n" != proof:
-        raise CanonicalError("the file is not canonical JSON with a final newline")
-    if isinstance(keys, LedgerKeys):
-        raise UnjudgedError(
-            "KEYS pin milestones only: a proof of readings needs the district's KEYS"
-        )
-    if value.get("kind") == "reading":
-        single = ReadingProof.load(value, "proof")
-        report.tick("the file has the layout of a proof of one reading")
-        check_single(single, keys, report)
-    else:
-        settlement = SettlementProof.load(value, "proof")
-        report.tick("the file has the layout of a proof of a settlement")
-        check_settlement(settlement, keys, report)
-
-
-def verify_receipt(receipt: bytes, keys: bytes) -> Verdict:
-    """Judge a reading's receipt (canonical JSON, final newline or not). Never raises.
-
-    The salt is not judged: it shows, together with the reading, what the promised leaf is.
-    """
-    report = Report()
-    return report.judge(lambda: _verify_receipt(receipt, keys, report))
-
-
-def _verify_receipt(data: bytes, keys_bytes: bytes, report: Report) -> None:
-    report.begin("keys")
-    keys = load_keys(keys_bytes)
-    if isinstance(keys, LedgerKeys):
-        raise UnjudgedError("KEYS pin milestones only: a receipt needs the district's KEYS")
+def check_receipt(receipt: Receipt, keys: Keys, report: Report) -> None:
+    """Run the steps of a receipt."""
     report.begin("receipt")
-    receipt = Receipt.read(data.removesuffix(b"\n"))
     item = ReceiptItem.read(receipt.item)
     require(item.district == keys.origin, f"the receipt is of {item.district}, not {keys.origin}")
     require(receipt.key in keys.receipts, "the receipt's key is not pinned")
@@ -1667,7 +1590,54 @@ def _verify_receipt(data: bytes, keys_bytes: bytes, report: Report) -> None:
     report.tick(f"leaf {item.leaf.hex()} is promised to the seal of {item.seal_interval} by {due}")
 
 
-def _round_half_up(numerator: int, denominator: int) -> int:
+def verify_bytes(proof: bytes, keys: bytes) -> Verdict:
+    """Judge the bytes of a proof file against those of a KEYS file. Never raises."""
+    report = Report()
+    return report.judge(lambda: _verify(proof, keys, report))
+
+
+def _verify(proof: bytes, keys_bytes: bytes, report: Report) -> None:
+    report.begin("keys")
+    keys = load_keys(keys_bytes)
+    report.begin("file")
+    require(len(proof) <= MAX_FILE_BYTES, f"the file is larger than {MAX_FILE_BYTES} bytes")
+    value = parse_json(proof)
+    if isinstance(value, dict) and value.keys() == {"milestone", "block", "proof"}:
+        check_inclusion(value, keys.milestones, report)
+        return
+    if canonical(value) + b"\n" != proof:
+        raise CanonicalError("the file is not canonical JSON with a final newline")
+    full = _full(keys)
+    if isinstance(value, dict) and value.get("kind") == "reading":
+        check_single(ReadingProof.load(value, "proof"), full, report)
+    else:
+        check_settlement(SettlementProof.load(value, "proof"), full, report)
+
+
+def verify_receipt(receipt: bytes, keys: bytes) -> Verdict:
+    """Judge a reading's receipt (canonical JSON, final newline or not). Never raises.
+
+    The salt is not judged: it shows, together with the reading, what the promised leaf is.
+    """
+    report = Report()
+
+    def checks() -> None:
+        report.begin("keys")
+        full = _full(load_keys(keys))
+        report.begin("file")
+        check_receipt(Receipt.read(receipt.removesuffix(b"\n")), full, report)
+
+    return report.judge(checks)
+
+
+def _full(keys: Keys | LedgerKeys) -> Keys:
+    if isinstance(keys, LedgerKeys):
+        raise UnjudgedError("KEYS pin milestones only: ask for the district's KEYS")
+    return keys
+
+
+def round_half_up(numerator: int, denominator: int) -> int:
+    """Return the nearest integer to a fraction, halves upwards."""
     return (2 * numerator + denominator) // (2 * denominator)
 
 
@@ -1683,11 +1653,20 @@ def _moment(moment_ms: int) -> str:
         moment = datetime.fromtimestamp(moment_ms // 1000, UTC)
     except (ValueError, OverflowError, OSError) as error:
         raise LayoutError(f"{moment_ms} ms is beyond the calendar") from error
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment_ms % 1000:03d}Z"
+    millis = f".{moment_ms % 1000:03d}" if moment_ms % 1000 else ""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}{millis}Z"
 
 
-def _grouped(number: int) -> str:
-    return f"{number:,}".replace(",", " ")
+def _wh(wh: int) -> str:
+    return f"{wh:,} Wh".replace(",", " ")
+
+
+def _micro(micro: int) -> str:
+    return f"{micro:,} micro-euro".replace(",", " ")
+
+
+def _price(micro_per_kwh: int) -> str:
+    return f"{_micro(micro_per_kwh)} per kWh"
 
 
 # --- Command line -------------------------------------------------------------------------------
@@ -1696,10 +1675,11 @@ SENTENCES: Final = {0: "HOLDS", 1: "DOES NOT HOLD", 2: "COULD NOT BE JUDGED"}
 
 
 def render(verdict: Verdict) -> str:
-    """Return a verdict in plain words, a line per step."""
+    """Return a verdict in plain words, a line per step; a control character shows as ``?``."""
     lines = [f"{'✓' if step.ok else '✗'} {step.name}: {step.text}" for step in verdict.steps]
     lines += [f"  note: {remark}" for remark in verdict.remarks]
-    return "\n".join([*lines, f"The proof {SENTENCES[verdict.code]}."])
+    lines.append(f"The proof {SENTENCES[verdict.code]}.")
+    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -1711,33 +1691,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "1: it does not, and the step is named; 2: it could not be judged.",
     )
     parser.add_argument("file", type=Path, help="proof file, or a raw proof of inclusion")
-    parser.add_argument("--keys", type=Path, help="KEYS: the pinned public keys (docs/proof.md)")
+    parser.add_argument("--keys", type=Path, help="KEYS: the pinned public keys")
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
     parser.add_argument("--quiet", action="store_true", help="print nothing")
     options = parser.parse_args(arguments)
-    verdict = _judge_files(options.file, options.keys)
-    if options.json:
-        print(json.dumps(asdict(verdict)))
-    elif not options.quiet:
-        print(
-            render(verdict)
-            .encode(sys.stdout.encoding or "utf-8", "replace")
-            .decode(sys.stdout.encoding or "utf-8")
-        )
+    verdict = judge_files(options.file, options.keys)
+    text = json.dumps(asdict(verdict)) if options.json else render(verdict)
+    if not options.quiet:
+        encoding = sys.stdout.encoding or "utf-8"  # a terminal without ticks shows ? instead
+        print(text.encode(encoding, "replace").decode(encoding))
     return verdict.code
 
 
-def _judge_files(file: Path, keys: Path | None) -> Verdict:
+def judge_files(file: Path, keys: Path | None) -> Verdict:
+    """Judge a proof file; without readable files there is nothing to judge (code 2)."""
     if keys is None:
-        return Verdict(
-            2, (Step("keys", ok=False, text="no KEYS given: add --keys KEYS, from the district"),)
-        )
+        missing = "no KEYS given: add --keys KEYS, with the district's pinned public keys"
+        return Verdict(2, (Step("keys", ok=False, text=missing),))
     try:
         return verify_bytes(file.read_bytes(), keys.read_bytes())
     except OSError as error:
-        return Verdict(
-            2, (Step("file", ok=False, text=f"cannot read {error.filename}: {error.strerror}"),)
-        )
+        unread = f"cannot read {error.filename}: {error.strerror}"
+        return Verdict(2, (Step("file", ok=False, text=unread),))
 
 
 if __name__ == "__main__":

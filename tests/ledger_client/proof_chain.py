@@ -1,0 +1,469 @@
+"""A small district, sealed and anchored by hand, for the tests of proofs.
+
+A test bends a :class:`World` and seals it: hashes and signatures then fit, as a dishonest operator
+who holds every operator's key would make them, and only the rule that was bent can catch it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from ledger_client import merkle
+from ledger_client.checkpoint import Checkpoint, anchor_data, anchor_tag, sign_note
+from ledger_client.log import encode_entry
+from ledger_client.proof import (
+    Anchor,
+    Borders,
+    LogEntry,
+    Payment,
+    PointProof,
+    ReadingProof,
+    RosterLeaf,
+    SaltedLeaf,
+    SettlementProof,
+    SignedReading,
+    Slot,
+    order_leaf,
+    reading_leaf,
+    receipt_leaf,
+    roster_leaf,
+    salted_leaf,
+    slot_leaf,
+    statement_leaf,
+    to_bytes,
+)
+from ledger_client.verify import Verdict, leaf_hash
+from tests.ledger_client.ledger_bytes import (
+    NIL,
+    blake,
+    block,
+    key,
+    milestone,
+    output,
+    public,
+    salt,
+    tagged,
+    text,
+    transaction,
+    tree,
+)
+
+ORIGIN = "lindenhof.example"
+INTERVAL = "2026-06-23T09:00:00Z"
+START_MS = 1_782_205_200_000
+END_MS = START_MS + 900_000
+Json = dict[str, Any]
+ROOF, SILENT, SHOP = "707057500000000018", "707057500000000025", "707057500000000032"
+
+
+# --- The district -------------------------------------------------------------------------------
+
+
+def reading(point: str, at_ms: int, seq: int, registers: tuple[int | None, int | None]) -> Json:
+    return {
+        "answered_ms": at_ms,
+        "asked_ms": at_ms - 40,
+        "clock": "S",
+        "district": ORIGIN,
+        "epoch": 1,
+        "export_wh": registers[1],
+        "import_wh": registers[0],
+        "key": public(point).hex(),
+        "meter": f"SN-{point[-4:]}",
+        "point": point,
+        "power_w": None,
+        "prev": "00" * 32,
+        "quality": "measured",
+        "raw": "ab" * 32,
+        "resolution_wh": 10,
+        "seq": seq,
+    }
+
+
+@dataclass
+class Meter:
+    point: str
+    opening: Json | None
+    closing: Json | None
+    signer: str = ""
+    leaf_signer: str = ""
+    next_key: str = ""  # a rotation at the interval's end
+    enrolment: Json = field(default_factory=dict)
+    rotation: Json = field(default_factory=dict)
+    roster: Json = field(default_factory=dict)
+
+    def enrolled(self, name: str, **changes: object) -> Json:
+        return {
+            "district": ORIGIN,
+            "epoch": 1,
+            "key": public(name).hex(),
+            "point": self.point,
+            "profile": "sdm630",
+            "serial": f"SN-{self.point[-4:]}",
+            "valid_from": "2026-06-01T00:00:00Z",
+        } | changes
+
+
+def metered(point: str, direction: str, wh: int, local: int, own: int, estimated: int = 0) -> Json:
+    return {
+        "direction": direction,
+        "estimated": estimated,
+        "local_wh": local,
+        "own_wh": own,
+        "point": point,
+        "residual_wh": wh - local - own,
+        "wh": wh,
+    }
+
+
+def line(kind: str, point: str, wh: int, price: int, micro: int) -> Json:
+    return {
+        "kind": kind,
+        "micro": micro,
+        "point": point,
+        "price_micro_per_kwh": price,
+        "wh": wh,
+    }
+
+
+def order(point: str, side: str, limit: int, wh: int) -> Json:
+    return {
+        "district": ORIGIN,
+        "interval": INTERVAL,
+        "limit_micro_per_kwh": limit,
+        "order_id": f"{point}-{side}",
+        "point": point,
+        "side": side,
+        "wh": wh,
+    }
+
+
+def _meters() -> list[Meter]:
+    return [
+        Meter(
+            ROOF,
+            reading(ROOF, START_MS + 1_200, 61, (1_000, 5_000)),
+            reading(ROOF, END_MS + 900, 76, (1_000, 5_400)),
+        ),
+        Meter(SILENT, None, None),
+        Meter(
+            SHOP,
+            reading(SHOP, START_MS + 10_000, 8, (70_000, None)),
+            reading(SHOP, END_MS, 9, (70_150, None)),
+        ),
+    ]
+
+
+def _lines() -> list[Json]:
+    return [
+        line("local-sell", ROOF, 250, 120_000, 30_000),
+        line("local-sell", ROOF, 30, 120_000, 3_600),
+        line("residual-export", ROOF, 100, 80_000, 8_000),
+        line("residual-import", SILENT, 250, 301_002, -75_251),  # half a unit is rounded up
+        line("vat", SILENT, 0, 0, -14_298),
+        line("local-buy", SHOP, 100, 120_000, -12_000),
+        line("local-fee", SHOP, 100, 20_000, -2_000),
+        line("grid-fee", SHOP, 30, 70_000, -2_100),
+        line("levy", SHOP, 150, 10_000, -1_500),
+        line("residual-import", SHOP, 30, 300_000, -9_000),
+    ]
+
+
+WALLET, OTHER, TREASURY = salt("anna's address"), salt("bert's address"), salt("treasury")
+
+
+@dataclass
+class World:
+    """Everything of one interval as plain values; bend them, then :meth:`seal`."""
+
+    clock: str = "simulated"
+    price: int | None = 120_000
+    anchor_s: int = END_MS // 1000 + 600
+    origin: str = ORIGIN
+    meters: list[Meter] = field(default_factory=_meters)
+    metered: list[Json] = field(
+        default_factory=lambda: [
+            metered(ROOF, "export", 400, 280, 20),
+            metered(ROOF, "import", 0, 0, 0),
+            metered(SILENT, "export", 0, 0, 0, estimated=1),
+            metered(SILENT, "import", 250, 0, 0, estimated=1),
+            metered(SHOP, "import", 150, 100, 20),
+        ]
+    )
+    lines: list[Json] = field(default_factory=_lines)
+    orders: list[Json] = field(
+        default_factory=lambda: [
+            order(ROOF, "offer", 80_000, 380),
+            order(SHOP, "bid", 200_000, 130),
+        ]
+    )
+    statement: Json = field(default_factory=dict)
+    transfers: list[Json] = field(
+        default_factory=lambda: [{"address": WALLET.hex(), "micro": 21_600}]
+    )
+    consumed: list[tuple[bytes, int]] = field(
+        default_factory=lambda: [(TREASURY, 10**6), (WALLET, 50_000), (OTHER, 90_000)]
+    )
+    outputs: list[tuple[bytes, int]] = field(
+        default_factory=lambda: [(TREASURY, 10**6), (WALLET, 71_600), (OTHER, 68_400)]
+    )
+    pay_tag: bytes = b"wattloom-pay-v1"
+    pay_root: bytes | None = None
+    note_origin: str = ORIGIN
+    log_signer: str = "log"
+    registry_signer: str = "registry"
+    tag: bytes = anchor_tag(ORIGIN)
+    milestone_signers: list[str] = field(default_factory=lambda: ["coo 1", "coo 3"])
+    paying_index: int = 8
+
+    def keys(self, **changes: object) -> bytes:
+        pinned = [
+            {"from_index": 1, "key": public(f"coo {i}").hex(), "to_index": None if i < 3 else 9}
+            for i in (1, 2, 3)
+        ]
+        value = {
+            "log": [public("log").hex()],
+            "milestones": {"keys": pinned, "threshold": 2},
+            "origin": ORIGIN,
+            "receipts": [public("receipt").hex()],
+            "registry": [public("old registry").hex(), public("registry").hex()],
+            "version": 1,
+            "witnesses": {"keys": [], "threshold": 0},
+        }
+        return text(value | changes).encode() + b"\n"
+
+    def seal(self) -> bytes:
+        return to_bytes(self.settlement())
+
+    def settlement(self) -> SettlementProof:
+        return Sealing(self).settlement()
+
+    def single(self) -> bytes:
+        return to_bytes(Sealing(self).single())
+
+    def account(self) -> Json:
+        """The statement with its sums worked out, then what the test wants otherwise."""
+        local = [
+            item["micro"] for item in self.lines if item["kind"] in ("local-buy", "local-sell")
+        ]
+        return {
+            "closing_carry_micro": 10 + sum(local) - sum(t["micro"] for t in self.transfers),
+            "district": ORIGIN,
+            "interval": INTERVAL,
+            "lines": self.lines,
+            "memo_micro": sum(item["micro"] for item in self.lines) - sum(local),
+            "metered": self.metered,
+            "opening_carry_micro": 10,
+            "participant": "Änna",
+            "sum_micro": sum(local),
+            "transfers": self.transfers,
+        } | self.statement
+
+
+class Sealing:
+    """One pass over a world: trees, log, blocks, and the records of the proof."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.entries = [encode_entry("audit", {"head": salt("audit").hex()})]
+        self.enrolments = [self._enrol(meter) for meter in world.meters]
+        self._orders()
+        self._statements()
+        self._slots()
+        self._roster()
+        self.seal_index = len(self.entries)
+        self.entries.append(encode_entry("seal", self._seal()))
+        self.entries.append(encode_entry("audit", {"head": salt("audit 2").hex()}))
+        self.log = [leaf_hash(entry) for entry in self.entries]
+
+    def _enrol(self, meter: Meter) -> list[int]:
+        first = meter.signer or meter.point
+        payloads = {first: meter.enrolled(first, **meter.enrolment)}
+        if meter.next_key:
+            changes = {"valid_from": "2026-06-23T09:15:00Z"} | meter.rotation
+            payloads[meter.next_key] = meter.enrolled(meter.next_key, **changes)
+        found = []
+        for name, payload in payloads.items():
+            message = b"wattloom-enrol-v1\0" + text(payload).encode()
+            entry = {
+                "enrolment": text(payload),
+                "possession": key(name).sign(message).signature.hex(),
+                "registry": key(self.world.registry_signer).sign(message).signature.hex(),
+            }
+            found.append(len(self.entries))
+            self.entries.append(encode_entry("enrol", entry))
+        return found
+
+    def _orders(self) -> None:
+        texts = [text(item) for item in self.world.orders]
+        self.order_texts = [text(order("7" * 18, "bid", 1, 1)), *texts]
+        self.order_hashes = [leaf_hash(order_leaf(salt(t), t)) for t in self.order_texts]
+
+    def _statements(self) -> None:
+        self.statement_texts = [text({"other": 1}), text(self.world.account()), text({"other": 2})]
+        self.statement_hashes = [
+            leaf_hash(statement_leaf(salt(t), t)) for t in self.statement_texts
+        ]
+        self.settlement_root = merkle.root(self.statement_hashes)
+
+    def signed(self, payload: Json | None, name: str) -> SignedReading | None:
+        if payload is None:
+            return None
+        signature = key(name).sign(b"wattloom-reading-v1\0" + text(payload).encode()).signature
+        return SignedReading(text(payload), salt(text(payload)), signature)
+
+    def _slots(self) -> None:
+        self.borders, self.slots, self.leaves = [], [], []
+        for meter in self.world.meters:
+            name = meter.leaf_signer or meter.signer or meter.point
+            opening = self.signed(meter.opening, name)
+            closing = self.signed(meter.closing, meter.next_key or name)
+            hashes = [leaf_hash(reading_leaf(r)) if r else NIL for r in (opening, closing)]
+            own = [hashes[0], salt("in between")] if opening else []
+            borders = Borders(hashes[1], len(own), hashes[0], merkle.root(own))
+            slot = Slot(borders if opening or closing else None, (), salt(meter.point))
+            self.borders.append((opening, closing))
+            self.slots.append(slot)
+            leaf = slot_leaf(meter.point, INTERVAL, slot.salt, slot.borders)
+            self.leaves.append(leaf_hash(leaf))
+        self.leaves += [salt("slot 4"), salt("slot 5")]
+
+    def _roster(self) -> None:
+        self.roster_texts = []
+        for slot, meter in enumerate(self.world.meters):
+            enrolled = meter.enrolled(meter.signer or meter.point, **meter.enrolment)
+            leaf = {name: enrolled[name] for name in ("epoch", "key", "point", "valid_from")}
+            leaf |= {"enrolment": self.enrolments[slot][0], "slot": slot} | meter.roster
+            self.roster_texts.append(text(leaf))
+        self.roster = [leaf_hash(roster_leaf(item)) for item in self.roster_texts]
+        self.roster += [salt("roster 4"), salt("roster 5")]
+
+    def _seal(self) -> dict[str, object]:
+        counts = {"estimated": 1, "missing": 1, "orders": len(self.order_texts)}
+        counts |= {"readings": 4, "statements": len(self.statement_texts), "trades": 3}
+        return {
+            "clock": self.world.clock,
+            "counts": counts,
+            "district": self.world.origin,
+            "engine_version": "0.1.0",
+            "interval": INTERVAL,
+            "late_root": merkle.EMPTY_ROOT,
+            "order_root": merkle.root(self.order_hashes),
+            "price": self.world.price,
+            "roster_root": merkle.root(self.roster),
+            "roster_size": len(self.roster),
+            "rule": "mid-market",
+            "settlement_root": self.settlement_root,
+            "tariff_hash": salt("tariff"),
+            "tree_root": merkle.root(self.leaves),
+        }
+
+    def entry(self, index: int) -> LogEntry:
+        body = self.entries[index].partition(b"\0")[2].decode()
+        return LogEntry(body, index, tuple(merkle.inclusion_path(self.log, index)))
+
+    def anchor(self) -> Anchor:
+        checkpoint = Checkpoint(self.world.note_origin, len(self.log), merkle.root(self.log))
+        note = sign_note(checkpoint, key(self.world.log_signer))
+        data = anchor_data(note, Checkpoint(ORIGIN, 1, salt("an earlier root")))
+        body = block(tagged(self.world.tag, data))
+        root, path = tree([salt("b1"), salt("b2"), blake(body), salt("b3"), salt("b4")], 2)
+        time_s, signers = self.world.anchor_s, self.world.milestone_signers
+        return Anchor(body, milestone(7, time_s, root, salt("applied"), signers), path)
+
+    def payment(self) -> Payment:
+        world = self.world
+        consumed = [output(*item) for item in world.consumed]
+        outputs = [output(*item) for item in world.outputs]
+        root = self.settlement_root if world.pay_root is None else world.pay_root
+        body = block(transaction(consumed, outputs, world.pay_tag, root + b"\0\1"))
+        applied, path = tree([salt("t1"), blake(body)], 1)
+        signers = ["coo 1", "coo 2", "coo 3"]
+        paid = milestone(world.paying_index, world.anchor_s + 5, salt("incl"), applied, signers)
+        return Payment(body, tuple(consumed), paid, path)
+
+    def point(self, slot: int) -> PointProof:
+        opening, closing = self.borders[slot]
+        return PointProof(
+            closing=closing,
+            enrolments=tuple(self.entry(index) for index in self.enrolments[slot]),
+            opening=opening,
+            orders=tuple(
+                salted_leaf(item, salt(item), index, self.order_hashes)
+                for index, item in enumerate(self.order_texts)
+                if json.loads(item)["point"] == self.world.meters[slot].point
+            ),
+            roster=self.roster_leaf(slot),
+            slot=self.slot(slot),
+        )
+
+    def roster_leaf(self, slot: int) -> RosterLeaf:
+        path = merkle.inclusion_path(self.roster, slot)
+        return RosterLeaf(self.roster_texts[slot], tuple(path))
+
+    def slot(self, slot: int) -> Slot:
+        found = self.slots[slot]
+        return Slot(found.borders, tuple(merkle.inclusion_path(self.leaves, slot)), found.salt)
+
+    def settlement(self) -> SettlementProof:
+        statement: SaltedLeaf = salted_leaf(
+            self.statement_texts[1], salt(self.statement_texts[1]), 1, self.statement_hashes
+        )
+        return SettlementProof(
+            anchor=self.anchor(),
+            payments=(self.payment(),) if self.world.transfers else (),
+            points=tuple(self.point(slot) for slot in range(len(self.world.meters))),
+            seal=self.entry(self.seal_index),
+            statement=statement,
+        )
+
+    def single(self) -> ReadingProof:
+        opening = self.borders[0][0]
+        assert opening is not None
+        return ReadingProof(
+            anchor=self.anchor(),
+            enrolment=self.entry(self.enrolments[0][0]),
+            index=0,
+            path=(salt("in between"),),
+            reading=opening,
+            roster=self.roster_leaf(0),
+            seal=self.entry(self.seal_index),
+            slot=self.slot(0),
+        )
+
+
+def receipt(leaf: bytes = NIL, signer: str = "receipt", district: str = ORIGIN) -> Json:
+    """A receipt as it stands in an answer to a batch of three."""
+    promise = {"deadline": END_MS + 1_200_000, "district": district, "leaf": leaf.hex()}
+    item = text(promise | {"seal_interval": INTERVAL})
+    hashes = [salt("r1"), leaf_hash(receipt_leaf(item)), salt("r3")]
+    root = merkle.root(hashes)
+    return {
+        "index": 1,
+        "item": item,
+        "key": public(signer).hex(),
+        "path": [part.hex() for part in merkle.inclusion_path(hashes, 1)],
+        "root": root.hex(),
+        "salt": salt("reading").hex(),
+        "signature": key(signer).sign(b"wattloom-receipt-v1\0" + root).signature.hex(),
+        "size": 3,
+    }
+
+
+def rotate(world: World) -> None:
+    shop = world.meters[2]
+    shop.next_key = "new key"
+    assert shop.closing is not None
+    shop.closing |= {"key": public("new key").hex(), "seq": 1}
+
+
+def failing_step(verdict: Verdict) -> str:
+    """The one step that failed; it is the last."""
+    assert [step.ok for step in verdict.steps] == [True] * (len(verdict.steps) - 1) + [False]
+    return verdict.steps[-1].name
+
+
+assert datetime.fromisoformat(INTERVAL).timestamp() * 1000 == START_MS

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ledger_client import verify
+from ledger_client.verify import Verdict, render, verify_bytes
+from tests.ledger_client.ledger_bytes import text
+from tests.ledger_client.proof_chain import (
+    END_MS,
+    ROOF,
+    SHOP,
+    SILENT,
+    START_MS,
+    Json,
+    World,
+    failing_step,
+    line,
+    metered,
+    reading,
+    rotate,
+)
+
+WORLD = World()
+PROOF, SINGLE, KEYS = WORLD.seal(), WORLD.single(), WORLD.keys()
+
+
+# --- What holds ---------------------------------------------------------------------------------
+
+
+def test_a_settlement_is_proven_from_the_readings_to_the_payment() -> None:
+    verdict = verify_bytes(PROOF, KEYS)
+    assert verdict.code == 0, render(verdict)
+    said = render(verdict)
+    assert "signed by meter SN-0018 at 2026-06-23T09:15:00.900Z" in said
+    assert "export register 5 400 Wh" in said
+    assert "estimated at 250 Wh, wholly residual" in said
+    assert "+21600 units" in said
+    assert said.endswith("The proof HOLDS.")
+    names = ["milestone", "anchor", "checkpoint", "seal", "enrolment", "roster", "slot"]
+    assert [step.name for step in verdict.steps][:7] == names
+
+
+def test_remarks_say_what_is_not_judged() -> None:
+    said = " ".join(verify_bytes(PROOF, KEYS).remarks)
+    assert "No witness" in said
+    assert "simulated" in said
+    assert "estimate" in said
+
+
+def test_one_reading_is_proven_alone() -> None:
+    verdict = verify_bytes(SINGLE, KEYS)
+    assert verdict.code == 0, render(verdict)
+    assert verdict.steps[-1].name == "reading"
+
+
+def pay_nothing(world: World) -> None:
+    world.transfers = []
+
+
+def one_border(world: World) -> None:
+    world.meters[1].opening = reading(SILENT, START_MS, 4, (10, 20))
+
+
+def own_price_of_nothing(world: World) -> None:
+    world.price = None
+    world.metered = [metered(ROOF, "export", 400, 0, 0), *world.metered[1:4]]
+    world.metered.append(metered(SHOP, "import", 150, 0, 0))
+    world.lines = [
+        line("residual-export", ROOF, 400, 80_000, 32_000),
+        line("residual-import", SILENT, 250, 301_002, -75_251),
+        line("residual-import", SHOP, 150, 300_000, -45_000),
+    ]
+    world.orders, world.transfers = [], []
+
+
+def negative_price(world: World) -> None:
+    world.price = -1_001
+    world.lines[0:2] = [line("local-sell", ROOF, 280, -1_001, -280)]
+    world.lines[4] = line("local-buy", SHOP, 100, -1_001, 100)
+    world.orders = [order | {"limit_micro_per_kwh": -1_001} for order in world.orders]
+    world.transfers = []
+
+
+def real_clock(world: World) -> None:
+    world.clock, world.anchor_s = "real", END_MS // 1000 + 1_200
+
+
+@pytest.mark.parametrize(
+    "bend", [rotate, pay_nothing, one_border, own_price_of_nothing, negative_price, real_clock]
+)
+def test_what_is_unusual_and_right_holds(bend: Callable[[World], None]) -> None:
+    world = World()
+    bend(world)
+    verdict = verify_bytes(world.seal(), world.keys())
+    assert verdict.code == 0, render(verdict)
+
+
+# --- A single changed character ------------------------------------------------------------------
+
+
+CHARACTERS = st.one_of(
+    st.sampled_from('0123456789abcdefABCDEF{}[]",:-+. \n\\'), st.characters(codec="utf-8")
+)
+
+
+@pytest.mark.parametrize("original", [PROOF, SINGLE], ids=["settlement", "reading"])
+@settings(max_examples=400, deadline=None)
+@given(data=st.data())
+def test_any_single_changed_character_makes_it_fail(original: bytes, data: st.DataObject) -> None:
+    whole = original.decode()
+    how = data.draw(st.sampled_from(["replace", "delete", "insert", "swap"]))
+    at = data.draw(st.integers(0, len(whole) - 2))
+    new = data.draw(CHARACTERS)
+    changed = {
+        "replace": whole[:at] + new + whole[at + 1 :],
+        "delete": whole[:at] + whole[at + 1 :],
+        "insert": whole[:at] + new + whole[at:],
+        "swap": whole[:at] + whole[at + 1] + whole[at] + whole[at + 2 :],
+    }[how]
+    if changed == whole:
+        return
+    verdict = verify_bytes(changed.encode(), KEYS)
+    assert verdict.code == 1
+    assert failing_step(verdict)
+    assert verdict.steps[-1].text
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("original", [PROOF, SINGLE], ids=["settlement", "reading"])
+def test_each_character_counts(original: bytes) -> None:
+    for at, byte in enumerate(original):
+        other = b"1" if byte != ord("1") else b"2"
+        for changed in (
+            original[:at] + other + original[at + 1 :],
+            original[:at] + original[at + 1 :],
+            original[:at] + other + original[at:],
+        ):
+            assert verify_bytes(changed, KEYS).code == 1, (at, chr(byte))
+
+
+@settings(max_examples=300, deadline=None)
+@given(junk=st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)))
+def test_junk_never_raises_and_never_holds(junk: bytes) -> None:
+    assert verify_bytes(junk, KEYS).code == 1
+    assert verify_bytes(PROOF, junk).code == 2
+
+
+@pytest.mark.parametrize(
+    "junk", [b"[" * 100_000, b'{"a":' * 50_000, b"1" * 5_000, b'"\\ud800"\n', b"true\n", b"1e3\n"]
+)
+def test_hostile_json_is_refused(junk: bytes) -> None:
+    assert verify_bytes(junk, KEYS).code == 1
+    assert verify_bytes(PROOF, junk).code == 2
+
+
+def test_a_huge_file_is_refused_unread() -> None:
+    verdict = verify_bytes(b" " * (verify.MAX_FILE_BYTES + 1), KEYS)
+    assert verdict.code == 1
+    assert "larger" in verdict.steps[-1].text
+
+
+# --- A proof whose parts were moved about --------------------------------------------------------
+
+
+def tampered(change: Callable[[Json], object]) -> Verdict:
+    value = json.loads(PROOF)
+    change(value)
+    return verify_bytes(text(value).encode() + b"\n", KEYS)
+
+
+def swap_borders(value: Json) -> None:
+    point = value["points"][0]
+    point["opening"], point["closing"] = point["closing"], point["opening"]
+
+
+def own_enrolments(value: Json) -> list[Json]:
+    return list(value["points"][0]["enrolments"])
+
+
+def swap_meters(value: Json) -> None:
+    first, last = value["points"][0], value["points"][2]
+    first["opening"], last["opening"] = last["opening"], first["opening"]
+
+
+@pytest.mark.parametrize(
+    ("step", "change"),
+    [
+        ("reading", swap_borders),
+        ("reading", swap_meters),
+        ("reading", lambda value: value["points"][0].update(opening=None)),
+        ("slot", lambda value: value["points"][0]["slot"]["borders"].update(opening="00" * 32)),
+        ("slot", lambda value: value["points"][0]["slot"].update(borders=None)),
+        ("energy", lambda value: value["points"].pop()),
+        ("energy", lambda value: value["points"].append(value["points"][0])),
+        ("enrolment", lambda value: value["points"][0].update(enrolments=[])),
+        ("border", lambda value: value["points"][0]["enrolments"].extend(own_enrolments(value))),
+        ("payment", lambda value: value.update(payments=[])),
+        ("payment", lambda value: value["payments"].append(value["payments"][0])),
+        ("payment", lambda value: value["payments"][0]["consumed"].pop()),
+        ("payment", lambda value: value["payments"][0]["consumed"].reverse()),
+        ("order", lambda value: value["points"][0].update(orders=value["points"][2]["orders"])),
+        ("seal", lambda value: value.update(seal=value["points"][0]["enrolments"][0])),
+        ("seal", lambda value: value["seal"]["path"].append("00" * 32)),
+        ("seal", lambda value: value["seal"]["path"].pop()),
+        ("anchor", lambda value: value["anchor"]["path"].extend(value["anchor"]["path"] * 64)),
+        ("milestone", lambda value: value["anchor"].update(milestone=value["anchor"]["block"])),
+        ("file", lambda value: value.update(comment="hello")),
+        ("file", lambda value: value.pop("version")),
+    ],
+)  # fmt: skip
+def test_moved_parts_are_caught(step: str, change: Callable[[Json], object]) -> None:
+    verdict = tampered(change)
+    assert verdict.code == 1, render(verdict)
+    assert failing_step(verdict) == step, render(verdict)
+
+
+def test_a_reading_outside_its_interval_is_refused() -> None:
+    world = World()
+    opening = world.meters[0].opening
+    assert opening is not None
+    opening["answered_ms"] = END_MS
+    assert failing_step(verify_bytes(world.single(), KEYS)) == "reading"
