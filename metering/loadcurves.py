@@ -85,6 +85,28 @@ class Part:
     rated_w: int
     weeks_later: int = 0
 
+    def milli_wh(self) -> NDArray[np.int64]:
+        """Return the energy of each quarter-hour of 2016, rounded to whole mWh."""
+        counts = np.roll(_profile(self.profile).astype(np.int64), self.weeks_later * _WEEK)
+        return (counts * (self.rated_w * _MILLI_WH_PER_W_QUARTER) + STEPS // 2) // STEPS
+
+
+@dataclass(frozen=True, slots=True)
+class Timetable:
+    """What runs by the local clock every day, such as a battery: (from hour, to hour, W).
+
+    Charging is above zero, discharging below; hours that are not named are 0.
+    """
+
+    hours: tuple[tuple[int, int, int], ...]
+
+    def milli_wh(self) -> NDArray[np.int64]:
+        """Return the energy of each quarter-hour of 2016 in mWh."""
+        powers_w = np.zeros(24, dtype=np.int64)
+        for start, end, w in self.hours:
+            powers_w[start:end] += w
+        return np.repeat(powers_w[_local_hours()], 4) * _MILLI_WH_PER_W_QUARTER
+
 
 def load(profile: str, *, rated_w: int) -> Part:
     """Return a load by its rated power, which its profile reaches at its peak."""
@@ -117,11 +139,10 @@ class NetCurve:
         UnknownProfileError: a part names no profile in the data.
     """
 
-    def __init__(self, parts: Sequence[Part], *, serial: str) -> None:
+    def __init__(self, parts: Sequence[Part | Timetable], *, serial: str) -> None:
         net = np.zeros(ROWS, dtype=np.int64)
         for part in parts:
-            counts = np.roll(_profile(part.profile).astype(np.int64), part.weeks_later * _WEEK)
-            net += (counts * (part.rated_w * _MILLI_WH_PER_W_QUARTER) + STEPS // 2) // STEPS
+            net += part.milli_wh()
         self._import = _Counter(np.maximum(net, 0), _base_milli_wh(serial, "import"))
         exports = np.maximum(-net, 0)
         base = _base_milli_wh(serial, "export") if exports.any() else 0
@@ -234,6 +255,13 @@ def _row_of_hour(hour: datetime) -> int:
     local = hour.astimezone(_ZONE)
     in_2016 = local.replace(year=2016).astimezone(UTC)
     return (in_2016 - _DATA_START) // timedelta(minutes=15)
+
+
+@lru_cache
+def _local_hours() -> NDArray[np.int32]:
+    """Return the local hour of day of each hour of the data."""
+    hours = (_DATA_START + timedelta(hours=hour) for hour in range(ROWS // 4))
+    return np.array([hour.astimezone(_ZONE).hour for hour in hours], dtype=np.int32)
 
 
 def _year_start_ms(year: int) -> int:

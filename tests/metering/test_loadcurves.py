@@ -19,6 +19,7 @@ from metering.loadcurves import (
     STEPS,
     BeforeInstallationError,
     NetCurve,
+    Timetable,
     UnknownProfileError,
     fleet,
     interpolate,
@@ -208,6 +209,21 @@ def test_a_fleet_charges_on_different_days() -> None:
     assert hub.import_milli_wh(next_day) - hub.import_milli_wh(day) == sum(energies)
     assert 0 in energies
     assert len(set(energies)) > 5
+
+
+@pytest.mark.parametrize("day", ["2026-01-15", "2026-06-23"])
+def test_a_timetable_runs_by_the_local_clock(day: str) -> None:
+    battery = NetCurve([Timetable(((11, 14, 40_000), (18, 21, -30_000)))], serial="B")
+    expected = {11: 40, 12: 40, 13: 40, 18: -30, 19: -30, 20: -30}
+    midnight = datetime.fromisoformat(day).replace(tzinfo=BERLIN)
+    for hour in range(24):
+        start = to_ms(midnight.replace(hour=hour))
+        imported, exported = (
+            counter(start + 3_600_000) - counter(start)
+            for counter in (battery.import_milli_wh, battery.export_milli_wh)
+        )
+        assert imported - exported == expected.get(hour, 0) * 1_000_000
+        assert imported == 0 or exported == 0
 
 
 def test_mistakes_are_named() -> None:
