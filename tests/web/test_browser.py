@@ -8,14 +8,14 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import pytest
 import uvicorn
 from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.web.web_fakes import FakeViews, keys
+from tests.web.web_fakes import FakeSessions, FakeViews, keys
 from web.pages import STATIC
 from web.ports import FlowsNow
 
@@ -110,8 +110,18 @@ def open_as(browser: Browser, served: str) -> Iterator[Open]:
     """Return a function that enters in a role and gives the page and its console."""
     contexts = []
 
-    def enter(role: str, **options: Any) -> tuple[Page, Console]:
-        context = browser.new_context(base_url=served, **options)
+    def enter(
+        role: str,
+        width: int = 1280,
+        color_scheme: Literal["dark", "light"] = "light",
+        scripts: bool = True,
+    ) -> tuple[Page, Console]:
+        context = browser.new_context(
+            base_url=served,
+            viewport={"width": width, "height": 844},
+            color_scheme=color_scheme,
+            java_script_enabled=scripts,
+        )
         contexts.append(context)
         page, console = context.new_page(), Console()
         console.watch(page)
@@ -130,7 +140,7 @@ def open_as(browser: Browser, served: str) -> Iterator[Open]:
 def test_every_page_is_clean_fits_and_can_be_read(
     open_as: Open, role: str, width: int, scheme: str
 ) -> None:
-    page, console = open_as(role, viewport={"width": width, "height": 844}, color_scheme=scheme)
+    page, console = open_as(role, width=width, color_scheme=scheme)
     for path in PAGES[role]:
         page.goto(path)
         page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
@@ -173,7 +183,7 @@ def test_pause_freezes_the_page_until_resumed(open_as: Open, views: FakeViews) -
 def test_verify_shows_its_steps_in_place_and_they_outlive_a_refresh(
     open_as: Open, views: FakeViews
 ) -> None:
-    page, console = open_as("prosumer", viewport={"width": 390, "height": 844})
+    page, console = open_as("prosumer", width=390)
     page.evaluate("window.stillHere = true")
     page.locator(".receipt button").first.click()
     steps = page.locator(".receipt .steps li")
@@ -187,7 +197,7 @@ def test_verify_shows_its_steps_in_place_and_they_outlive_a_refresh(
 
 
 def test_a_session_that_ends_leads_back_to_the_entrance(
-    open_as: Open, views: FakeViews, sessions: Any
+    open_as: Open, views: FakeViews, sessions: FakeSessions
 ) -> None:
     page, _ = open_as("building-manager")
     expect(page.locator("#sentence")).to_be_visible()
@@ -198,7 +208,7 @@ def test_a_session_that_ends_leads_back_to_the_entrance(
 
 
 def test_all_of_it_works_without_scripts(open_as: Open, tmp_path: Path) -> None:
-    page, console = open_as("prosumer", java_script_enabled=False)
+    page, console = open_as("prosumer", scripts=False)
     page.wait_for_url("**/participants/weber")
     assert page.locator("meta[http-equiv=refresh]").count() == 1
     with page.expect_download() as saved:

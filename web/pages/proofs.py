@@ -50,6 +50,13 @@ async def read_upload(proof: UploadFile | None) -> bytes:
 
 def add_routes(router: APIRouter, desk: Desk) -> None:
     """Add the downloads and both ways to verify."""
+    add_downloads(router, desk)
+    add_own_verification(router, desk)
+    add_upload(router, desk)
+
+
+def add_downloads(router: APIRouter, desk: Desk) -> None:
+    """Add the public keys, open to everybody, and the proofs, each open to its participant."""
 
     @router.get("/keys")
     def keys() -> Response:
@@ -60,6 +67,10 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
         viewer = desk.customer(request)
         content = desk.views.proof_file(viewer, known_key(key), participant)
         return attachment(content, proof_filename(key))
+
+
+def add_own_verification(router: APIRouter, desk: Desk) -> None:
+    """Add the button beside a receipt: a fragment for htmx, a page without it."""
 
     @router.post("/proofs/{key}/{participant}/verify")
     def verify_own(
@@ -74,6 +85,10 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
         return desk.page(
             request, viewer, "verdict.html", verdict=verdict, key=key, participant=participant
         )
+
+
+def add_upload(router: APIRouter, desk: Desk) -> None:
+    """Add the page that judges a file from anywhere."""
 
     @router.get("/verify")
     def verify_form(request: Request) -> Response:
