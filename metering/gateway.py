@@ -134,6 +134,7 @@ class Gateway:
         self._now_ms = now_ms
         self._options = options
         self._sending = asyncio.Lock()
+        self._wake = asyncio.Event()
 
     def live(self) -> dict[str, Live]:
         """Return the last answer of every point that ever answered (unsigned)."""
@@ -158,6 +159,7 @@ class Gateway:
         entries = [(self._poller.signer(point), values) for point, values in measured.items()]
         if entries:
             await asyncio.to_thread(self.spool.append, entries)
+            self._wake.set()
         return Round(tuple(measured), tuple(point for point in asked if point not in measured))
 
     async def send(self) -> Sent:
@@ -195,11 +197,12 @@ class Gateway:
 
         ``speed`` is how many district seconds pass in a wall second.
         """
-        wake = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._sign_each_minute(stop, wake, speed))
+            tasks.create_task(self._sign_each_minute(stop, speed))
             tasks.create_task(self._show_live(stop))
-            tasks.create_task(self._send_all(stop, wake))
+            tasks.create_task(self._send_all(stop))
+            await stop.wait()
+            self._wake.set()
 
     async def _offer(self, items: Sequence[Spooled]) -> list[Answer]:
         batch = Batch.pack(
@@ -226,9 +229,7 @@ class Gateway:
             return Answer(item.id, 0, error=str(error))
         return Answer(item.id, 200, receipt=receipt.to_json())
 
-    async def _sign_each_minute(
-        self, stop: asyncio.Event, wake: asyncio.Event, speed: float
-    ) -> None:
+    async def _sign_each_minute(self, stop: asyncio.Event, speed: float) -> None:
         """Poll once per minute of the district clock, whichever way the clock jumps."""
         done = -1
         while not stop.is_set():
@@ -241,12 +242,10 @@ class Gateway:
             done = minute
             border = minute % LENGTH_MS == 0
             missing = await self._signed_round(border=border, points=self._poller.points)
-            wake.set()
             while border and missing and self._now_ms() <= minute + BORDER_WINDOW_MS:
                 if await _pause(stop, _BORDER_RETRY_S / speed):
                     break
                 missing = await self._signed_round(border=True, points=missing)
-        wake.set()
 
     async def _signed_round(self, *, border: bool, points: Sequence[str]) -> Sequence[str]:
         try:
@@ -259,14 +258,14 @@ class Gateway:
         while not await _pause(stop, self._options.live_every_s):
             await self.poll_live()
 
-    async def _send_all(self, stop: asyncio.Event, wake: asyncio.Event) -> None:
+    async def _send_all(self, stop: asyncio.Event) -> None:
         """Send whenever a round is done; after a failure wait, longer each time, up to 60 s."""
         backoff = Backoff()
         while not stop.is_set():
-            wake.clear()
+            self._wake.clear()
             wait_s = await self._try_to_send(backoff)
             if wait_s is None:
-                await wake.wait()
+                await self._wake.wait()
             else:
                 await _pause(stop, wait_s)
 
