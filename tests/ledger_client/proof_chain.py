@@ -365,11 +365,13 @@ class Sealing:
         body = self.entries[index].partition(b"\0")[2].decode()
         return LogEntry(body, index, tuple(merkle.inclusion_path(self.log, index)))
 
-    def anchor(self) -> Anchor:
+    def anchored_data(self) -> bytes:
         checkpoint = Checkpoint(self.world.note_origin, len(self.log), merkle.root(self.log))
         note = sign_note(checkpoint, key(self.world.log_signer))
-        data = anchor_data(note, Checkpoint(ORIGIN, 1, salt("an earlier root")))
-        body = block(tagged(self.world.tag, data))
+        return anchor_data(note, Checkpoint(ORIGIN, 1, salt("an earlier root")))
+
+    def anchor(self) -> Anchor:
+        body = block(tagged(self.world.tag, self.anchored_data()))
         root, path = tree([salt("b1"), salt("b2"), blake(body), salt("b3"), salt("b4")], 2)
         time_s, signers = self.world.anchor_s, self.world.milestone_signers
         return Anchor(body, milestone(7, time_s, root, salt("applied"), signers), path)

@@ -18,10 +18,9 @@ from tests.ledger_client.proof_chain import (
     receipt,
 )
 
-NEXT = "2026-06-23T09:15:00Z"
 STRANGER = public("x").hex()
 WORLD = World()
-PROOF, SINGLE, KEYS = WORLD.seal(), WORLD.single(), WORLD.keys()
+PROOF, KEYS = WORLD.seal(), WORLD.keys()
 PINS = json.loads(KEYS)["milestones"]["keys"]
 PIN = PINS[0]
 VERIFIER = Path(verify.__file__)
