@@ -154,8 +154,8 @@ class Store:
     def writing(self) -> Iterator[None]:
         """Run one atomic write: committed to disk when the block ends, undone when it raises."""
         with self.lock, _translated():
-            self._connection.execute("BEGIN IMMEDIATE")
             try:
+                self._connection.execute("BEGIN IMMEDIATE")
                 yield
                 self._connection.execute("COMMIT")
             except BaseException:

@@ -237,6 +237,24 @@ class TestConflicts:
         assert net.conflict(theft) == ConflictReason.INVALID_UNLOCK
         assert net.conflict(sound) == ConflictReason.NONE
 
+    def test_a_later_input_refers_to_its_own_owners_signature(self) -> None:
+        net = Net()
+        net.fund((ALICE, 500), (BOB, 500))
+        net.fund((ALICE, 500))
+        first, third = net.ledger.balance(ALICE.address).outputs
+        consumed = [first, net.output(BOB), third]
+        essence = Essence(
+            network_id(NETWORK),
+            tuple(item.output_id for item in consumed),
+            inputs_commitment(item.output_bytes for item in consumed),
+            (plain(CAROL, 1500),),
+        )
+        signed = sign(essence, ALICE, BOB)
+        other = Transaction(essence, (*signed, ReferenceUnlock(1)))
+        assert net.conflict(other) == ConflictReason.INVALID_UNLOCK
+        own = Transaction(essence, (*signed, ReferenceUnlock(0)))
+        assert net.conflict(own) == ConflictReason.NONE
+
     @pytest.mark.parametrize(
         ("early", "expected"), [(1, ConflictReason.TIMELOCK), (0, ConflictReason.NONE)]
     )
@@ -288,6 +306,15 @@ class TestConflicts:
         condition = StorageDepositReturnUnlockCondition(TREASURY.address, 60)
         held = net.make(locked(ALICE, 100, condition))
         assert net.conflict(transaction([held], outputs, [ALICE])) == expected
+
+    def test_who_takes_an_expired_output_back_returns_nothing(self) -> None:
+        net = Net()
+        back = StorageDepositReturnUnlockCondition(BOB.address, 60)
+        expiry = ExpirationUnlockCondition(TREASURY.address, START + 1000)
+        held = net.make(locked(ALICE, 100, back, expiry))
+        net.now = START + 1000
+        taken = transaction([held], [plain(TREASURY, 100)], [TREASURY])
+        assert net.conflict(taken) == ConflictReason.NONE
 
     def test_returns_to_one_address_add_up(self) -> None:
         net = Net()

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from ledger_client.ledger import TransferStatus
+from ledger_client.ledger import LedgerUnavailableError, TransferStatus
 from ledger_client.localnode import LocalNode
 from ledger_client.localnode.store import Connect
+from ledger_client.stardust.block import Block
 from ledger_client.stardust.output import BasicOutput
-from ledger_client.stardust.transaction import Transaction
+from ledger_client.stardust.transaction import TaggedData, Transaction
 from tests.ledger_client.tangle_kit import (
     ALICE,
     BOB,
@@ -28,6 +29,8 @@ from tests.ledger_client.tangle_kit import (
 )
 
 ROOT = Path(__file__).parents[2]
+# More than eight tips, so that a milestone has to merge some first.
+NOTES = [TaggedData(b"wide", bytes([number])) for number in range(10)]
 
 
 class PowerCutError(BaseException):
@@ -51,6 +54,15 @@ class Fuse:
         """Close what is open, as the end of a process does: what is not committed is gone."""
         for connection in self.connections:
             connection.close()
+
+
+class Hiccup(Fuse):
+    """Fails one single statement, as a full disk does, and works again afterwards."""
+
+    def step(self) -> None:
+        self.steps += 1
+        if self.steps == self.steps_left:
+            raise sqlite3.OperationalError("database or disk is full")
 
 
 def fused(fuse: Fuse) -> Connect:
@@ -189,6 +201,43 @@ def test_repeated_power_cuts_end_well_too(tmp_path: Path) -> None:
             break
     story.check()
     assert cuts > 5
+
+
+def _life(net: Net, fuse: Fuse) -> int:
+    """Pay, anchor and confirm, each again when the ledger says so; return the failures."""
+    failures = 0
+    fuse.steps = 0
+    signed, tip = net.pay(TREASURY, (ALICE, 1000)), net.node.tips()
+    calls = (
+        lambda: net.ledger.transfer(signed.payload),
+        lambda: [net.node.attach(Block(tip, item).encode()) for item in NOTES],
+        net.node.issue_milestone,
+        lambda: net.ledger.anchor(b"seal", b"2"),
+        net.node.issue_milestone,
+    )
+    for call in calls:
+        try:
+            call()
+        except LedgerUnavailableError:
+            failures += 1
+            call()
+    return failures
+
+
+def test_a_failed_write_heals_without_a_restart(tmp_path: Path) -> None:
+    whole = Hiccup(None)
+    _life(Net(tmp_path / "calm.db", fused(whole)), whole)
+    for step in range(1, whole.steps + 1):
+        fuse = Hiccup(None)
+        net = Net(tmp_path / f"{step}.db", fused(fuse))
+        fuse.steps_left = step
+        assert _life(net, fuse) == 1
+        assert net.units(ALICE) == 1000
+        assert not net.node.has_pending()
+        before = net.node.store.ledger_rows()
+        net.node.rebuild()
+        assert net.node.store.ledger_rows() == before
+        net.node.close()
 
 
 _VICTIM = """
