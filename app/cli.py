@@ -5,9 +5,8 @@ Imports stand inside the commands, so that ``wattloom verify`` starts as fast as
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -18,10 +17,6 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-SettingsFile = Annotated[
-    Path | None, typer.Option("--settings", help="TOML file with the district's settings.")
-]
 
 
 @cli.command(
@@ -52,7 +47,9 @@ def demo(
     port: Annotated[
         int | None, typer.Option(min=1, max=65_535, help="Port of the pages (8000).")
     ] = None,
-    settings: SettingsFile = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="TOML file with the district's settings.")
+    ] = None,
 ) -> None:
     """Run the demo district Lindenhof: simulated meters, market, payments, proofs, pages."""
     from app.demo.command import run_demo
@@ -92,9 +89,17 @@ def clear(
 
     Columns: order_id, side (bid or offer), participant, quantity_wh, price_micro_per_kwh.
     """
-    from app.bookfile import clear_command
+    from app.bookfile import BookFileError, clear_command
+    from market.pricing import PricingError, Rule
+    from optimizer.compiled import SolverError
 
-    _exit(clear_command(book, retail, feed_in, rule, out))
+    try:
+        clearing = clear_command(book, retail, feed_in, Rule(rule), out)
+    except (BookFileError, PricingError, SolverError, OSError) as error:
+        typer.echo(f"wattloom clear: {error}", err=True)
+        _exit(1)
+    price = "no price" if clearing.price is None else f"{clearing.price.micro_per_kwh} micro/kWh"
+    typer.echo(f"{clearing.cleared.wh} Wh cleared at {price}; the result is in {out}", err=True)
 
 
 @cli.command(
@@ -120,19 +125,10 @@ def _speed(text: str) -> float | None:
     return speed
 
 
-def _exit(code: int) -> None:
+def _exit(code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
 def main() -> None:
     """Run the command line."""
     cli()
-
-
-def fail(error: Exception | str) -> int:
-    """Print why a command cannot go on, and return its exit code."""
-    sys.stderr.write(f"wattloom: {error}\n")
-    return 1
-
-
-__all__: list[Any] = ["cli", "main"]
