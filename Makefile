@@ -44,7 +44,7 @@ contracts: $(STAMPS)/python-test ## do imports only go down the stairs?
 	@$(BIN)/lint-imports --no-logo
 
 bench: setup ## the benchmarks, with their ratios
-	@$(BIN)/pytest -q -n 0 --benchmark-only --benchmark-columns=median,iqr,ops,rounds $(ARGS)
+	@$(BIN)/pytest -q -n 0 --benchmark-columns=median,iqr,ops,rounds benchmarks/bench_*.py $(ARGS)
 
 lock: $(STAMPS)/python-test ## write the two lock files anew from pyproject.toml (needs uv)
 	@scripts/lock.sh

@@ -1,7 +1,4 @@
-"""The benchmarks of ``make bench``: each group sets what we use beside what it could be.
-
-``make test`` runs every one once, unmeasured, so that none of them rots.
-"""
+"""What a reading costs: tree, canonical JSON, signature, each beside what it could be."""
 
 from __future__ import annotations
 
@@ -10,22 +7,13 @@ import json
 from collections.abc import Callable
 from typing import Protocol
 
-import numpy as np
 import pytest
 import rfc8785
 from nacl.signing import SigningKey
 
 from ledger_client import merkle
-from market.book import Book
-from market.money import Price
-from market.order import Order, Side
-from market.pricing import Rule
 from metering import canonical
-from metering.quantities import Energy
 from metering.signing import Purpose, public_key, sign, verify
-from optimizer import merit_order, welfare
-from optimizer.clearing import Problem, clear
-from optimizer.compiled import CompiledModel
 
 LEAVES = [hashlib.sha256(number.to_bytes(4, "big")).digest() for number in range(10_000)]
 PAYLOAD: dict[str, canonical.Value] = {
@@ -85,40 +73,3 @@ def test_sign(benchmark: Benchmark) -> None:
 def test_verify(benchmark: Benchmark) -> None:
     signature = sign(KEY, Purpose.READING, TEXT)
     assert benchmark(verify, public_key(KEY), Purpose.READING, TEXT, signature) is True
-
-
-def _book(count: int) -> Book:
-    """Half bids, half offers, every limit another, from a fixed seed."""
-    draw = np.random.default_rng(20_260_623)
-    limits = draw.permutation(np.arange(80_000, 80_000 + 10 * count, 10))
-    return Book(
-        tuple(
-            Order(
-                order_id=f"o{number:05}",
-                side=Side.BID if number % 2 else Side.OFFER,
-                participant=f"p{number}",
-                point=f"p{number}",
-                quantity=Energy(int(draw.integers(1, 5_000))),
-                limit=Price(int(limits[number])),
-            )
-            for number in range(count)
-        )
-    )
-
-
-def _compiled_anew(ticks: welfare.Ticks) -> welfare.Fills:
-    """What an interval would cost if its Pyomo model were built and compiled each time."""
-    slots = 1 << (max(len(ticks.bid_prices), len(ticks.offer_prices)) - 1).bit_length()
-    CompiledModel(welfare.welfare_model(slots), presolve=False)
-    return welfare.solve_ticks(ticks)
-
-
-@pytest.mark.benchmark(group="a book of 1,000 orders, each with a limit of its own")
-@pytest.mark.parametrize(
-    "solver",
-    [merit_order.solve_ticks, welfare.solve_ticks, _compiled_anew],
-    ids=["merit order", "model compiled once", "model compiled anew"],
-)
-def test_clear(benchmark: Benchmark, solver: welfare.Solver) -> None:
-    problem = Problem(_book(1_000), Rule.UNIFORM, b"key", Price(60_000), Price(270_000))
-    assert benchmark(clear, problem, solver) == clear(problem, merit_order.solve_ticks)
