@@ -54,17 +54,17 @@ def demo(
     """Run the demo district Lindenhof: simulated meters, market, payments, proofs, pages."""
     from app.demo.command import run_demo
 
+    overrides: dict[str, object] = {"data": data} | ({"port": port} if port else {})
     _exit(
         run_demo(
-            data=data,
+            settings,
+            overrides,
             headless=headless,
             intervals=intervals or (8 if headless else None),
             speed=_speed(speed),
             seed=seed,
             summary=summary,
             json_lines=json,
-            port=port,
-            settings_file=settings,
         )
     )
 

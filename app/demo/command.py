@@ -39,20 +39,21 @@ _EXPECTED = (
 
 
 def run_demo(
+    settings_file: Path | None,
+    overrides: dict[str, object],
     *,
-    data: Path,
     headless: bool,
     intervals: int | None,
     speed: float | None,
     seed: int,
     summary: Path | None,
     json_lines: bool,
-    port: int | None,
-    settings_file: Path | None,
 ) -> int:
-    """Run the demo and return its exit code: 0 done, 1 could not run (and it says why)."""
+    """Run the demo and return its exit code: 0 done, 1 could not run (and it says why).
+
+    ``overrides`` are settings given on the command line; they win over the file.
+    """
     console = Console(stderr=True)
-    overrides: dict[str, Any] = {"data": data} | ({"port": port} if port else {})
     bar = _Bar(console, intervals)
     try:
         settings = load_settings(settings_file, **overrides)
