@@ -174,8 +174,9 @@ def _refuse(number: str) -> None:
 Hash = Annotated[bytes, HASH_SIZE]
 Key = Annotated[bytes, 32]
 Signature = Annotated[bytes, 64]
-Natural = Annotated[int, 0]
-Positive = Annotated[int, 1]
+Natural = Annotated[int, range(MAX_INT)]
+Positive = Annotated[int, range(1, MAX_INT)]
+Uint32 = Annotated[int, range(2**32)]
 Point = Annotated[str, re.compile(r"[0-9]{18}")]
 IntervalKey = Annotated[
     str, re.compile(r"20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:(?:00|15|30|45):00Z")
@@ -237,16 +238,16 @@ def _load(kind: object, value: object, where: str) -> object:
 
 def _load_atom(base: type, limit: object, value: object, where: str) -> object:
     if base is int and type(value) is int:
-        if not isinstance(limit, int) or value >= limit:
+        if not isinstance(limit, range) or value in limit:
             return value
     elif isinstance(value, str):
         if base is str and (not isinstance(limit, re.Pattern) or limit.fullmatch(value)):
             return value
         if base is bytes and limit in (None, len(value) / 2) and HEX_PATTERN.fullmatch(value):
             return bytes.fromhex(value)
+    name = {int: "an integer", str: "text", bytes: "lowercase hex"}[base]
     shape = limit.pattern if isinstance(limit, re.Pattern) else limit
-    name = {int: "an integer from", str: "text like", bytes: "lowercase hex of bytes:"}
-    raise LayoutError(f"{where} has to be {name[base]} {'any' if shape is None else shape}")
+    raise LayoutError(f"{where} has to be {name}" + (f" ({shape})" if shape is not None else ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -501,7 +502,7 @@ class Borders(Record):
     """What a slot leaf holds; an absent border is 32 zero bytes."""
 
     closing: Hash
-    count: Natural
+    count: Uint32
     opening: Hash
     root: Hash
 
@@ -1257,6 +1258,8 @@ class Walk:
         found = Enrolment.read(entry.enrolment)
         require(found.district == self.keys.origin, f"it is of district {found.district}")
         require(key_is_sound(found.key), "the enrolled key is no sound Ed25519 point")
+        others = (*self.keys.log, *self.keys.receipts, *self.keys.registry)
+        require(found.key not in others, "the enrolled key is one of the district's own keys")
         message = ENROL_PREFIX + entry.enrolment.encode()
         owned = signature_holds(found.key, message, entry.possession)
         require(owned, f"meter {found.serial} did not sign its enrolment")

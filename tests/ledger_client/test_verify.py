@@ -130,6 +130,43 @@ def test_any_single_changed_character_makes_it_fail(original: bytes, data: st.Da
     assert verdict.steps[-1].text
 
 
+JUNK = st.recursive(
+    st.none() | st.integers(1 - 2**53, 2**53 - 1) | st.text(max_size=8) | st.just("00" * 32),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("lrh"), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@pytest.mark.parametrize("original", [PROOF, SINGLE], ids=["settlement", "reading"])
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_any_single_changed_value_makes_it_fail(original: bytes, data: st.DataObject) -> None:
+    value = json.loads(original)
+    inner = value
+    while True:
+        keys = list(inner) if isinstance(inner, dict) else range(len(inner))
+        at = data.draw(st.sampled_from(keys))
+        deeper = isinstance(inner[at], (dict, list)) and inner[at]
+        if not deeper or data.draw(st.booleans()):
+            break
+        inner = inner[at]
+    before, inner[at] = inner[at], data.draw(JUNK)
+    verdict = verify_bytes(text(value).encode() + b"\n", KEYS)
+    assert verdict.code == (0 if inner[at] == before else 1)
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_a_hostile_statement_is_refused_and_raises_nothing(data: st.DataObject) -> None:
+    world = World()
+    honest = world.account()
+    field = data.draw(st.sampled_from(sorted(honest)))
+    new = data.draw(JUNK)
+    world.statement[field] = new
+    harmless = new == honest[field] or (field == "participant" and isinstance(new, str))
+    assert verify_bytes(world.seal(), KEYS).code == (0 if harmless else 1)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("original", [PROOF, SINGLE], ids=["settlement", "reading"])
 def test_each_character_counts(original: bytes) -> None:
@@ -195,6 +232,10 @@ def swap_meters(value: Json) -> None:
         ("reading", lambda value: value["points"][0].update(opening=None)),
         ("slot", lambda value: value["points"][0]["slot"]["borders"].update(opening="00" * 32)),
         ("slot", lambda value: value["points"][0]["slot"].update(borders=None)),
+        ("slot", lambda value: value["points"][0]["slot"]["borders"].update(count=2**32 - 1)),
+        ("file", lambda value: value["points"][0]["slot"]["borders"].update(count=2**32)),
+        ("file", lambda value: value["seal"].update(index=-1)),
+        ("seal", lambda value: value["seal"].update(index=2**53 - 1)),
         ("energy", lambda value: value["points"].pop()),
         ("energy", lambda value: value["points"].append(value["points"][0])),
         ("enrolment", lambda value: value["points"][0].update(enrolments=[])),

@@ -91,6 +91,7 @@ FRAUDS: list[tuple[str, str, Callable[[World], None]]] = [
     ("a registry that is not pinned", "enrolment", bend_world(registry_signer="x")),
     ("another district's meter", "enrolment", bend_meter(0, enrolment={"district": "o.example"})),
     ("enrolled with another's key", "enrolment", bend_meter(0, enrolment={"key": STRANGER})),
+    ("enrolled with the district's key", "enrolment", bend_meter(0, signer="receipt")),
     ("enrolled with a weak key", "enrolment", bend_meter(0, enrolment={"key": "01" + "00" * 31})),
     ("valid later", "roster", bend_meter(0, enrolment={"valid_from": NEXT})),
     ("another point in the roster", "roster", bend_meter(0, roster={"point": SHOP})),
