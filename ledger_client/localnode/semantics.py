@@ -81,11 +81,10 @@ def find_conflict(
     if inputs_commitment(consumed) != transaction.essence.commitment:
         return ConflictReason.INPUTS_COMMITMENT
     outputs = [BasicOutput.decode(data) for data in consumed]
-    if any(output.timelock and timestamp < output.timelock.unix_time for output in outputs):
-        return ConflictReason.TIMELOCK
     owners = [_owner(output, timestamp) for output in outputs]
     return (
         _unlock_conflict(transaction, owners)
+        or _timelock_conflict(outputs, timestamp)
         or _sender_conflict(transaction, owners)
         or _sum_conflict(transaction, outputs)
         or _return_conflict(transaction, outputs, timestamp)
@@ -117,6 +116,12 @@ def _unlock_conflict(transaction: Transaction, owners: Sequence[bytes]) -> Confl
         else:
             signed_at[owner] = position
     return ConflictReason.NONE
+
+
+def _timelock_conflict(consumed: Sequence[BasicOutput], timestamp: int) -> ConflictReason:
+    locks = (output.timelock for output in consumed)
+    locked = any(lock is not None and timestamp < lock.unix_time for lock in locks)
+    return ConflictReason.TIMELOCK if locked else ConflictReason.NONE
 
 
 def _sender_conflict(transaction: Transaction, owners: Sequence[bytes]) -> ConflictReason:
