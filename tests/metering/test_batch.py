@@ -88,6 +88,13 @@ def test_another_purpose_or_key_is_forged() -> None:
             Batch(batch.header, signature, batch.readings).check()
 
 
+def test_a_count_that_differs_from_the_items_is_forged_even_when_signed() -> None:
+    batch = pack([SignedReading(b"{}", b"\1" * 64)])
+    header = batch.header.replace(b'"count":1', b'"count":2')
+    with pytest.raises(ForgedBatchError, match="count or digest"):
+        Batch(header, sign(KEY, Purpose.BATCH, header), batch.readings).check()
+
+
 CHANGES: list[Callable[[dict[str, Any]], object]] = [
     lambda b: b.pop("header"),
     lambda b: b.update(more=1),
