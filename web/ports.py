@@ -220,6 +220,7 @@ class VerdictPage:
 
     code: int
     steps: Sequence[VerdictStep]
+    remarks: Sequence[str] = ()
 
 
 class Views(Protocol):

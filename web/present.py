@@ -43,6 +43,28 @@ KIND_WORDS: Final = {
     "heat-pump": "Heat-pump block",
     "ev-hub": "Charging hub",
 }
+STEP_WORDS: Final = {
+    "keys": "The public keys can be read",
+    "file": "The file can be read",
+    "milestone": "The ledger confirmed it",
+    "anchor": "The district’s checkpoint stands on the ledger",
+    "inclusion": "The ledger holds the block",
+    "checkpoint": "The district signed its log",
+    "seal": "The quarter-hour is sealed in that log",
+    "time": "The times agree",
+    "enrolment": "The meter is enrolled",
+    "roster": "The meter belongs to the sealed quarter-hour",
+    "slot": "Its readings stand in the seal",
+    "reading": "The meter signed its reading",
+    "border": "The reading is from the quarter-hour’s border",
+    "order": "The order stands in the seal",
+    "statement": "The statement stands in the seal",
+    "energy": "The energy adds up",
+    "lines": "The amounts add up",
+    "carry": "Nothing is lost on the way to the payment",
+    "payment": "The money arrived on the ledger",
+    "receipt": "The receipt is signed",
+}
 RULE_WORDS: Final = {
     "mid-market": "one rate, in the middle between feed-in and the normal price",
     "uniform": "one price for all, where offers and bids meet",

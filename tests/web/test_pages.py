@@ -339,7 +339,7 @@ def test_verify_shows_every_step_as_a_page_and_as_a_fragment(client: TestClient)
     ).text
     for html in (page, fragment):
         assert "The proof holds" in html
-        for step in ("signature", "Quantity", "Seal", "Ledger"):
+        for step in ("The meter signed", "energy adds up", "in that log", "ledger confirmed"):
             assert step in html
     assert "<html" in page
     assert "<html" not in fragment

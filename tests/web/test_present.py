@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -135,3 +136,10 @@ def test_quarters_start_where_the_one_before_ended(n: int) -> None:
     one, two = Interval.containing_ms(start), Interval.containing_ms(start).next()
     ends = present.quarter(one.key, ZONE).split("–")[1].split(" ")[0]
     assert present.quarter(two.key, ZONE).startswith(ends)
+
+
+def test_every_step_of_the_verifier_has_plain_words() -> None:
+    source = (Path(__file__).parents[2] / "ledger_client" / "verify.py").read_text("utf-8")
+    begun = set(re.findall(r'\.begin\("(\w+)"\)', source))
+    assert len(begun) > 10
+    assert begun <= set(present.STEP_WORDS)

@@ -144,21 +144,19 @@ SEAL = (
 GOOD = VerdictPage(
     0,
     (
+        VerdictStep("reading", ok=True, text="Both readings are signed by the enrolled key."),
+        VerdictStep("energy", ok=True, text="The registers differ by 640 Wh, as billed."),
+        VerdictStep("seal", ok=True, text="The statement stands in the sealed tree."),
         VerdictStep(
-            "Meter's signature", ok=True, text="Both readings are signed by the enrolled key."
-        ),
-        VerdictStep("Quantity", ok=True, text="The registers differ by 640 Wh, as billed."),
-        VerdictStep("Seal", ok=True, text="The statement stands in the sealed tree."),
-        VerdictStep(
-            "Ledger", ok=True, text="The checkpoint is anchored and a milestone confirms it."
+            "milestone", ok=True, text="The checkpoint is anchored and a milestone confirms it."
         ),
     ),
 )
 BAD = VerdictPage(
     1,
     (
-        VerdictStep("Meter's signature", ok=True, text="Both readings are signed."),
-        VerdictStep("Seal", ok=False, text="The statement's leaf hash is not the sealed one."),
+        VerdictStep("reading", ok=True, text="Both readings are signed."),
+        VerdictStep("seal", ok=False, text="The statement's leaf hash is not the sealed one."),
     ),
 )
 

@@ -48,4 +48,5 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
     def interval(request: Request, key: str) -> Response:
         viewer = desk.viewer(request)
         shown = desk.views.interval(viewer, known_key(key))
-        return desk.page(request, viewer, "interval.html", shown=shown)
+        names = dict(desk.views.participants(viewer)) if shown.proof_participants else {}
+        return desk.page(request, viewer, "interval.html", shown=shown, names=names)
