@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     rule: Literal["mid-market", "uniform"] = "mid-market"
     grace_s: Annotated[int, Field(ge=0, le=86_400)] = 300
     seal_s: Annotated[int, Field(ge=1, le=86_400)] = 900
+    correction_days: Annotated[int, Field(ge=0, le=1_095)] = 30
     settle_every: Annotated[int, Field(ge=1, le=96)] = 1
     network: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")] = "wattloom-lindenhof"
     hrp: Annotated[str, Field(pattern=r"^[a-z]{1,10}$")] = "wl"

@@ -12,13 +12,22 @@ from typing import Final
 from app.jobs.anchor import anchor
 from app.jobs.clear import clear_interval
 from app.jobs.correct import correct_estimates
+from app.jobs.finalise import finalise
 from app.jobs.meter import meter
 from app.jobs.pay import pay
 from app.jobs.seal import seal
 from app.jobs.settle import settle_interval
+from app.services.alarms import alarm
 from app.services.house import House
 from app.store import intervals
+from app.store.journal import JournalError
+from market.book import BookError
+from market.journal import UnbalancedEntryError
+from market.money import MoneyError
+from market.parties import PointError
+from market.settlement import SettlementError
 from metering.interval import Interval
+from optimizer.compiled import SolverError
 
 _STEPS: Final[dict[str, Callable[[House, str], None]]] = {
     "closed": meter,
@@ -26,6 +35,17 @@ _STEPS: Final[dict[str, Callable[[House, str], None]]] = {
     "cleared": settle_interval,
     "settled": seal,
 }
+
+# Each says that money or energy does not add up, or that no exact optimum was found.
+_STOPPING: Final = (
+    BookError,
+    JournalError,
+    MoneyError,
+    PointError,
+    SettlementError,
+    SolverError,
+    UnbalancedEntryError,
+)
 
 
 class Worker:
@@ -39,7 +59,9 @@ class Worker:
         """Do everything that is due at the district's time, until nothing moves any more."""
         self._open_and_close()
         for key in self._due():
-            self._bring_to_seal(key)
+            if not self._bring_to_seal(key):
+                break  # carries run from interval to interval: the later ones wait
+        finalise(self._house)
         while pay(self._house) or anchor(self._house):
             pass
 
@@ -63,14 +85,20 @@ class Worker:
             keys = intervals.in_state(session, *_STEPS)
         return [key for key in keys if Interval.parse(key).end_ms <= deadline_ms]
 
-    def _bring_to_seal(self, key: str) -> None:
-        while True:
-            with self._house.database.read() as session:
-                state = intervals.get(session, key).state
-            if state not in _STEPS:
-                break
-            _STEPS[state](self._house, key)
+    def _bring_to_seal(self, key: str) -> bool:
+        """Take an interval through its steps; what does not add up stops it, never metering."""
+        while (state := self._state(key)) in _STEPS:
+            try:
+                _STEPS[state](self._house, key)
+            except _STOPPING as error:
+                alarm(self._house, f"{key}/{state}", f"{key} stands still as {state}: {error}")
+                return False
             if state == "cleared":
                 correct_estimates(self._house)
         if self._on_sealed is not None:
             self._on_sealed(key)
+        return True
+
+    def _state(self, key: str) -> str:
+        with self._house.database.read() as session:
+            return intervals.get(session, key).state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 
@@ -117,15 +118,22 @@ class Lindenhof(_Strict):
             for person in self.participant
         ]
 
-    def meters(self, now_ms: Callable[[], int]) -> list[SimulatedMeter]:
-        """Return the simulated meters, one unit id each, in the participants' order."""
+    def units(self) -> dict[str, int]:
+        """Return each meter's Modbus unit id by its serial."""
+        return {person.meter.serial: n for n, person in enumerate(self.participant, FIRST_UNIT)}
+
+    def meters(self, now_ms: Callable[[], int], seed: int) -> list[SimulatedMeter]:
+        """Return the simulated meters in the participants' order.
+
+        Seed 1 takes the profiles as they are; each further one, those of a week later.
+        """
         return [
             SimulatedMeter(
                 profile=load_profile(person.meter.profile),
-                unit=unit,
+                unit=self.units()[person.meter.serial],
                 serial=person.meter.serial,
                 curve=NetCurve(
-                    [part for line in person.parts for part in line.parts()],
+                    [_later(part, seed - 1) for line in person.parts for part in line.parts()],
                     serial=person.meter.serial,
                 ),
                 now_ms=now_ms,
@@ -135,8 +143,12 @@ class Lindenhof(_Strict):
                     if outage.serial == person.meter.serial
                 ],
             )
-            for unit, person in enumerate(self.participant, FIRST_UNIT)
+            for person in self.participant
         ]
+
+
+def _later(part: Part, weeks: int) -> Part:
+    return replace(part, weeks_later=part.weeks_later + weeks)
 
 
 @cache

@@ -34,7 +34,7 @@ from app.services.sessions import SessionStore
 from app.services.summary import summarise
 from app.services.views import DatabaseViews
 from app.settings import Settings
-from app.store import people
+from app.store import intervals, people
 from app.tables import EnrolmentRow, IntervalRow, StatementRow
 from app.worker import Worker
 from ledger_client.localnode.adapter import LocalLedger
@@ -53,6 +53,7 @@ from metering.spool import Signer, Spool
 
 STEP_MS = 5_000
 _PROOFS_PER_RUN = 12
+_SEALED = ("sealed", "final")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,9 @@ async def _demo(options: DemoOptions) -> AsyncIterator[_Demo]:
         url = await stack.enter_async_context(serving(web, settings.host, port))
         _write_keys(house)
         options.on_ready(url)
-        meters = await stack.enter_async_context(MeterServer(story.meters(clock.now_ms)))
+        meters = await stack.enter_async_context(
+            MeterServer(story.meters(clock.now_ms, options.seed))
+        )
         client = await stack.enter_async_context(httpx.AsyncClient(timeout=30))
         spool = Spool.open(settings.data / "spool.db")
         stack.callback(spool.close)
@@ -181,7 +184,7 @@ async def _gateway(
 
 def _signers(house: House) -> list[tuple[int, Signer]]:
     """Return unit id and signer of every enrolled meter, in the order of the district's file."""
-    units = {meter.serial: meter.unit for meter in lindenhof().meters(house.clock.now_ms)}
+    units = lindenhof().units()
     with house.database.read() as session:
         rows = session.exec(select(EnrolmentRow).order_by(EnrolmentRow.point)).all()
     return [
@@ -265,7 +268,7 @@ async def _rest(stop: asyncio.Event, seconds: float) -> None:
 
 def _sealed(demo: _Demo) -> int:
     with demo.house.database.read() as session:
-        return len(session.exec(select(IntervalRow.key).where(IntervalRow.state == "sealed")).all())
+        return len(intervals.in_state(session, *_SEALED))
 
 
 def _done(demo: _Demo) -> bool:
@@ -276,7 +279,7 @@ def _done(demo: _Demo) -> bool:
     with demo.house.database.read() as session:
         rows = session.exec(
             select(IntervalRow).where(
-                IntervalRow.state == "sealed", IntervalRow.anchor == "confirmed"
+                col(IntervalRow.state).in_(_SEALED), IntervalRow.anchor == "confirmed"
             )
         ).all()
     return sum(row.payment != "submitted" for row in rows) >= wanted

@@ -21,7 +21,7 @@ from market.settlement import line_object
 from metering.interval import Interval
 from metering.quantities import Energy, RegisterRolledBackError, RegisterTotal
 
-_SETTLED = ("settled", "sealed", "final")
+_SETTLED = ("settled", "sealed")  # a final interval is closed to corrections
 _REASON = "estimate scaled to the register difference over the gap"
 
 

@@ -18,7 +18,7 @@ from ledger_client.proof import Borders, slot_leaf
 from ledger_client.verify import NO_LEAF
 from market.estimates import estimate_import
 from metering.interval import Interval
-from metering.quantities import Energy, RegisterTotal
+from metering.quantities import Energy, RegisterRolledBackError, RegisterTotal
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +66,29 @@ def _write_slots(session: Session, interval: Interval) -> None:
 
 
 def measured(opening: ReadingRow | None, closing: ReadingRow | None) -> Metered | None:
-    """Return the energy between two border readings, None unless both are there.
+    """Return the energy between two border readings, None when it cannot be told.
 
-    A register that the meter does not have counts as 0.
+    That is without both borders, and when a register fell (a reset, an exchanged meter) or shows
+    at one border only. A register that the meter does not have counts as 0.
     """
     if opening is None or closing is None:
         return None
-    return Metered(
-        _difference(opening.import_wh, closing.import_wh),
-        _difference(opening.export_wh, closing.export_wh),
-        estimated=False,
-    )
+    import_wh = _difference(opening.import_wh, closing.import_wh)
+    export_wh = _difference(opening.export_wh, closing.export_wh)
+    if import_wh is None or export_wh is None:
+        return None
+    return Metered(import_wh, export_wh, estimated=False)
 
 
-def _difference(earlier_wh: int | None, later_wh: int | None) -> int:
-    if earlier_wh is None or later_wh is None:
+def _difference(earlier_wh: int | None, later_wh: int | None) -> int | None:
+    if earlier_wh is None and later_wh is None:
         return 0
-    return RegisterTotal(later_wh).since(RegisterTotal(earlier_wh)).wh
+    if earlier_wh is None or later_wh is None:
+        return None
+    try:
+        return RegisterTotal(later_wh).since(RegisterTotal(earlier_wh)).wh
+    except RegisterRolledBackError:
+        return None
 
 
 def _slot(

@@ -10,13 +10,19 @@ from collections.abc import Sequence
 
 from sqlmodel import Session, select
 
+from app.services.alarms import alarm
 from app.services.house import House
 from app.store import intervals, log, payments, people
 from app.tables import Payment, PaymentInput, PaymentParty
-from ledger_client.ledger import LedgerUnavailableError, TransferStatus, UnspentOutput
+from ledger_client.ledger import (
+    LedgerError,
+    LedgerUnavailableError,
+    TransferStatus,
+    UnspentOutput,
+)
 from ledger_client.stardust.transaction import TaggedData
 from ledger_client.verify import PAY_TAG
-from ledger_client.wallet import OwnerKey, TransferInput, Wallet, build_transfer
+from ledger_client.wallet import OwnerKey, TransferInput, Wallet, WalletError, build_transfer
 from ledger_client.wallet import select as choose
 
 TREASURY_ACCOUNT = 0
@@ -25,7 +31,8 @@ TREASURY_ACCOUNT = 0
 def pay(house: House) -> bool:
     """Take the oldest open payment one step further; return whether anything moved.
 
-    A ledger that does not answer leaves everything as it is, to be tried again.
+    A ledger that does not answer leaves everything as it is, to be tried again; what it refuses
+    for good, or what the wallet cannot cover, waits for a person.
     """
     with house.database.read() as session:
         payment = payments.oldest_open(session)
@@ -34,6 +41,9 @@ def pay(house: House) -> bool:
     try:
         return _STEPS[payment.state](house, payment)
     except LedgerUnavailableError:
+        return False
+    except (LedgerError, WalletError) as error:
+        alarm(house, f"payment/{payment.ref}", f"payment {payment.ref} stands still: {error}")
         return False
 
 

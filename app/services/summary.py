@@ -14,6 +14,7 @@ from app.services.house import House
 from app.store import journal, people
 from app.tables import (
     CorrectionRow,
+    EnrolmentRow,
     IntervalRow,
     MeteringPointRow,
     ReadingRow,
@@ -104,6 +105,8 @@ def _count(session: Session, table: type[Any]) -> int:
 
 def _last_seq(session: Session) -> dict[str, int]:
     rows = session.exec(
-        select(ReadingRow.point, func.max(ReadingRow.seq)).group_by(ReadingRow.point)
+        select(EnrolmentRow.serial, func.max(ReadingRow.seq))
+        .join(EnrolmentRow, col(EnrolmentRow.key) == ReadingRow.key)
+        .group_by(EnrolmentRow.serial)
     )
     return dict(rows.all())

@@ -1,0 +1,24 @@
+"""Tells people that something stands still until they look at it."""
+
+from __future__ import annotations
+
+import logging
+
+from app.services.house import House
+from app.store import people
+
+_log = logging.getLogger(__name__)
+
+
+def alarm(house: House, ref: str, text: str) -> None:
+    """Log a failure and put it before people, once per ``ref``."""
+    _log.error(text)
+    with house.database.write() as session:
+        people.notify(
+            session,
+            ref=f"alarm/{ref}",
+            at_ms=house.clock.now_ms(),
+            level="alarm",
+            text=text,
+            point=None,
+        )
