@@ -164,7 +164,7 @@ class TestConflicts:
         ids=["owner in time", "sender too early", "owner too late", "sender takes it back"],
     )
     def test_an_expiration_hands_the_output_back(
-        self, late: int, key: object, expected: ConflictReason
+        self, late: int, key: OwnerKey, expected: ConflictReason
     ) -> None:
         net = Net()
         at = START + 1000
@@ -218,7 +218,7 @@ class TestConflicts:
     @pytest.mark.parametrize(
         ("sender", "expected"), [(TREASURY, ConflictReason.NONE), (ALICE, ConflictReason.SENDER)]
     )
-    def test_a_sender_must_have_signed(self, sender: object, expected: ConflictReason) -> None:
+    def test_a_sender_must_have_signed(self, sender: OwnerKey, expected: ConflictReason) -> None:
         net = Net()
         owner = (AddressUnlockCondition(BOB.address),)
         vouched = BasicOutput(SUPPLY, owner, (SenderFeature(sender.address),))

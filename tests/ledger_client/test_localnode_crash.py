@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from ledger_client.ledger import LedgerUnavailableError, TransferStatus
+from ledger_client.ledger import LedgerUnavailableError, TransferStatus, UnspentOutput
 from ledger_client.localnode import LocalNode
 from ledger_client.localnode.store import Connect
 from ledger_client.stardust.block import Block
 from ledger_client.stardust.output import BasicOutput
 from ledger_client.stardust.transaction import TaggedData, Transaction
+from ledger_client.wallet import OwnerKey
 from tests.ledger_client.tangle_kit import (
     ALICE,
     BOB,
@@ -29,6 +30,7 @@ from tests.ledger_client.tangle_kit import (
 )
 
 ROOT = Path(__file__).parents[2]
+GENESIS_OUTPUT = bytes(34)
 # More than eight tips, so that a milestone has to merge some first.
 NOTES = [TaggedData(b"wide", bytes([number])) for number in range(10)]
 
@@ -111,8 +113,6 @@ class Story:
         try:
             net = Net(self.path, fused(fuse))
             self._check_memory(net)
-            source = net.node.store.output(bytes(34))
-            assert source is not None
             self._transfer(net, "honest", ALICE)
             self._acknowledge(net.ledger.anchor(b"seal", b"1"))
             self._milestone(net)
@@ -122,10 +122,12 @@ class Story:
         finally:
             fuse.power_off()
 
-    def _transfer(self, net: Net, name: str, receiver: object) -> None:
+    def _transfer(self, net: Net, name: str, receiver: OwnerKey) -> None:
         # As the outbox does: signed once, stored, and sent again after a crash.
         if name not in self.signed:
-            genesis = _genesis_output(net)
+            row = net.node.store.output(GENESIS_OUTPUT)
+            assert row is not None
+            genesis = UnspentOutput(row.output_id, row.data, row.units)
             outputs = [BasicOutput.to(receiver.address, SUPPLY)]
             self.signed[name] = transaction([genesis], outputs, [TREASURY]).encode()
         net.ledger.transfer(self.signed[name])
@@ -164,15 +166,6 @@ class Story:
         assert len(net.node.store.blocks_with_tag(b"seal")) == 2
         assert len(net.node.store.blocks_with_payload(ids[0])) == 1
         net.node.close()
-
-
-def _genesis_output(net: Net) -> object:
-    row = net.node.store.output(bytes(34))
-    assert row is not None
-    held = net.output(TREASURY) if net.units(TREASURY) else None
-    if held is not None:
-        return held
-    return type(net.ledger.balance(ALICE.address).outputs[0])(row.output_id, row.data, row.units)
 
 
 def test_a_power_cut_at_every_write_step(tmp_path: Path) -> None:

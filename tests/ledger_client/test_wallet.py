@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -129,7 +130,7 @@ class TestSelection:
 
     @given(st.lists(st.integers(1, 99), max_size=7), st.integers(0, 300), st.randoms())
     def test_a_choice_covers_the_need_whatever_the_order(
-        self, held: list[int], need: int, random: object
+        self, held: list[int], need: int, random: Random
     ) -> None:
         outputs = [_output(units, number=n) for n, units in enumerate(held)]
         shuffled = list(outputs)
