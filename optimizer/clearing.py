@@ -11,7 +11,7 @@ import operator
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ from optimizer.welfare import Integers, Solver, Ticks, certified_interval, solve
 
 Interval: TypeAlias = tuple[Price | None, Price | None]
 
+_AT_A_RATE: Final = frozenset({Rule.MID_MARKET, Rule.SDR})
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -37,8 +39,8 @@ class Problem:
     ASCII, or the book's digest in a what-if.
 
     Raises:
-        PricingError: the floor is above the ceiling or either is absurd, or the rule needs both
-            and one is missing.
+        PricingError: the floor is above the ceiling or either is absurd, or one is missing where
+            the rule makes its rate from both (it does unless the book has one side only).
     """
 
     book: Book
@@ -60,7 +62,7 @@ class Problem:
                     f"feed-in {self.floor.micro_per_kwh} is above retail "
                     f"{self.ceiling.micro_per_kwh}: anyone could earn without end"
                 )
-        elif self.rule in (Rule.MID_MARKET, Rule.SDR):
+        elif self.rule in _AT_A_RATE and len({order.side for order in self.book.orders}) == 2:
             raise PricingError(f"the rule {self.rule} needs both a feed-in and a retail price")
 
 
@@ -119,9 +121,8 @@ def clear(problem: Problem, solver: Solver = solve_ticks) -> Clearing:
         PricingError: the rule cannot price this book.
     """
     bids, offers = _party(problem.book, Side.BID), _party(problem.book, Side.OFFER)
-    at_a_rate = problem.rule in (Rule.MID_MARKET, Rule.SDR)
-    cleared = (_at_a_rate if at_a_rate else _at_the_margin)(problem, bids, offers, solver)
-    price, match, trades = cleared
+    rule = _at_a_rate if problem.rule in _AT_A_RATE else _at_the_margin
+    price, match, trades = rule(problem, bids, offers, solver)
     return Clearing(
         price=price,
         price_interval=match.interval,
@@ -179,8 +180,8 @@ def _at_a_rate(
     the maximum volume. The supplier serves the rest of every order whose limit admits its price.
     """
     floor, ceiling = problem.floor, problem.ceiling
-    if floor is None or ceiling is None:
-        raise PricingError(f"the rule {problem.rule} needs both a feed-in and a retail price")
+    if floor is None or ceiling is None:  # one side only: there is nothing to price
+        return None, _match(bids, offers, None, None, problem.tie_key, solver), []
     rate, bids_in, offers_in = _rate(problem.rule, bids, offers, floor, ceiling)
     at_rate = [
         side._replace(limits=np.full_like(side.limits, rate.micro_per_kwh), wh=side.wh * admitted)

@@ -215,6 +215,14 @@ def test_a_backstop_that_pays_more_than_it_asks_is_refused():
         Problem(Book(()), Rule.UNIFORM, b"", Price(9), Price(8))
     with pytest.raises(PricingError):
         Problem(Book(()), Rule.UNIFORM, b"", None, Price(10**10))
-    for rule in (Rule.MID_MARKET, Rule.SDR):
-        with pytest.raises(PricingError):
-            Problem(Book(()), rule, b"", Price(9), None)
+
+
+@pytest.mark.parametrize("rule", [Rule.MID_MARKET, Rule.SDR])
+def test_a_rate_needs_both_bounds_once_there_is_somebody_to_trade_with(rule):
+    bid = Order("a", Side.BID, "a", "", Energy(10), Price(30))
+    offer = Order("b", Side.OFFER, "b", "", Energy(10), Price(10))
+    for orders in ((), (bid,), (offer,)):
+        found = clear(Problem(Book(orders), rule, b"", Price(9), None))
+        assert (found.price, found.trades, found.cleared.wh) == (None, (), 0)
+    with pytest.raises(PricingError, match="needs both"):
+        Problem(Book((bid, offer)), rule, b"", Price(9), None)
