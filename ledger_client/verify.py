@@ -679,6 +679,11 @@ def root_from_path(leaf: bytes, index: int, size: int, path: Sequence[bytes]) ->
     return found
 
 
+def in_tree(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> bool:
+    """Tell whether a leaf's bytes stand at a place under a root; a misfit path is refused."""
+    return root_from_path(leaf_hash(leaf), index, size, path) == root
+
+
 def entry_bytes(kind: str, text: str) -> bytes:
     """Return a log entry: its kind's prefix and its canonical text."""
     return f"wattloom-entry-{kind}-v1\0{text}".encode()
@@ -881,6 +886,10 @@ class Milestone:
     applied_root: bytes
     digest: bytes
     signatures: tuple[tuple[bytes, bytes], ...]
+
+    def __str__(self) -> str:
+        count = len(self.signatures)
+        return f"milestone {self.index} of {_moment(self.timestamp_s * 1000)} ({count} signatures)"
 
 
 def parse_milestone(payload: bytes) -> Milestone:
@@ -1202,8 +1211,7 @@ class Walk:
     def _anchored(self, anchor: Anchor) -> Milestone:
         self.report.begin("milestone")
         found = check_milestone(anchor.milestone, self.keys.milestones)
-        when, signed = _moment(found.timestamp_s * 1000), len(found.signatures)
-        self.report.tick(f"milestone {found.index} of {when} is signed by {signed} pinned keys")
+        self.report.tick(f"{found} has enough signatures by pinned keys")
         self.report.begin("anchor")
         block = blake(anchor.block)
         held = ledger_root(block, anchor.path) == found.inclusion_root
@@ -1227,9 +1235,9 @@ class Walk:
         return found
 
     def _entry(self, item: LogEntry, kind: str) -> None:
-        leaf = leaf_hash(entry_bytes(kind, item.entry))
-        root = root_from_path(leaf, item.index, self.checkpoint.size, item.path)
-        require(root == self.checkpoint.root, f"{kind} entry {item.index} is not in the log")
+        leaf, log = entry_bytes(kind, item.entry), self.checkpoint
+        held = in_tree(leaf, item.index, log.size, item.path, log.root)
+        require(held, f"{kind} entry {item.index} is not in the log")
 
     def _seal(self, item: LogEntry) -> Seal:
         self.report.begin("seal")
@@ -1272,20 +1280,21 @@ class Walk:
         """Check the roster's entry for an enrolment (log entry ``place``) and its point's slot."""
         self.report.begin("roster")
         entry = RosterEntry.read(roster.leaf)
-        leaf, size = leaf_hash(roster_leaf(roster.leaf)), self.seal.roster_size
-        root = root_from_path(leaf, entry.slot, size, roster.path)
-        require(root == self.seal.roster_root, f"{entry.point} is not in the sealed roster")
+        seal, size = self.seal, self.seal.roster_size
+        leaf = roster_leaf(roster.leaf)
+        held = in_tree(leaf, entry.slot, size, roster.path, seal.roster_root)
+        require(held, f"{entry.point} is not in the sealed roster")
         says = (entry.enrolment, entry.epoch, entry.key, entry.point, entry.valid_from)
         due = (place, enrolled.epoch, enrolled.key, enrolled.point, enrolled.valid_from)
         require(says == due, f"the roster does not name this enrolment of {entry.point}")
-        require(entry.valid_from <= self.seal.interval, "the enrolment is not valid yet")
-        self.report.tick(f"{entry.point} is number {entry.slot} of {size} points")
+        require(entry.valid_from <= seal.interval, "the enrolment is not valid yet")
+        self.report.tick(f"{entry.point} has slot {entry.slot} in the roster of {size} points")
         self.report.begin("slot")
-        leaf = leaf_hash(slot_leaf(entry.point, self.seal.interval, item.salt, item.borders))
-        root = root_from_path(leaf, entry.slot, size, item.path)
-        require(root == self.seal.tree_root, f"the slot of {entry.point} is not in the seal")
-        held = f"{item.borders.count} readings" if item.borders else "nothing: it was missing"
-        self.report.tick(f"the seal has of {entry.point} {held}")
+        leaf = slot_leaf(entry.point, seal.interval, item.salt, item.borders)
+        held = in_tree(leaf, entry.slot, size, item.path, seal.tree_root)
+        require(held, f"the slot of {entry.point} is not in the seal")
+        what = f"{item.borders.count} readings" if item.borders else "no reading (missing)"
+        self.report.tick(f"the seal holds {what} of {entry.point}")
 
     def reading(self, item: SignedReading, enrolled: Enrolment) -> Reading:
         """Return a reading that the enrolled meter signed."""
@@ -1358,9 +1367,9 @@ class PointWalk(Walk):
         self.report.begin("order")
         found = tuple(Order.read(item.leaf) for item in items)
         for item, order in zip(items, found, strict=True):
-            leaf = leaf_hash(order_leaf(item.salt, item.leaf))
-            root = root_from_path(leaf, item.index, self.seal.counts.orders, item.path)
-            require(root == self.seal.order_root, f"{order.order_id} is not in the sealed book")
+            leaf, size = order_leaf(item.salt, item.leaf), self.seal.counts.orders
+            held = in_tree(leaf, item.index, size, item.path, self.seal.order_root)
+            require(held, f"{order.order_id} is not in the sealed book")
             says = (order.district, order.interval, order.point, order.order_id)
             due = (self.seal.district, self.seal.interval, point, f"{point}-{order.side}")
             require(says == due, f"{order.order_id} is not of {point} in this interval")
@@ -1372,9 +1381,9 @@ class PointWalk(Walk):
     def statement(self, item: SaltedLeaf) -> Statement:
         """Return the participant's statement, which the seal holds."""
         self.report.begin("statement")
-        leaf = leaf_hash(statement_leaf(item.salt, item.leaf))
-        root = root_from_path(leaf, item.index, self.seal.counts.statements, item.path)
-        require(root == self.seal.settlement_root, "it is not in the sealed settlement")
+        leaf, size = statement_leaf(item.salt, item.leaf), self.seal.counts.statements
+        held = in_tree(leaf, item.index, size, item.path, self.seal.settlement_root)
+        require(held, "it is not in the sealed settlement")
         found = Statement.read(item.leaf)
         same = (found.district, found.interval) == (self.seal.district, self.seal.interval)
         require(same, "it is of another district or interval")
@@ -1557,9 +1566,9 @@ def check_single(proof: ReadingProof, keys: Keys, report: Report) -> None:
     borders = proof.slot.borders
     if borders is None:
         raise ClaimError("the slot says that the point was missing")
-    leaf = leaf_hash(reading_leaf(proof.reading))
-    root = root_from_path(leaf, proof.index, borders.count, proof.path)
-    require(root == borders.root, "the reading is not in its slot")
+    leaf = reading_leaf(proof.reading)
+    held = in_tree(leaf, proof.index, borders.count, proof.path, borders.root)
+    require(held, "the reading is not in its slot")
     within = walk.start_ms <= reading.answered_ms < walk.end_ms
     require(within, f"the reading was not answered within {walk.seal.interval}")
     walk.reading_sealed(reading)
@@ -1569,7 +1578,7 @@ def check_inclusion(value: dict[str, Json], pinned: Milestones, report: Report) 
     """Judge a raw proof of inclusion: the block is referenced, and no more than that."""
     report.begin("milestone")
     milestone = check_milestone(poi_milestone(value["milestone"]), pinned)
-    report.tick(f"milestone {milestone.index} is signed by {len(milestone.signatures)} pinned keys")
+    report.tick(f"{milestone} has enough signatures by pinned keys")
     report.begin("inclusion")
     named, path = poi_path(value["proof"])
     found = blake(poi_block(value["block"]))
@@ -1584,9 +1593,9 @@ def check_receipt(receipt: Receipt, keys: Keys, report: Report) -> None:
     item = ReceiptItem.read(receipt.item)
     require(item.district == keys.origin, f"the receipt is of {item.district}, not {keys.origin}")
     require(receipt.key in keys.receipts, "the receipt's key is not pinned")
-    leaf = leaf_hash(receipt_leaf(receipt.item))
-    root = root_from_path(leaf, receipt.index, receipt.size, receipt.path)
-    require(root == receipt.root, "the item is not under the receipt's root")
+    leaf = receipt_leaf(receipt.item)
+    held = in_tree(leaf, receipt.index, receipt.size, receipt.path, receipt.root)
+    require(held, "the item is not under the receipt's root")
     sound = signature_holds(receipt.key, RECEIPT_PREFIX + receipt.root, receipt.signature)
     require(sound, "the receipt's signature is wrong")
     due = _moment(item.deadline)
