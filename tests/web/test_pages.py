@@ -14,7 +14,7 @@ from httpx import Response
 
 from tests.web.web_fakes import FakeSessions, FakeViews, keys
 from web.pages import build_router
-from web.ports import Role
+from web.ports import FlowsNow, Role
 from web.security import CSP
 
 KEY = keys()[2]
@@ -259,6 +259,27 @@ def test_the_first_sentence_and_the_stamp(client: TestClient) -> None:
     assert "Now: 62 kW solar surplus, 18 kW shared with neighbours, 0 kW from the grid</h1>" in text
     assert "as of <time>13:07 CEST</time>" in text
     assert "<strong>Demo data</strong>, simulated clock x60" in text
+
+
+def test_silent_meters_are_said_and_never_shown_as_0(client: TestClient, views: FakeViews) -> None:
+    enter(client, Role.MANAGER)
+    assert "1 of 12\u00a0meters does not answer" in client.get("/district").text
+    views.silent = True
+    views.flows = FlowsNow(0, 0, 0, 0, 0)
+    html = client.get("/district").text
+    assert "Now: no meter answers, so nothing is known</h1>" in html
+    assert "\u00a0kW<" not in html
+
+
+def test_others_orders_hide_below_five_participants(client: TestClient) -> None:
+    enter(client, Role.PROSUMER)
+    few, many = (client.get(f"/intervals/{keys()[n]}").text for n in (0, 1))
+    assert "others’ orders stay hidden" in few
+    assert "Your own orders" in few
+    assert 'class="orders"' not in few
+    assert "5 others" not in few
+    assert "5 others" in many
+    assert 'class="orders"' in many
 
 
 def test_no_banner_over_real_data(client: TestClient, views: FakeViews) -> None:

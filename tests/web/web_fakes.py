@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from metering.interval import LENGTH_MS, Interval
 from web.ports import (
@@ -163,7 +163,10 @@ BAD = VerdictPage(
 
 @dataclass
 class FakeViews:
-    """The district; tests change its fields and raise ``number`` to make pages look again."""
+    """The district; tests change its fields and raise ``number`` to make pages look again.
+
+    It is careless: it hands prices to the grid operator too, so that the pages have to hide them.
+    """
 
     flows: FlowsNow = field(
         default_factory=lambda: FlowsNow(
@@ -174,6 +177,7 @@ class FakeViews:
     empty: bool = False
     simulated: bool = True
     sum_micro: int = 0
+    silent: bool = False
     verified: list[bytes] = field(default_factory=list)
 
     def district(self, viewer: Viewer) -> District:
@@ -182,9 +186,9 @@ class FakeViews:
                 point=f"57000000000000{n:04d}",
                 name=name,
                 kind=kind,
-                power_w=watts,
+                power_w=None if self.silent else watts,
                 at_ms=CLOCK_MS - (0 if online else 35 * 60_000),
-                online=online,
+                online=online and not self.silent,
             )
             for n, (kind, name, watts, online) in enumerate(POINTS)
         )
@@ -197,7 +201,7 @@ class FakeViews:
             clock_speed="x60",
             flows=self.flows,
             points=() if self.empty else points,
-            intervals=() if self.empty else self._for(viewer, shown),
+            intervals=() if self.empty else shown,
             notices=()
             if self.empty
             else (
@@ -218,12 +222,6 @@ class FakeViews:
                 "The grid operator’s limit, 90 kW",
             ),
         )
-
-    @staticmethod
-    def _for(viewer: Viewer, rows: tuple[IntervalSummary, ...]) -> tuple[IntervalSummary, ...]:
-        if viewer.role is not Role.OPERATOR:
-            return rows
-        return tuple(replace(row, price_micro_per_kwh=None) for row in rows)
 
     def participants(self, viewer: Viewer) -> list[tuple[str, str]]:
         return [(viewer.participant, NAMES[viewer.participant])] if viewer.participant else []
@@ -248,7 +246,7 @@ class FakeViews:
 
     def intervals(self, viewer: Viewer, before: str | None, limit: int) -> list[IntervalSummary]:
         shown = () if self.empty else tuple(summary(n) for n in reversed(range(COUNT)))
-        rows = [row for row in self._for(viewer, shown) if before is None or row.key < before]
+        rows = [row for row in shown if before is None or row.key < before]
         return rows[:limit]
 
     def interval(self, viewer: Viewer, key: str) -> IntervalPage:
@@ -257,19 +255,18 @@ class FakeViews:
         n = keys().index(key)
         hidden = viewer.role is Role.OPERATOR
         known = STATES[n] not in {"open", "closed"}
-        visible = known and not hidden
         return IntervalPage(
-            summary=self._for(viewer, (summary(n),))[0],
+            summary=summary(n),
             zone=ZONE,
             clock_ms=CLOCK_MS,
             rule="mid-market",
-            orders=ORDERS if visible else (),
-            orders_hidden=False,
-            trades=TRADES if visible else (),
-            postings=POSTINGS if visible else (),
+            orders=(ORDERS[:1] if n == 0 else ORDERS) if known else (),
+            orders_hidden=n == 0,
+            trades=TRADES if known else (),
+            postings=POSTINGS if known else (),
             postings_sum_micro=self.sum_micro,
             seal=SEAL if known else (),
-            proof_participants=(viewer.participant,) if viewer.participant and visible else (),
+            proof_participants=(viewer.participant,) if viewer.participant and known else (),
             previous_key=keys()[n - 1] if n else None,
             next_key=keys()[n + 1] if n + 1 < COUNT else None,
             prices_hidden=hidden,
