@@ -155,12 +155,6 @@ class Measurement:
 
     def __post_init__(self) -> None:
         _check_measured(self)
-        # Stricter than the format: no proof holds a reading answered before it was asked.
-        if self.asked_ms > self.answered_ms:
-            raise MalformedReadingError(
-                f"answered_ms {self.answered_ms} lies before asked_ms {self.asked_ms}: "
-                "the clock was set back in between, read again"
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +277,11 @@ def _check_measured(values: Measurement | Reading) -> None:
     ):
         if type(value) is not int or not 0 <= value < canonical.INTEGER_LIMIT:
             raise MalformedReadingError(f"{name} {value!r}: a whole number from 0 to 2**53 - 1")
+    if values.asked_ms > values.answered_ms:
+        raise MalformedReadingError(
+            f"answered_ms {values.answered_ms} lies before asked_ms {values.asked_ms}: "
+            "the clock was set back in between, read again"
+        )
     power = 0 if values.power_w is None else values.power_w
     if type(power) is not int or not -canonical.INTEGER_LIMIT < power < canonical.INTEGER_LIMIT:
         raise MalformedReadingError(f"power_w {power!r}: whole watts within +-(2**53 - 1), or null")
