@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS block (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS block_payload ON block (payload_id) WHERE payload_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS block_tag ON block (tag, seq) WHERE tag IS NOT NULL;
+CREATE INDEX IF NOT EXISTS block_conflict ON block (conflict) WHERE conflict IS NOT NULL;
 CREATE INDEX IF NOT EXISTS block_milestone ON block (milestone_index, white_flag_index);
 CREATE TABLE IF NOT EXISTS milestone (
   milestone_index INTEGER PRIMARY KEY,
@@ -149,6 +150,11 @@ class Store:
         """Close the database; further calls fail."""
         with self.lock:
             self._connection.close()
+
+    def backup(self, path: str | Path) -> None:
+        """Copy the whole database to a new file while the node runs; other processes cannot."""
+        with self._using() as connection, closing(sqlite3.connect(path)) as copy:
+            connection.backup(copy)
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -252,6 +252,16 @@ class TestRestart:
         assert again.node.tips() == tips
         assert again.ledger.inclusion_proof(anchored) is not None
 
+    def test_a_backup_is_a_ledger_of_its_own(self, tmp_path: Path) -> None:
+        net = Net(tmp_path / "ledger.db")
+        net.fund((ALICE, 100))
+        net.node.store.backup(tmp_path / "copy.db")
+        before = net.node.store.ledger_rows()
+        net.fund((BOB, 100))
+        copy = Net(tmp_path / "copy.db")
+        assert copy.node.store.ledger_rows() == before
+        assert (copy.units(ALICE), copy.units(BOB)) == (100, 0)
+
     def test_one_process_writes(self, tmp_path: Path) -> None:
         net = Net(tmp_path / "ledger.db")
         with pytest.raises(LedgerUnavailableError):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,8 +33,6 @@ from ledger_client.stardust.transaction import (
     Transaction,
     output_id,
 )
-
-VECTORS = Path(__file__).parents[2].parent / "shared/vectors"
 
 TIP24_BLOCK = bytes.fromhex(
     "0202210fc7bb818639ac48a4c6afa2f1581a8b9525e20fda68927f2b2ff836f73578"
@@ -147,36 +142,6 @@ class TestGoldenBytes:
         assert Rent(1, 1, 10).deposit(output) == 556
         assert Rent(1, 1, 0).deposit(output) == 216
         assert Rent(1, 0, 1).deposit(output) == 34
-
-    def test_the_published_milestone_of_inx_poi(self) -> None:
-        path = VECTORS / "inx-poi-example.json"
-        if not path.exists():
-            pytest.skip("the published vectors are not here")
-        example = json.loads(path.read_text("utf-8"))
-        milestone = _milestone_of(example["milestone"])
-        keys = {item.public_key for item in milestone.signatures}
-        assert milestone.count_valid(keys) == 2
-        assert Milestone.decode(milestone.encode()) == milestone
-
-
-def _bytes(text: str) -> bytes:
-    return bytes.fromhex(text.removeprefix("0x"))
-
-
-def _milestone_of(fields: dict[str, object]) -> Milestone:
-    essence = MilestoneEssence(
-        int(str(fields["index"])),
-        int(str(fields["timestamp"])),
-        _bytes(str(fields["previousMilestoneId"])),
-        tuple(_bytes(parent) for parent in fields["parents"]),
-        _bytes(str(fields["inclusionMerkleRoot"])),
-        _bytes(str(fields["appliedMerkleRoot"])),
-    )
-    signatures = tuple(
-        MilestoneSignature(_bytes(item["publicKey"]), _bytes(item["signature"]))
-        for item in fields["signatures"]
-    )
-    return Milestone(essence, signatures)
 
 
 class TestRoundTrips:
