@@ -35,9 +35,9 @@ from metering.reading import (
     link,
 )
 from metering.receipt import LEAF_PREFIX, Receipt
-from metering.sender import BadAnswerError, ItemResult, SenderUnavailableError
+from metering.sender import BadAnswerError, BatchRefusedError, ItemResult, SenderUnavailableError
 from metering.signing import Purpose, public_key, sign, verify
-from metering.spool import Signer, Spool
+from metering.spool import Signer, Spool, SpoolUnavailableError
 
 DISTRICT = "lindenhof.example"
 BORDER = Interval.parse("2026-06-23T09:00:00Z")
@@ -197,6 +197,8 @@ class Road:
         trouble = self.troubles.pop(0) if self.troubles else "none"
         if trouble == "request lost":
             raise SenderUnavailableError("no route")
+        if trouble == "refused":
+            raise BatchRefusedError("401")
         if trouble == "busy":
             raise SenderUnavailableError("503", retry_after_s=2.0)
         results = await self.server.post(batch)
@@ -670,6 +672,31 @@ def test_the_loop_keeps_readings_while_the_server_is_away(tmp_path: Path) -> Non
             await until(lambda: house.gateway.spool.pending() == 0)
         assert house.server.duplicates == 3
         house.assert_exactly_once(Counter(dict.fromkeys(house.points, 1)))
+
+    run(story, House(tmp_path))
+
+
+def test_the_loop_outlives_a_full_disk_and_a_refusing_server(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(house: House) -> None:
+        house.road.troubles = ["refused"]
+        disk = house.gateway.spool._connection
+        pages = disk.execute("PRAGMA page_count").fetchone()[0]
+        house.fill(rounds=1)
+        disk.execute(f"PRAGMA max_page_count = {pages}")
+        while house.gateway.spool.pending() < 500:
+            try:
+                house.fill(rounds=1)
+            except SpoolUnavailableError:
+                break
+        kept = house.gateway.spool.pending()
+        async with working(house):
+            await until(lambda: "could not be kept" in caplog.text)
+            await until(lambda: "sending failed" in caplog.text)
+            disk.execute("PRAGMA max_page_count = 100000")
+            await until(lambda: len(house.server.arrivals) >= kept + 3)
+        assert {r.seq for r in house.server.arrivals} == set(range(1, kept // 3 + 2))
 
     run(story, House(tmp_path))
 
