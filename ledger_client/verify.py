@@ -1332,12 +1332,12 @@ class PointWalk(Walk):
         if len(enrolled) == 2:
             begins = item.closing is not None and _start_ms(enrolled[1].valid_from) == self.end_ms
             require(begins, "a second enrolment has to begin with, and sign, the closing")
+            require(enrolled[1].point == point, "the second enrolment is of another point")
         sealed = item.slot.borders or Borders(NO_LEAF, 0, NO_LEAF, NO_LEAF)
         opening = self._border(item.opening, sealed.opening, self.start_ms, enrolled[0])
         closing = self._border(item.closing, sealed.closing, self.end_ms, enrolled[-1])
         if opening and closing:
-            same = opening.meter == closing.meter and opening.point == closing.point
-            require(same, "the borders are of two different meters")
+            require(opening.meter == closing.meter, "the borders are of two different meters")
             rotated = (opening.key, opening.epoch) != (closing.key, closing.epoch)
             require(rotated or opening.seq < closing.seq, "the closing was signed first")
         return PointFacts(point, opening, closing, self._orders(item.orders, point))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import statistics
+import time
 from collections.abc import Callable
 
 import pytest
@@ -50,6 +52,15 @@ def test_remarks_say_what_is_not_judged() -> None:
     assert "No witness" in said
     assert "simulated" in said
     assert "estimate" in said
+
+
+def test_a_proof_is_judged_in_less_than_20_ms() -> None:
+    spent = []
+    for _ in range(21):
+        started = time.perf_counter()
+        verify_bytes(PROOF, KEYS)
+        spent.append(time.perf_counter() - started)
+    assert statistics.median(spent) < 0.020
 
 
 def test_one_reading_is_proven_alone() -> None:
@@ -165,6 +176,22 @@ def test_a_hostile_statement_is_refused_and_raises_nothing(data: st.DataObject) 
     world.statement[field] = new
     harmless = new == honest[field] or (field == "participant" and isinstance(new, str))
     assert verify_bytes(world.seal(), KEYS).code == (0 if harmless else 1)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        PROOF + b"\n",
+        PROOF[:-1],
+        b" " + PROOF,
+        b"\xef\xbb\xbf" + PROOF,
+        PROOF + b"\0",
+        PROOF * 2,
+        b"",
+    ],
+)
+def test_nothing_may_stand_around_a_proof(changed: bytes) -> None:
+    assert failing_step(verify_bytes(changed, KEYS)) == "file"
 
 
 @pytest.mark.long

@@ -110,6 +110,7 @@ FRAUDS: list[tuple[str, str, Callable[[World], None]]] = [
     ("a border by an unknown clock", "border", bend_border(0, "closing", clock="U")),
     ("closing signed first", "border", bend_border(0, "closing", seq=61)),
     ("rotation not at the end", "border", rotate_with(valid_from="2026-06-23T09:00:00Z")),
+    ("rotation onto another point", "border", rotate_with(point=ROOF)),
     ("rotation onto another meter", "reading", rotate_with(serial="SN-9")),
     (
         "a meter exchanged in between",
