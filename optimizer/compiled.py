@@ -129,11 +129,15 @@ class CompiledModel:
             return self._run()
 
     def _run(self) -> Solution:
+        """Run from the last basis, and once more from none where that led nowhere."""
         highs = self._highs
-        run_status = highs.run()
+        highs.run()
+        if highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+            highs.clearSolver()
+            highs.run()
         status = highs.getModelStatus()
-        if run_status == highspy.HighsStatus.kError or status != highspy.HighsModelStatus.kOptimal:
-            highs.clearSolver()  # the next solve starts afresh, not from a broken basis
+        if status != highspy.HighsModelStatus.kOptimal:
+            highs.clearSolver()
             raise SolverError(
                 f"HiGHS stopped with {highs.modelStatusToString(status)!r}, not at an optimum; "
                 "look at the book's quantities and prices"

@@ -114,19 +114,24 @@ def solve_ticks(ticks: Ticks) -> Fills:
     ticks_wanted = max(len(ticks.bid_prices), len(ticks.offer_prices), _SMALLEST_SIZE)
     slots = 1 << (ticks_wanted - 1).bit_length()
 
+    # Whatever is drawn is also fed in, so that a shift of all prices changes nothing but the size
+    # of HiGHS's numbers: around 0 its tolerances tell neighbouring ticks apart.
+    prices = np.concatenate((ticks.bid_prices, ticks.offer_prices))
+    anchor = int(np.sort(prices)[len(prices) // 2]) if len(prices) else 0
+
     def padded(values: Integers) -> NDArray[np.float64]:
         return np.pad(values.astype(np.float64), (0, slots - len(values)))
 
     solution = _compiled(slots).solve(
         {
-            "bid_price": padded(ticks.bid_prices),
+            "bid_price": padded(ticks.bid_prices - anchor),
             "bid_volume": padded(ticks.bid_volumes),
-            "offer_price": padded(ticks.offer_prices),
+            "offer_price": padded(ticks.offer_prices - anchor),
             "offer_volume": padded(ticks.offer_volumes),
-            "import_price": ticks.ceiling or 0,
             # Unlimited: no more can be drawn than all bids, nor fed in than all offers.
+            "import_price": 0 if ticks.ceiling is None else ticks.ceiling - anchor,
             "import_volume": 0 if ticks.ceiling is None else ticks.bid_volumes.sum(),
-            "export_price": ticks.floor or 0,
+            "export_price": 0 if ticks.floor is None else ticks.floor - anchor,
             "export_volume": 0 if ticks.floor is None else ticks.offer_volumes.sum(),
         }
     )

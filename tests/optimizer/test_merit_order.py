@@ -22,13 +22,19 @@ def _orders(quantity: st.SearchStrategy[int], price: st.SearchStrategy[int]):
     )
 
 
+DIGITS = st.integers(0, 9)
 NEAR_TICKS = _orders(st.integers(1, 60), st.integers(-4, 4))
 EXTREMES = _orders(st.integers(1, 10**12), st.integers(-(10**9), 10**9))
+# Neighbouring ticks far from 0, where doubles tell reduced costs of 1 apart with difficulty.
+CLUSTERS = _orders(
+    st.sampled_from([1, 2, 7, 10**9, 10**12]),
+    st.builds(lambda base, step: base + step, st.sampled_from([-(10**9), 5, 10**9 - 9]), DIGITS),
+)
 BACKSTOPS = st.tuples(st.none() | st.integers(-4, 0), st.none() | st.integers(0, 4))
 
 
 @settings(max_examples=500, deadline=None)
-@given(orders=NEAR_TICKS | EXTREMES, backstop=BACKSTOPS)
+@given(orders=NEAR_TICKS | EXTREMES | CLUSTERS, backstop=BACKSTOPS)
 def test_lp_and_merit_order_agree(orders, backstop):
     floor, ceiling = (None if micro is None else Price(micro) for micro in backstop)
     problem = Problem(Book(orders), Rule.UNIFORM, b"key", floor, ceiling)
