@@ -132,3 +132,7 @@ def _exit(code: int) -> NoReturn:
 def main() -> None:
     """Run the command line."""
     cli()
+
+
+if __name__ == "__main__":
+    main()
