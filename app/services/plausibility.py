@@ -99,7 +99,7 @@ def _is_impossible(reading: Reading, before: Reading | None, max_power_w: int) -
     if before is None:
         return False
     # The registers were read somewhere within each request's window: take the longest time.
-    elapsed_ms = max(0, reading.answered_ms - min(before.asked_ms, before.answered_ms))
+    elapsed_ms = max(0, reading.answered_ms - before.asked_ms)
     step_wh = min(max(reading.resolution_wh, before.resolution_wh, 1), _MAX_STEP_WH)
     return any(
         (rise - step_wh) * _MS_PER_HOUR * 100 > bound * elapsed_ms

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypedDict
 
 from nacl.signing import SigningKey
@@ -58,12 +59,17 @@ def item(district: str, leaf: bytes, seal_interval: str, window_ms: int) -> byte
     """
     return canonical.dumps(
         {
-            "deadline": Interval.parse(seal_interval).end_ms + window_ms,
+            "deadline": _end_ms(seal_interval) + window_ms,
             "district": district,
             "leaf": leaf.hex(),
             "seal_interval": seal_interval,
         }
     )
+
+
+@lru_cache(maxsize=1_024)
+def _end_ms(interval: str) -> int:
+    return Interval.parse(interval).end_ms
 
 
 def promise(items: Sequence[bytes], key: SigningKey) -> SignedPromises:

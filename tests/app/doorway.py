@@ -1,4 +1,4 @@
-"""A small district for tests of ingest: points, keys, gateway, and readings signed as by a meter."""
+"""A small district for tests of ingest: points, keys, a gateway, and readings signed by meters."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Meter:
             valid_from=START,
         )
 
-    def reading(self, seq: int, prev: str = FIRST_PREV, **changes: object) -> Reading:
+    def reading(self, seq: int, link_before: str = FIRST_PREV, /, **changes: object) -> Reading:
         moment = START.start_ms + seq * MINUTE_MS
         measurement = Measurement(
             asked_ms=moment - 20,
@@ -84,7 +84,7 @@ class Meter:
             quality=Quality.MEASURED,
             raw="ab" * 32,
         )
-        return replace(Reading.of(self.enrolment, measurement, seq, prev), **changes)
+        return replace(Reading.of(self.enrolment, measurement, seq, link_before), **changes)
 
     def sign(self, reading: Reading) -> SignedReading:
         payload = reading.to_payload()
@@ -107,15 +107,17 @@ class District:
 
     url: str
     count: int = 2
+    founded: bool = False  # the database holds this district already
 
     def __post_init__(self) -> None:
         self.settings = Settings(origin=ORIGIN, data=Path("unused"))
         self.clock = SimulatedClock(START.start_ms + 600 * MINUTE_MS)
         self.registry, self.gateway, self.receipt_key = key_of(9_001), key_of(9_002), key_of(9_003)
         self.meters = [Meter(n, key_of(n), gsrn(n)) for n in range(1, self.count + 1)]
-        self.database.migrate()
-        with self.database.write() as session:
-            self._found(session)
+        if not self.founded:
+            self.database.migrate()
+            with self.database.write() as session:
+                self._found(session)
 
     @cached_property
     def database(self) -> Database:
@@ -128,15 +130,24 @@ class District:
     def _found(self, session) -> None:
         session.add(
             DistrictRow(
-                origin=ORIGIN, name="Lindenhof", zone="Europe/Berlin", simulated=True,
-                clock_ms=self.clock.now_ms(), seed=1,
-            )  # fmt: skip
+                origin=ORIGIN,
+                name="Lindenhof",
+                zone="Europe/Berlin",
+                simulated=True,
+                clock_ms=self.clock.now_ms(),
+                seed=1,
+            )
         )
         session.add(
             TariffRow(
-                id="t", energy_micro_per_kwh=1, grid_fee_micro_per_kwh=1, vat_ppm=0,
-                local_grid_fee_micro_per_kwh=0, levy_micro_per_kwh=0, feed_in_micro_per_kwh=0,
-            )  # fmt: skip
+                id="t",
+                energy_micro_per_kwh=1,
+                grid_fee_micro_per_kwh=1,
+                vat_ppm=0,
+                local_grid_fee_micro_per_kwh=0,
+                levy_micro_per_kwh=0,
+                feed_in_micro_per_kwh=0,
+            )
         )
         session.add(
             ParticipantRow(id="p", name="P", account=1, address="00" * 32, credit_limit_micro=0)
@@ -145,9 +156,14 @@ class District:
         for meter in self.meters:
             session.add(
                 MeteringPointRow(
-                    gsrn=meter.point, name="home", kind="home", feeder="f", participant="p",
-                    tariff="t", max_power_w=MAX_POWER_W,
-                )  # fmt: skip
+                    gsrn=meter.point,
+                    name="home",
+                    kind="home",
+                    feeder="f",
+                    participant="p",
+                    tariff="t",
+                    max_power_w=MAX_POWER_W,
+                )
             )
         session.flush()
         enrolment.allow_gateway(session, GATEWAY, public_key(self.gateway))
