@@ -888,8 +888,7 @@ class Milestone:
     signatures: tuple[tuple[bytes, bytes], ...]
 
     def __str__(self) -> str:
-        count = len(self.signatures)
-        return f"milestone {self.index} of {_moment(self.timestamp_s * 1000)} ({count} signatures)"
+        return f"milestone {self.index} of {_moment(self.timestamp_s * 1000)}"
 
 
 def parse_milestone(payload: bytes) -> Milestone:
@@ -1171,10 +1170,8 @@ def check_milestone(payload: bytes, pinned: Milestones) -> Milestone:
         require(key in valid, f"milestone {found.index} is signed by the unknown {key.hex()}")
         sound = signature_holds(key, found.digest, signature)
         require(sound, f"the signature of {key.hex()} on milestone {found.index} is wrong")
-    enough = len(signers) >= pinned.threshold
-    require(
-        enough, f"{len(signers)} signatures on milestone {found.index}, {pinned.threshold} needed"
-    )
+    have, need = len(signers), pinned.threshold
+    require(have >= need, f"milestone {found.index} has {have} of {need} needed signatures")
     return found
 
 
@@ -1211,7 +1208,7 @@ class Walk:
     def _anchored(self, anchor: Anchor) -> Milestone:
         self.report.begin("milestone")
         found = check_milestone(anchor.milestone, self.keys.milestones)
-        self.report.tick(f"{found} has enough signatures by pinned keys")
+        self.report.tick(f"{found}; pinned keys that signed it: {len(found.signatures)}")
         self.report.begin("anchor")
         block = blake(anchor.block)
         held = ledger_root(block, anchor.path) == found.inclusion_root
@@ -1578,7 +1575,7 @@ def check_inclusion(value: dict[str, Json], pinned: Milestones, report: Report) 
     """Judge a raw proof of inclusion: the block is referenced, and no more than that."""
     report.begin("milestone")
     milestone = check_milestone(poi_milestone(value["milestone"]), pinned)
-    report.tick(f"{milestone} has enough signatures by pinned keys")
+    report.tick(f"{milestone}; pinned keys that signed it: {len(milestone.signatures)}")
     report.begin("inclusion")
     named, path = poi_path(value["proof"])
     found = blake(poi_block(value["block"]))

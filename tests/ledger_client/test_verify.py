@@ -57,9 +57,9 @@ def test_remarks_say_what_is_not_judged() -> None:
 def test_a_proof_is_judged_in_less_than_20_ms() -> None:
     spent = []
     for _ in range(21):
-        started = time.perf_counter()
+        started = time.process_time()  # processor time: others may be at work on this machine
         verify_bytes(PROOF, KEYS)
-        spent.append(time.perf_counter() - started)
+        spent.append(time.process_time() - started)
     assert statistics.median(spent) < 0.020
 
 
