@@ -63,5 +63,5 @@ def test_readings_per_second(
     benchmark.extra_info |= {"readings_per_s": round(rate), "verify_per_s": round(bare)}
     with capsys.disabled():
         line = f"{rate:,.0f} signed readings/s, bare verify {bare:,.0f}/s, ratio {rate / bare:.2f}"
-        print(f"\n{line}")  # noqa: T201 (the figure is what a benchmark is run for)
+        print(f"\n{line}")
     assert rate >= LEAST_PER_SECOND
