@@ -54,29 +54,38 @@ class Database:
 
     @contextmanager
     def _transaction(self, *, writing: bool) -> Iterator[Session]:
-        try:
-            with self.engine.connect() as connection:
-                connection.execution_options(wattloom_writing=writing)
-                with Session(connection, expire_on_commit=False) as session:
-                    yield session
-                    if writing:
-                        session.commit()
-        except OperationalError as error:
-            raise DatabaseUnavailableError(
-                f"the database does not answer ({error.orig}); nothing was written: try again"
-            ) from error
+        with _translated(), self.engine.connect() as connection:
+            connection.execution_options(wattloom_writing=writing)
+            with Session(connection, expire_on_commit=False) as session:
+                yield session
+                if writing:
+                    session.commit()
 
     def migrate(self) -> None:
-        """Bring the schema to the newest version (Alembic); safe to call again."""
+        """Bring the schema to the newest version (Alembic): all of it, or nothing; safe to repeat.
+
+        Raises:
+            DatabaseUnavailableError: locked or unreachable; nothing was written.
+        """
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
-        with self.engine.connect() as connection:
+        with _translated(), self.engine.connect() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise DatabaseUnavailableError(
+            f"the database does not answer ({error.orig}); nothing was written: try again"
+        ) from error
 
 
 def _make_engine(url: str) -> Engine:

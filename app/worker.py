@@ -29,11 +29,18 @@ from market.settlement import SettlementError
 from metering.interval import Interval
 from optimizer.compiled import SolverError
 
+
+def _correct_and_seal(house: House, key: str) -> None:
+    """Correct before the seal, in the same step, so that a stop in between skips neither."""
+    correct_estimates(house)
+    seal(house, key)
+
+
 _STEPS: Final[dict[str, Callable[[House, str], None]]] = {
     "closed": meter,
     "metered": clear_interval,
     "cleared": settle_interval,
-    "settled": seal,
+    "settled": _correct_and_seal,
 }
 
 # Each says that money or energy does not add up, or that no exact optimum was found.
@@ -93,8 +100,6 @@ class Worker:
             except _STOPPING as error:
                 alarm(self._house, f"{key}/{state}", f"{key} stands still as {state}: {error}")
                 return False
-            if state == "cleared":
-                correct_estimates(self._house)
         if self._on_sealed is not None:
             self._on_sealed(key)
         return True

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app.clock import ClockError
 from app.db import DatabaseError
+from app.demo.folder import FolderInUseError
 from app.demo.run import DemoOptions, run, write_summary
 from app.demo.server import PortBusyError
 from app.services.founding import FoundingError
@@ -26,6 +27,7 @@ from metering.spool import SpoolError
 
 _EXPECTED = (
     SettingsError,
+    FolderInUseError,
     PortBusyError,
     FoundingError,
     KeyringError,

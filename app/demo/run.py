@@ -23,6 +23,7 @@ from sqlmodel import col, select
 from app.clock import SimulatedClock
 from app.db import Database
 from app.demo.district import Lindenhof, lindenhof
+from app.demo.folder import alone, write_whole
 from app.demo.server import serving
 from app.main import create_app
 from app.services.founding import GATEWAY_NAME, Founding, found, treasury_address
@@ -83,14 +84,23 @@ class _Demo:
 
 
 async def run(options: DemoOptions) -> dict[str, Any]:
-    """Run the demo until its intervals are sealed, paid and anchored; return the summary."""
+    """Run the demo until its intervals are sealed, paid and anchored; return the summary.
+
+    Raises:
+        FolderInUseError: another run works in the same data folder.
+    """
     started = time.monotonic()
+    with alone(options.settings.data):
+        summary = await _run(options)
+    return summary | {"wall_seconds": round(time.monotonic() - started, 3)}
+
+
+async def _run(options: DemoOptions) -> dict[str, Any]:
     async with _demo(options) as demo:
         await _drive(demo)
         proofs = await asyncio.to_thread(_write_proofs, demo)
         keys = _write_keys(demo.house)
-        summary = await asyncio.to_thread(summarise, demo.house, demo.node.stats(), proofs, keys)
-    return summary | {"wall_seconds": round(time.monotonic() - started, 3)}
+        return await asyncio.to_thread(summarise, demo.house, demo.node.stats(), proofs, keys)
 
 
 @asynccontextmanager
@@ -123,7 +133,6 @@ async def _demo(options: DemoOptions) -> AsyncIterator[_Demo]:
 
 def _open_house(options: DemoOptions, story: Lindenhof) -> tuple[House, SimulatedClock, LocalNode]:
     settings = options.settings
-    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     keyring = Keyring.open(settings.data / "keys")
     database = Database(settings.sqlalchemy_url)
     database.migrate()
@@ -292,7 +301,7 @@ def _speed_text(options: DemoOptions) -> str:
 def _write_keys(house: House) -> Path:
     path = house.settings.data / "keys.json"
     ring = house.keyring
-    _replace(path, ring.public_keys_file(house.settings.origin, len(ring.milestone)))
+    write_whole(path, ring.public_keys_file(house.settings.origin, len(ring.milestone)))
     return path
 
 
@@ -316,17 +325,11 @@ def _write_proofs(demo: _Demo) -> list[Path]:
         except ProofError:
             continue  # still on its way: the next run writes it
         path = folder / f"{key.replace(':', '')}-{participant}.json"
-        _replace(path, content)
+        write_whole(path, content)
         written.append(path)
     return written
 
 
 def write_summary(path: Path, summary: dict[str, Any]) -> None:
     """Write the summary whole or not at all."""
-    _replace(path, (json.dumps(summary, indent=2) + "\n").encode())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_bytes(content)
-    draft.replace(path)
+    write_whole(path, (json.dumps(summary, indent=2) + "\n").encode())
