@@ -104,25 +104,39 @@ def _correct_gap(house: House, session: Session, gap: Gap) -> None:
     except RegisterRolledBackError as error:
         _tell_of_reset(house, session, gap, error)
         return
+    if imports is None or exports is None:
+        return  # a register that shows at one end only tells nothing: the estimates stand
     for slot, import_wh, export_wh in zip(gap.slots, imports, exports, strict=True):
         _correct_slot(house, session, gap, slot, (import_wh, export_wh))
-    first, last = gap.slots[0], gap.slots[-1]
+    _tell_of_return(house, session, gap, (sum(imports), sum(exports)))
+
+
+def _tell_of_return(house: House, session: Session, gap: Gap, energies_wh: tuple[int, int]) -> None:
+    first, last = (Interval.parse(gap.slots[place].interval) for place in (0, -1))
+    zone = house.settings.tz
+    point = gap.slots[0].point
     people.notify(
         session,
-        ref=f"corrected/{first.interval}/{first.point}",
+        ref=f"corrected/{first}/{point}",
         at_ms=house.clock.now_ms(),
         level="info",
-        text=f"{people.points(session)[first.point].name}: the meter is back; "
-        f"{sum(imports)} Wh drawn and {sum(exports)} Wh fed in over {len(gap.slots)} estimated "
-        f"quarter-hours, {first.interval} to {last.interval}, are corrected",
-        point=first.point,
+        text=f"{people.points(session)[point].name}: the meter is back; "
+        f"{energies_wh[0] / 1000:.2f} kWh drawn and {energies_wh[1] / 1000:.2f} kWh fed in from "
+        f"{first.start.astimezone(zone):%H:%M} to {last.end.astimezone(zone):%H:%M %Z} replace "
+        "the estimates",
+        point=point,
     )
 
 
-def _split(gap: Gap, opening_wh: int | None, closing_wh: int | None) -> list[int]:
-    """Spread one register's difference over the gap; a register that is absent counts as 0."""
-    if opening_wh is None or closing_wh is None:
+def _split(gap: Gap, opening_wh: int | None, closing_wh: int | None) -> list[int] | None:
+    """Spread one register's difference over the gap; None when it shows at one end only.
+
+    A register that the meter does not have counts as 0.
+    """
+    if opening_wh is None and closing_wh is None:
         return [0] * len(gap.slots)
+    if opening_wh is None or closing_wh is None:
+        return None
     difference = RegisterTotal(closing_wh).since(RegisterTotal(opening_wh))
     estimates = [Energy(slot.import_wh) for slot in gap.slots]
     parts = scale_to_difference(difference, estimates, [slot.interval for slot in gap.slots])

@@ -37,12 +37,12 @@ def meter(house: House, key: str) -> None:
         row = intervals.lock(session, key, "closed")
         if row is None:
             return
-        _write_slots(session, interval)
+        _write_slots(house, session, interval)
         people.district(session, lock=True).metered_through = key
         row.state = "metered"
 
 
-def _write_slots(session: Session, interval: Interval) -> None:
+def _write_slots(house: House, session: Session, interval: Interval) -> None:
     opening = borders.at_border(session, interval.start_ms)
     closing = borders.at_border(session, interval.end_ms)
     leaves = borders.within(session, interval)
@@ -62,7 +62,7 @@ def _write_slots(session: Session, interval: Interval) -> None:
             _slot(interval, position, seat, (first, last), leaves.get(seat.point, ()), amount)
         )
         if amount.estimated:
-            _tell(session, interval, seat)
+            _tell(house, session, interval, seat)
 
 
 def measured(opening: ReadingRow | None, closing: ReadingRow | None) -> Metered | None:
@@ -143,14 +143,16 @@ def _history(session: Session, interval: Interval) -> Mapping[str, Sequence[Ener
     return history
 
 
-def _tell(session: Session, interval: Interval, seat: EnrolmentRow) -> None:
+def _tell(house: House, session: Session, interval: Interval, seat: EnrolmentRow) -> None:
+    zone = house.settings.tz
     name = people.points(session)[seat.point].name
     people.notify(
         session,
         ref=f"estimated/{interval.key}/{seat.point}",
         at_ms=interval.end_ms,
         level="warning",
-        text=f"{name}: no reading at a border of this quarter-hour, its energy is estimated; "
-        "it will be corrected when the meter answers again",
+        text=f"{name}: no valid reading at a border of {interval.start.astimezone(zone):%H:%M} to "
+        f"{interval.end.astimezone(zone):%H:%M %Z}; the energy is estimated, and corrected once "
+        "the meter answers again",
         point=seat.point,
     )
