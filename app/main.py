@@ -5,13 +5,14 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from app.api import problems, readings, status
-from app.api.limits import BodyLimits
+from app.api.limits import READINGS_PATH, BodyLimits
 from app.services.house import House
 from app.services.ingest import Door
 from app.services.live import LiveBoard
 from app.services.sessions import SessionStore
 from app.services.views import DatabaseViews
-from web.pages import build_router, mount_static
+from metering.batch import MAX_BODY_BYTES
+from web.pages import BODY_LIMITS, ProblemPages, build_router, mount_static
 from web.security import SecurityMiddleware
 
 
@@ -36,6 +37,7 @@ def create_app(
     app.include_router(status.build_router(house, board))
     app.include_router(build_router(views, sessions))
     mount_static(app)
-    app.add_middleware(BodyLimits)
+    app.add_middleware(BodyLimits, by_path={READINGS_PATH: MAX_BODY_BYTES, **BODY_LIMITS})
+    app.add_middleware(ProblemPages)
     app.add_middleware(SecurityMiddleware)
     return app

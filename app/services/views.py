@@ -132,7 +132,7 @@ class DatabaseViews:
         """Judge a proof file with the district's own KEYS."""
         verdict = verify.verify_bytes(proof, self.keys_file())
         steps = [VerdictStep(step.name, step.ok, step.text) for step in verdict.steps]
-        return VerdictPage(verdict.code, steps)
+        return VerdictPage(verdict.code, steps, verdict.remarks)
 
     def revision(self) -> int:
         """Return the district clock's second: the live values change with it."""

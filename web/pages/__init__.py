@@ -1,7 +1,8 @@
 """The pages: one router over the ports, the static files, and the errors as pages.
 
-An application needs three calls: ``app.include_router(build_router(views, sessions))``,
-``mount_static(app)`` and ``app.add_middleware(SecurityMiddleware)``. Uvicorn should run with a
+An application needs four calls: ``app.include_router(build_router(views, sessions))``,
+``mount_static(app)``, ``app.add_middleware(ProblemPages)`` and, outermost,
+``app.add_middleware(SecurityMiddleware)``. Uvicorn should run with a
 graceful-shutdown time-out, since a live page keeps its stream open for as long as it is shown.
 """
 
@@ -14,12 +15,16 @@ from fastapi import APIRouter, FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from web.pages import district, entrance, intervals, people, proofs
-from web.pages.desk import Desk, PageRoute, error_page
+from web.pages.desk import MAX_UPLOAD_BYTES, Desk, PageRoute, error_page
+from web.pages.problems import ProblemPages
 from web.ports import Sessions, Views
 
 STATIC: Final = Path(__file__).parents[1] / "static"
 
-__all__ = ["build_router", "error_page", "mount_static"]
+# Room for what a form puts around the uploaded file.
+BODY_LIMITS: Final = {"/verify": MAX_UPLOAD_BYTES + 16 * 1024}
+
+__all__ = ["BODY_LIMITS", "ProblemPages", "build_router", "error_page", "mount_static"]
 
 
 def build_router(views: Views, sessions: Sessions) -> APIRouter:

@@ -1,0 +1,50 @@
+"""Problems become pages for browsers, and stay documents for programs."""
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from starlette.responses import JSONResponse, PlainTextResponse
+
+from web.pages import ProblemPages
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml"}
+
+
+@pytest.fixture(scope="module")
+def client() -> TestClient:
+    app = FastAPI()
+
+    @app.get("/api/v1/broken")
+    @app.get("/broken")
+    def broken() -> JSONResponse:
+        problem = {"title": "Gone", "detail": "the <b>thing</b> is not here: look elsewhere"}
+        return JSONResponse(problem, 404, media_type="application/problem+json")
+
+    @app.get("/well")
+    def well() -> PlainTextResponse:
+        return PlainTextResponse("all well")
+
+    app.add_middleware(ProblemPages)
+    return TestClient(app)
+
+
+def test_a_browser_gets_a_page_that_says_why(client: TestClient) -> None:
+    answer = client.get("/broken", headers=BROWSER)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "The &lt;b&gt;thing&lt;/b&gt; is not here: look elsewhere." in answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"), [("/broken", {"Accept": "*/*"}), ("/api/v1/broken", BROWSER)]
+)
+def test_programs_and_the_api_keep_the_document(
+    client: TestClient, path: str, headers: dict[str, str]
+) -> None:
+    answer = client.get(path, headers=headers)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["title"] == "Gone"
+
+
+def test_other_answers_pass_untouched(client: TestClient) -> None:
+    assert client.get("/well", headers=BROWSER).text == "all well"
