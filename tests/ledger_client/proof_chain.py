@@ -214,6 +214,7 @@ class World:
     pay_root: bytes | None = None
     note_origin: str = ORIGIN
     log_signer: str = "log"
+    previous_size: int = 1
     registry_signer: str = "registry"
     tag: bytes = anchor_tag(ORIGIN)
     milestone_signers: list[str] = field(default_factory=lambda: ["coo 1", "coo 3"])
@@ -368,7 +369,7 @@ class Sealing:
     def anchored_data(self) -> bytes:
         checkpoint = Checkpoint(self.world.note_origin, len(self.log), merkle.root(self.log))
         note = sign_note(checkpoint, key(self.world.log_signer))
-        return anchor_data(note, Checkpoint(ORIGIN, 1, salt("an earlier root")))
+        return anchor_data(note, Checkpoint(ORIGIN, self.world.previous_size, salt("earlier")))
 
     def anchor(self) -> Anchor:
         body = block(tagged(self.world.tag, self.anchored_data()))

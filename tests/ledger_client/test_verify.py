@@ -242,6 +242,18 @@ def swap_borders(value: Json) -> None:
     point["opening"], point["closing"] = point["closing"], point["opening"]
 
 
+def other(field: str, *way: str | int) -> Callable[[Json], object]:
+    """Change the last hex digit of one field."""
+
+    def change(value: Json) -> None:
+        inner = value
+        for part in way:
+            inner = inner[part]
+        inner[field] = inner[field][:-1] + ("1" if inner[field][-1] == "0" else "0")
+
+    return change
+
+
 def own_enrolments(value: Json) -> list[Json]:
     return list(value["points"][0]["enrolments"])
 
@@ -254,6 +266,19 @@ def swap_meters(value: Json) -> None:
 @pytest.mark.parametrize(
     ("step", "change"),
     [
+        ("milestone", other("milestone", "anchor")),
+        ("anchor", other("hash", "anchor", "path", 0)),
+        ("anchor", other("block", "anchor")),
+        ("seal", lambda value: value["seal"]["path"].reverse()),
+        ("enrolment", lambda value: value["points"][0]["enrolments"][0]["path"].reverse()),
+        ("slot", other("salt", "points", 0, "slot")),
+        ("reading", other("salt", "points", 0, "opening")),
+        ("reading", other("signature", "points", 0, "closing")),
+        ("order", other("salt", "points", 0, "orders", 0)),
+        ("statement", other("salt", "statement")),
+        ("payment", other("milestone", "payments", 0)),
+        ("payment", other("hash", "payments", 0, "path", 0)),
+        ("payment", other("block", "payments", 0)),
         ("reading", swap_borders),
         ("reading", swap_meters),
         ("reading", lambda value: value["points"][0].update(opening=None)),
@@ -285,6 +310,12 @@ def test_moved_parts_are_caught(step: str, change: Callable[[Json], object]) -> 
     verdict = tampered(change)
     assert verdict.code == 1, render(verdict)
     assert failing_step(verdict) == step, render(verdict)
+
+
+def test_a_reading_elsewhere_in_its_slot_is_refused() -> None:
+    value = json.loads(SINGLE)
+    other("salt", "reading")(value)
+    assert failing_step(verify_bytes(text(value).encode() + b"\n", KEYS)) == "reading"
 
 
 def test_a_reading_outside_its_interval_is_refused() -> None:

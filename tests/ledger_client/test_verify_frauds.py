@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from ledger_client.proof import to_bytes
 from ledger_client.verify import render, verify_bytes
 from tests.ledger_client.ledger_bytes import NIL, public
 from tests.ledger_client.proof_chain import (
@@ -79,12 +81,14 @@ def both(*bends: Callable[[World], None]) -> Callable[[World], None]:
 
 
 FRAUDS: list[tuple[str, str, Callable[[World], None]]] = [
+    ("one milestone key twice", "milestone", bend_world(milestone_signers=["coo 1", "coo 1"])),
     ("one milestone key alone", "milestone", bend_world(milestone_signers=["coo 1"])),
     ("a stranger signs too", "milestone", bend_world(milestone_signers=["coo 1", "coo 2", "x"])),
     ("a milestone key out of its range", "payment", bend_world(paying_index=10)),
     ("another district's checkpoint", "checkpoint", bend_world(note_origin="other.example")),
     ("another district's tag", "checkpoint", bend_world(tag=b"wattloom/" + NIL)),
     ("a log key that is not pinned", "checkpoint", bend_world(log_signer="x")),
+    ("a log that shrank", "checkpoint", bend_world(previous_size=7)),
     ("another district's seal", "seal", bend_world(origin="other.example")),
     ("anchored too late", "time", bend_world(clock="real", anchor_s=END_MS // 1000 + 1_201)),
     ("anchored before the end", "time", bend_world(clock="real", anchor_s=END_MS // 1000 - 1)),
@@ -137,6 +141,15 @@ FRAUDS: list[tuple[str, str, Callable[[World], None]]] = [
     ("parts that do not add up", "energy", bend_metered(ROOF, "export", local_wh=281)),
     ("a register that fell", "energy", bend_border(0, "closing", export_wh=4_999)),
     ("a register that vanished", "energy", bend_border(0, "closing", export_wh=None)),
+    (
+        "a register that appeared",
+        "energy",
+        both(
+            bend_border(2, "closing", export_wh=500),
+            bend_list("metered", metered(SHOP, "export", 500, 0, 0)),
+            bend_list("lines", line("residual-export", SHOP, 500, 80_000, 40_000)),
+        ),
+    ),
     ("an estimate in spite of readings", "energy", bend_metered(SHOP, "import", estimated=1)),
     ("an estimate that is not named", "energy", bend_metered(SILENT, "import", estimated=0)),
     ("a traded estimate", "energy", bend_metered(SILENT, "import", local_wh=1, residual_wh=249)),
@@ -146,6 +159,7 @@ FRAUDS: list[tuple[str, str, Callable[[World], None]]] = [
     ("a buyer who is paid", "lines", bend_line(5, micro=12_000)),
     ("another local price", "lines", bend_line(1, price_micro_per_kwh=110_000, micro=3_300)),
     ("a line of another point", "lines", bend_line(2, point="1" * 18)),
+    ("a memo line of another point", "lines", bend_line(4, point="1" * 18)),
     ("a line too many", "lines", bend_list("lines", line("local-buy", SHOP, 1, 120_000, -120))),
     ("an untraded line", "lines", bend_list("lines", line("local-buy", SILENT, 1, 120_000, -120))),
     ("a line missing", "lines", lambda world: world.lines.pop(2)),
@@ -163,7 +177,9 @@ FRAUDS: list[tuple[str, str, Callable[[World], None]]] = [
         bend_world(consumed=[(TREASURY, 9)], outputs=[(OTHER, 9)]),
         bend_world(transfers=[{"address": NIL.hex(), "micro": 0}]),
     )),
-    ("one address twice", "payment", bend_list("transfers", {"address": WALLET.hex(), "micro": 0})),
+    ("one address twice", "payment", bend_world(transfers=[
+        {"address": WALLET.hex(), "micro": 5_000}, {"address": WALLET.hex(), "micro": 21_600},
+    ])),
 ]  # fmt: skip
 
 
@@ -176,3 +192,12 @@ def test_a_fraud_is_caught_by_its_own_step(step: str, bend: Callable[[World], No
     verdict = verify_bytes(world.seal(), world.keys())
     assert verdict.code == 1, render(verdict)
     assert failing_step(verdict) == step, render(verdict)
+
+
+def test_a_transaction_counts_once() -> None:
+    world = World(transfers=[{"address": WALLET.hex(), "micro": 43_200}])
+    once = world.settlement()
+    twice = replace(once, payments=once.payments * 2)
+    verdict = verify_bytes(to_bytes(twice), world.keys())
+    assert failing_step(verdict) == "payment"
+    assert "twice" in verdict.steps[-1].text

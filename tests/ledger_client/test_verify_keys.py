@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from ledger_client import verify
 from ledger_client.verify import Verdict, main, render, verify_bytes, verify_receipt
-from tests.ledger_client.ledger_bytes import key, public, salt, text
+from tests.ledger_client.ledger_bytes import blake, key, public, salt, text
 from tests.ledger_client.proof_chain import (
     Json,
     World,
@@ -143,6 +144,67 @@ def test_each_field_of_an_inclusion_proof_counts(path: str) -> None:
         found + 1 if isinstance(found, int) else found[:-1] + ("1" if found[-1] == "0" else "0")
     )
     assert verify_bytes(json.dumps(value).encode(), keys).code == 1
+
+
+def by_hand() -> Json:
+    """The anchor of the settlement as the ledger's JSON, written here from its bytes."""
+    anchor = json.loads(PROOF)["anchor"]
+    block, milestone = bytes.fromhex(anchor["block"]), bytes.fromhex(anchor["milestone"])
+    tag, data = block[75:116], block[120:-8]
+    node: Json = {"value": "0x" + blake(block).hex()}
+    for step in anchor["path"]:
+        sibling = {"h": "0x" + step["hash"]}
+        node = {"l": sibling, "r": node} if step["side"] == "l" else {"l": node, "r": sibling}
+    signed = [milestone[147 + 97 * n :][:96] for n in range(2)]
+    return {
+        "block": {
+            "protocolVersion": 2,
+            "parents": ["0x" + block[2 + 32 * n :][:32].hex() for n in range(2)],
+            "payload": {"type": 5, "tag": "0x" + tag.hex(), "data": "0x" + data.hex()},
+            "nonce": "0",
+        },
+        "milestone": {
+            "type": 7,
+            "index": 7,
+            "timestamp": WORLD.anchor_s,
+            "protocolVersion": 2,
+            "previousMilestoneId": "0x" + "00" * 32,
+            "parents": ["0x" + "00" * 32],
+            "inclusionMerkleRoot": "0x" + milestone[78:110].hex(),
+            "appliedMerkleRoot": "0x" + milestone[110:142].hex(),
+            "signatures": [
+                {"type": 0, "publicKey": "0x" + s[:32].hex(), "signature": "0x" + s[32:].hex()}
+                for s in signed
+            ],
+        },
+        "proof": node,
+    }
+
+
+@pytest.mark.parametrize(
+    ("code", "change"),
+    [
+        (0, lambda value: value),
+        (0, lambda value: value["milestone"].update(metadata="0x", options=[])),
+        (1, lambda value: value["block"].update(nonce="1")),
+        (1, lambda value: value["block"].update(nonce=str(2**64))),
+        (1, lambda value: value["block"].update(parents=[])),
+        (1, lambda value: value["milestone"].update(timestamp=1)),
+        (1, lambda value: value["milestone"].update(metadata="0x00")),
+        (1, lambda value: value["milestone"].update(surplus=1)),
+        (1, lambda value: value["milestone"]["signatures"].pop()),
+        (1, lambda value: value["milestone"]["signatures"].reverse()),
+        (1, lambda value: value.update(proof={"value": "0x" + "00" * 32})),
+        (1, lambda value: value["proof"].update(l={"h": "0x" + "00" * 32})),
+        (2, lambda value: value["milestone"].update(options=[{"type": 1}])),
+        (2, lambda value: value["block"].update(payload={"type": 6})),
+    ],
+)
+def test_an_inclusion_proof_by_hand(code: int, change: Callable[[Json], object]) -> None:
+    value = by_hand()
+    change(value)
+    verdict = verify_bytes(json.dumps(value).encode(), KEYS)
+    assert verdict.code == code, render(verdict)
 
 
 def test_what_the_verifier_cannot_read_of_the_ledger_is_not_judged() -> None:
