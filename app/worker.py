@@ -25,6 +25,7 @@ from market.book import BookError
 from market.journal import UnbalancedEntryError
 from market.money import MoneyError
 from market.parties import PointError
+from market.pricing import PricingError
 from market.settlement import SettlementError
 from metering.interval import Interval
 from optimizer.compiled import SolverError
@@ -49,6 +50,7 @@ _STOPPING: Final = (
     JournalError,
     MoneyError,
     PointError,
+    PricingError,
     SettlementError,
     SolverError,
     UnbalancedEntryError,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from statistics import median_low
 
 from sqlmodel import Session
 
@@ -10,9 +12,10 @@ from app.services.house import House
 from app.store import intervals, journal, leaves, market, people
 from ledger_client.merkle import root
 from market.book import Book
-from market.order import GRID, Side
+from market.order import Side
 from market.parties import MeteredPoint, metered_book, own_transfers
 from market.pricing import Rule
+from market.trade import Trade
 from optimizer.clearing import Problem, clear
 
 
@@ -25,11 +28,12 @@ def clear_interval(house: House, key: str) -> None:
         points = market.metered_points(session, key)
         book = _book(points, _eligible(session, house.settings.credit_limit_micro))
         clearing = clear(problem(key, row.rule, book, points))
+        local = clearing.local_trades
+        traded_wh = _traded_wh(local)
         orders = [
-            market.order_row(key, order, clearing.allocations.get(order.order_id, 0))
+            market.order_row(key, order, traded_wh[order.order_id])
             for order in sorted(book.orders, key=lambda order: order.order_id)
         ]
-        local = [trade for trade in clearing.trades if GRID not in (trade.seller, trade.buyer)]
         session.add_all(orders)
         session.add_all(market.trade_row(key, n, trade) for n, trade in enumerate(local))
         low, high = clearing.price_interval
@@ -44,19 +48,32 @@ def clear_interval(house: House, key: str) -> None:
 def problem(key: str, rule: str, book: Book, points: Iterable[MeteredPoint]) -> Problem:
     """Return an interval's clearing problem.
 
-    Its floor is the highest feed-in and its ceiling the lowest local ceiling among the tariffs of
-    those who trade, so that nobody is worse off than on their own tariff.
+    Its floor and ceiling are the (lower) medians of the sellers' feed-in prices and of the buyers'
+    local ceilings: one odd tariff moves nobody else's price, and everybody's own tariff is their
+    order's limit. Where they leave no room between them, nobody trades.
     """
     tariffs = {point.point: point.tariff for point in points}
-    sellers = [tariffs[order.point].floor for order in book.orders if order.side is Side.OFFER]
-    buyers = [tariffs[order.point].ceiling for order in book.orders if order.side is Side.BID]
+    floors = [tariffs[order.point].floor for order in book.orders if order.side is Side.OFFER]
+    ceilings = [tariffs[order.point].ceiling for order in book.orders if order.side is Side.BID]
+    floor = median_low(floors) if floors else None
+    ceiling = median_low(ceilings) if ceilings else None
+    no_room = floor is not None and ceiling is not None and floor > ceiling
     return Problem(
-        book=book,
+        book=Book(()) if no_room else book,
         rule=Rule(rule),
         tie_key=key.encode(),
-        floor=max(sellers, default=None),
-        ceiling=min(buyers, default=None),
+        floor=None if no_room else floor,
+        ceiling=None if no_room else ceiling,
     )
+
+
+def _traded_wh(trades: Iterable[Trade]) -> Counter[str]:
+    """Return what each order sold or bought locally."""
+    traded: Counter[str] = Counter()
+    for trade in trades:
+        traded[trade.seller] += trade.energy.wh
+        traded[trade.buyer] += trade.energy.wh
+    return traded
 
 
 def _book(points: Iterable[MeteredPoint], eligible: frozenset[str]) -> Book:
