@@ -1,0 +1,67 @@
+"""``kill -9`` at random moments: started again, a run comes to what it would have come to."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.app.runs import Run, check_same, exists, kill, moments
+
+
+@pytest.fixture(scope="module")
+def calm_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run(tmp_path_factory.mktemp("calm"))
+
+
+@pytest.fixture(scope="module")
+def calm(calm_run: Run) -> dict[str, Any]:
+    figures = calm_run.finish()
+    assert figures["trades"] > 0
+    return figures
+
+
+@pytest.mark.parametrize("kills", [10, pytest.param(100, marks=pytest.mark.long)])
+def test_killed_runs_come_to_the_same(
+    calm_run: Run, calm: dict[str, Any], tmp_path: Path, kills: int
+) -> None:
+    chance = random.Random(kills)
+    done, runs = 0, 0
+    while done < kills:
+        run, runs = Run(tmp_path / str(runs)), runs + 1
+        # Seven short lives on average cover the work of one long one.
+        plan = moments(run.data, chance, 2 * calm["wall_seconds"] / 7)
+        while done < kills:
+            moment, delay_s = next(plan)
+            with run.start() as process:
+                killed = kill(process, run.data, moment, delay_s)
+            if not killed:
+                break
+            done += 1
+            run.check_acknowledged()
+        check_same(run, run.finish(), calm_run, calm)
+
+
+def test_a_kill_while_proofs_are_written(
+    calm_run: Run, calm: dict[str, Any], tmp_path: Path
+) -> None:
+    run = Run(tmp_path / "run")
+    with run.start() as process:
+        assert kill(process, run.data, exists("proofs/*.json", 3), 0)
+    assert not (run.folder / "summary.json").exists()
+    check_same(run, run.finish(), calm_run, calm)
+    again = run.finish()
+    check_same(run, again, calm_run, calm)
+
+
+def test_two_runs_in_one_folder(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", intervals=1)
+    with run.start() as one, run.start() as other:
+        said = {process: process.communicate(timeout=240)[1] for process in (one, other)}
+    won, lost = sorted((one, other), key=lambda process: process.returncode)
+    assert lost.returncode == 1
+    assert "is in use by another run" in said[lost]
+    assert "Traceback" not in said[lost]
+    assert run.summary(won.returncode, said[won])["intervals"] == 1
