@@ -7,7 +7,6 @@ import json
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -19,6 +18,7 @@ from app.demo.run import DemoOptions, run, write_summary
 from app.demo.server import PortBusyError
 from app.services.founding import FoundingError
 from app.services.keyring import KeyringError
+from app.services.summary import Summary
 from app.settings import SettingsError, load_settings
 from ledger_client.ledger import LedgerError
 from metering.interval import from_ms
@@ -108,7 +108,7 @@ class _Bar(AbstractContextManager["_Bar"]):
         self._progress.update(self._task, completed=sealed, description=text)
 
 
-def _print_line(line: dict[str, Any]) -> None:
+def _print_line(line: dict[str, object]) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 
@@ -118,7 +118,7 @@ def _welcome(console: Console, url: str, *, headless: bool) -> None:
         console.print(f"Lindenhof lives at [bold]{url}[/bold]  (Ctrl-C stops it)")
 
 
-def _farewell(console: Console, figures: dict[str, Any]) -> None:
+def _farewell(console: Console, figures: Summary) -> None:
     console.print(
         f"{figures['intervals']} intervals sealed, {figures['trades']} trades, "
         f"{figures['traded_wh'] / 1000:.1f} kWh shared locally "

@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 from sqlmodel import col, select
@@ -32,7 +31,7 @@ from app.services.keyring import Keyring
 from app.services.live import LiveBoard, LiveValue
 from app.services.proofs import ProofError, settlement_proof
 from app.services.sessions import SessionStore
-from app.services.summary import summarise
+from app.services.summary import Summary, summarise
 from app.services.views import DatabaseViews
 from app.settings import Settings
 from app.store import intervals, people
@@ -67,7 +66,7 @@ class DemoOptions:
     speed: float | None
     seed: int
     on_step: Callable[[int, int], None]  # (sealed intervals, district clock in ms)
-    on_sealed: Callable[[dict[str, Any]], None]
+    on_sealed: Callable[[dict[str, object]], None]
     on_ready: Callable[[str], None]  # the address of the pages
 
 
@@ -83,7 +82,7 @@ class _Demo:
     worker: Worker
 
 
-async def run(options: DemoOptions) -> dict[str, Any]:
+async def run(options: DemoOptions) -> Summary:
     """Run the demo until its intervals are sealed, paid and anchored; return the summary.
 
     Raises:
@@ -91,16 +90,14 @@ async def run(options: DemoOptions) -> dict[str, Any]:
     """
     started = time.monotonic()
     with alone(options.settings.data):
-        summary = await _run(options)
-    return summary | {"wall_seconds": round(time.monotonic() - started, 3)}
-
-
-async def _run(options: DemoOptions) -> dict[str, Any]:
-    async with _demo(options) as demo:
-        await _drive(demo)
-        proofs = await asyncio.to_thread(_write_proofs, demo)
-        keys = _write_keys(demo.house)
-        return await asyncio.to_thread(summarise, demo.house, demo.node.stats(), proofs, keys)
+        async with _demo(options) as demo:
+            await _drive(demo)
+            proofs = await asyncio.to_thread(_write_proofs, demo)
+            keys = _write_keys(demo.house)
+            seconds = round(time.monotonic() - started, 3)
+            return await asyncio.to_thread(
+                summarise, demo.house, demo.node.stats(), proofs, keys, seconds
+            )
 
 
 @asynccontextmanager
@@ -330,6 +327,6 @@ def _write_proofs(demo: _Demo) -> list[Path]:
     return written
 
 
-def write_summary(path: Path, summary: dict[str, Any]) -> None:
+def write_summary(path: Path, summary: Summary) -> None:
     """Write the summary whole or not at all."""
     write_whole(path, (json.dumps(summary, indent=2) + "\n").encode())

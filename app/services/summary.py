@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, TypedDict
 
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, SQLModel, col, func, select
 
 from app.services.accounts import accounts
 from app.services.house import House
@@ -27,8 +28,46 @@ from ledger_client.localnode.node import LedgerStats
 from metering.interval import from_ms
 
 
-def summarise(house: House, stats: LedgerStats, proofs: list[Path], keys: Path) -> dict[str, Any]:
-    """Return the summary; energies in Wh, money in micro-euros, paths absolute."""
+class LedgerFigures(TypedDict):
+    """What the ledger holds; its supply is what it began with."""
+
+    blocks: int
+    milestones: int
+    transfers_confirmed: int
+    supply_units: int
+    supply_expected_units: int
+
+
+class Summary(TypedDict):
+    """Energies in Wh, money in micro-euros, ``local_share`` a decimal string, paths absolute."""
+
+    intervals: int
+    participants: int
+    metering_points: int
+    district_clock: str
+    readings_accepted: int
+    readings_rejected: int
+    trades: int
+    traded_wh: int
+    import_wh: int
+    export_wh: int
+    local_share: str
+    saving_micro: Mapping[str, int]
+    postings_sum_micro: int
+    ledger: LedgerFigures
+    balances_micro: Mapping[str, int]
+    journal_minus_ledger_micro: int
+    last_seq_by_meter: Mapping[str, int]
+    interval_states: Mapping[str, str]
+    proofs: Sequence[str]
+    keys: str
+    wall_seconds: float
+
+
+def summarise(
+    house: House, stats: LedgerStats, proofs: Sequence[Path], keys: Path, wall_seconds: float
+) -> Summary:
+    """Return the figures of a run that took ``wall_seconds``."""
     with house.database.read() as session:
         energy = energies(session)
         books = accounts(house, session)
@@ -42,17 +81,13 @@ def summarise(house: House, stats: LedgerStats, proofs: list[Path], keys: Path) 
             "readings_accepted": _count(session, ReadingRow),
             "readings_rejected": _count(session, SecurityEventRow),
             "trades": _count(session, TradeRow),
-            **energy,
-            "local_share": local_share(energy["traded_wh"], energy["import_wh"]),
+            "traded_wh": energy.traded_wh,
+            "import_wh": energy.import_wh,
+            "export_wh": energy.export_wh,
+            "local_share": local_share(energy.traded_wh, energy.import_wh),
             "saving_micro": savings(session),
             "postings_sum_micro": journal.total(session),
-            "ledger": {
-                "blocks": stats.blocks,
-                "milestones": stats.milestones,
-                "transfers_confirmed": stats.transfers_confirmed,
-                "supply_units": stats.supply_units,
-                "supply_expected_units": stats.supply_expected_units,
-            },
+            "ledger": LedgerFigures(**asdict(stats)),
             "balances_micro": {who: account.wallet_micro for who, account in books.items()},
             "journal_minus_ledger_micro": sum(
                 abs(account.difference_micro) for account in books.values()
@@ -61,11 +96,20 @@ def summarise(house: House, stats: LedgerStats, proofs: list[Path], keys: Path) 
             "interval_states": states,
             "proofs": [str(path.resolve()) for path in proofs],
             "keys": str(keys.resolve()),
+            "wall_seconds": wall_seconds,
         }
 
 
-def energies(session: Session) -> dict[str, int]:
-    """Return traded, imported and exported Wh of all settled intervals, corrections included."""
+class Energies(NamedTuple):
+    """Energies of all settled intervals, corrections included."""
+
+    traded_wh: int
+    import_wh: int
+    export_wh: int
+
+
+def energies(session: Session) -> Energies:
+    """Return what was traded, imported and exported so far."""
     traded = session.exec(select(func.coalesce(func.sum(IntervalRow.traded_wh), 0))).one()
     corrected = (col(CorrectionRow.interval) == SlotRow.interval) & (
         col(CorrectionRow.point) == SlotRow.point
@@ -78,7 +122,7 @@ def energies(session: Session) -> dict[str, int]:
         .select_from(SlotRow)
         .outerjoin(CorrectionRow, corrected)
     ).one()
-    return {"traded_wh": int(traded), "import_wh": int(imported), "export_wh": int(exported)}
+    return Energies(int(traded), int(imported), int(exported))
 
 
 def local_share(traded_wh: int, import_wh: int) -> str:
@@ -99,7 +143,7 @@ def savings(session: Session) -> Mapping[str, int]:
     return found | {participant: int(micro) for participant, micro in rows}
 
 
-def _count(session: Session, table: type[Any]) -> int:
+def _count(session: Session, table: type[SQLModel]) -> int:
     return session.exec(select(func.count()).select_from(table)).one()
 
 

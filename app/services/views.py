@@ -74,8 +74,8 @@ class DatabaseViews:
                 notices=notices(session, None),
                 retail_micro_per_kwh=0 if _blind(viewer) else all_in,
                 feed_in_micro_per_kwh=0 if _blind(viewer) else tariff.feed_in.micro_per_kwh,
-                local_share_ppm=energy["traded_wh"] * 1_000_000 // energy["import_wh"]
-                if energy["import_wh"]
+                local_share_ppm=energy.traded_wh * 1_000_000 // energy.import_wh
+                if energy.import_wh
                 else None,
                 saving_micro=0 if _blind(viewer) else int(saving),
                 idle_devices=self._idle,
