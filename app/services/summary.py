@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple, TypedDict
@@ -87,7 +86,13 @@ def summarise(
             "local_share": local_share(energy.traded_wh, energy.import_wh),
             "saving_micro": savings(session),
             "postings_sum_micro": journal.total(session),
-            "ledger": LedgerFigures(**asdict(stats)),
+            "ledger": LedgerFigures(
+                blocks=stats.blocks,
+                milestones=stats.milestones,
+                transfers_confirmed=stats.transfers_confirmed,
+                supply_units=stats.supply_units,
+                supply_expected_units=stats.supply_expected_units,
+            ),
             "balances_micro": {who: account.wallet_micro for who, account in books.items()},
             "journal_minus_ledger_micro": sum(
                 abs(account.difference_micro) for account in books.values()
