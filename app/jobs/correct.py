@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sqlmodel import Session, col, select
 
+from app.jobs.meter import measured
 from app.services.house import House
 from app.store import borders, journal, log, market, people
 from app.tables import CorrectionRow, IntervalRow, ReadingRow, SlotRow
@@ -19,7 +20,7 @@ from market.correction import Correction, Version, correct
 from market.estimates import scale_to_difference
 from market.settlement import line_object
 from metering.interval import Interval
-from metering.quantities import Energy, RegisterRolledBackError, RegisterTotal
+from metering.quantities import Energy
 
 _SETTLED = ("settled", "sealed")  # a final interval is closed to corrections
 _REASON = "estimate scaled to the register difference over the gap"
@@ -98,14 +99,11 @@ def _closed_gaps(slots: Sequence[SlotRow], known: Mapping[int, ReadingRow]) -> I
 
 
 def _correct_gap(house: House, session: Session, gap: Gap) -> None:
-    try:
-        imports = _split(gap, gap.opening.import_wh, gap.closing.import_wh)
-        exports = _split(gap, gap.opening.export_wh, gap.closing.export_wh)
-    except RegisterRolledBackError as error:
-        _tell_of_reset(house, session, gap, error)
+    amount = measured(gap.opening, gap.closing, borders.serials(session))
+    if amount is None:
+        _tell_of_break(house, session, gap)
         return
-    if imports is None or exports is None:
-        return  # a register that shows at one end only tells nothing: the estimates stand
+    imports, exports = _split(gap, amount.import_wh), _split(gap, amount.export_wh)
     for slot, import_wh, export_wh in zip(gap.slots, imports, exports, strict=True):
         _correct_slot(house, session, gap, slot, (import_wh, export_wh))
     _tell_of_return(house, session, gap, (sum(imports), sum(exports)))
@@ -128,18 +126,11 @@ def _tell_of_return(house: House, session: Session, gap: Gap, energies_wh: tuple
     )
 
 
-def _split(gap: Gap, opening_wh: int | None, closing_wh: int | None) -> list[int] | None:
-    """Spread one register's difference over the gap; None when it shows at one end only.
-
-    A register that the meter does not have counts as 0.
-    """
-    if opening_wh is None and closing_wh is None:
-        return [0] * len(gap.slots)
-    if opening_wh is None or closing_wh is None:
-        return None
-    difference = RegisterTotal(closing_wh).since(RegisterTotal(opening_wh))
+def _split(gap: Gap, difference_wh: int) -> list[int]:
+    """Spread one register's difference over the gap."""
     estimates = [Energy(slot.import_wh) for slot in gap.slots]
-    parts = scale_to_difference(difference, estimates, [slot.interval for slot in gap.slots])
+    keys = [slot.interval for slot in gap.slots]
+    parts = scale_to_difference(Energy(difference_wh), estimates, keys)
     return [part.wh for part in parts]
 
 
@@ -209,15 +200,15 @@ def _new_leaf(gap: Gap, slot: SlotRow) -> bytes:
     return slot_leaf(slot.point, slot.interval, slot.salt, held)
 
 
-def _tell_of_reset(
-    house: House, session: Session, gap: Gap, error: RegisterRolledBackError
-) -> None:
+def _tell_of_break(house: House, session: Session, gap: Gap) -> None:
     slot = gap.slots[0]
     people.notify(
         session,
         ref=f"reset/{slot.interval}/{slot.point}",
         at_ms=house.clock.now_ms(),
         level="alarm",
-        text=f"{people.points(session)[slot.point].name}: {error}; the estimates stand",
+        text=f"{people.points(session)[slot.point].name}: the registers at both ends of "
+        f"{slot.interval} to {gap.slots[-1].interval} do not go on from each other (a reset, an "
+        "exchanged meter); the estimates stand",
         point=slot.point,
     )

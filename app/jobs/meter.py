@@ -52,12 +52,14 @@ def _write_slots(house: House, session: Session, interval: Interval) -> None:
         for seat in enrolment.roster(session, interval)
         if seat.point in opening or seat.point in joined
     ]
-    history = _history(session, interval)
+    history, serials = _history(session, interval), borders.serials(session)
     for position, seat in enumerate(seats):
         first, last = opening.get(seat.point), closing.get(seat.point)
-        amount = measured(first, last) or Metered(
-            estimate_import(history.get(seat.point, ())).wh, 0, estimated=True
-        )
+        amount = measured(first, last, serials)
+        if amount is None:
+            amount = Metered(estimate_import(history.get(seat.point, ())).wh, 0, estimated=True)
+            # What does not go on from the opening closes nothing: it is the next one's opening.
+            last = None if first else last
         session.add(
             _slot(interval, position, seat, (first, last), leaves.get(seat.point, ()), amount)
         )
@@ -65,13 +67,15 @@ def _write_slots(house: House, session: Session, interval: Interval) -> None:
             _tell(house, session, interval, seat)
 
 
-def measured(opening: ReadingRow | None, closing: ReadingRow | None) -> Metered | None:
+def measured(
+    opening: ReadingRow | None, closing: ReadingRow | None, serials: Mapping[str, str]
+) -> Metered | None:
     """Return the energy between two border readings, None when it cannot be told.
 
-    That is without both borders, and when a register fell (a reset, an exchanged meter) or shows
-    at one border only. A register that the meter does not have counts as 0.
+    That is without both borders, between two meters (``serials`` by key), and when a register
+    fell or shows at one border only. A register that the meter does not have counts as 0.
     """
-    if opening is None or closing is None:
+    if opening is None or closing is None or serials[opening.key] != serials[closing.key]:
         return None
     import_wh = _difference(opening.import_wh, closing.import_wh)
     export_wh = _difference(opening.export_wh, closing.export_wh)

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, or_, select
 
-from app.tables import ReadingRow
+from app.tables import EnrolmentRow, ReadingRow, SlotRow
 from metering.interval import Interval
 
 BORDER_WINDOW_MS: Final = 10_000
@@ -52,15 +52,28 @@ def within(session: Session, interval: Interval) -> Mapping[str, Sequence[bytes]
 
 
 def late(session: Session, interval: Interval) -> Sequence[bytes]:
-    """Return the leaf hashes that this interval's seal takes for earlier ones, sorted."""
+    """Return the leaf hashes that this interval's seal holds outside of its slots, sorted.
+
+    They came too late for their own interval, or their point has no slot yet: receipts promised
+    each of them to this seal.
+    """
+    seated = select(SlotRow.point).where(SlotRow.interval == interval.key)
     return sorted(
         session.exec(
             select(ReadingRow.leaf).where(
                 ReadingRow.seal_interval == interval.key,
-                col(ReadingRow.answered_ms) < interval.start_ms,
+                or_(
+                    col(ReadingRow.answered_ms) < interval.start_ms,
+                    col(ReadingRow.point).not_in(seated),
+                ),
             )
         )
     )
+
+
+def serials(session: Session) -> Mapping[str, str]:
+    """Return the serial of the meter behind each enrolled key: a rotation keeps the meter."""
+    return dict(session.exec(select(EnrolmentRow.key, EnrolmentRow.serial)).all())
 
 
 def by_ids(session: Session, ids: Sequence[int]) -> Mapping[int, ReadingRow]:
