@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -136,7 +135,7 @@ def test_the_published_inclusion_proof_holds() -> None:
 def test_each_field_of_an_inclusion_proof_counts(path: str) -> None:
     value, keys = vector()
     *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
-    inner: Any = value
+    inner = value
     for part in parents:
         inner = inner[part]
     found = inner[last]
@@ -195,7 +194,8 @@ def by_hand() -> Json:
         (1, lambda value: value["milestone"]["signatures"].pop()),
         (1, lambda value: value["milestone"]["signatures"].reverse()),
         (1, lambda value: value.update(proof={"value": "0x" + "00" * 32})),
-        (1, lambda value: value["proof"].update(l={"h": "0x" + "00" * 32})),
+        (1, lambda value: value["proof"].update(r={"h": "0x" + "00" * 32})),
+        (1, lambda value: value["proof"]["l"]["r"]["l"].update(value="0x" + "00" * 32)),
         (2, lambda value: value["milestone"].update(options=[{"type": 1}])),
         (2, lambda value: value["block"].update(payload={"type": 6})),
     ],
