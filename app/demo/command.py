@@ -74,7 +74,9 @@ def run_demo(
         if summary is not None:
             write_summary(summary, figures)
     except _EXPECTED as error:
-        console.print(f"wattloom demo: {error}", style="red", markup=False, highlight=False)
+        console.print(
+            f"wattloom demo: {error}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
         return 1
     _farewell(console, figures)
     return 0

@@ -31,7 +31,7 @@ TRADES = "SELECT interval, number, seller_order, buyer_order, wh, amount_micro F
 POSTINGS = (
     "SELECT ref, kind, account, micro FROM posting JOIN journal_entry e ON e.id = posting.entry"
 )
-SEALS = "SELECT count(*) FROM log_entry WHERE CAST(substr(entry, 1, 19) AS TEXT) = 'wattloom-entry-seal'"
+SEALS = "SELECT count(*) FROM log_entry WHERE CAST(entry AS TEXT) LIKE 'wattloom-entry-seal-%'"
 
 
 @dataclass(frozen=True)
