@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from hashlib import sha256
 
@@ -67,9 +68,12 @@ def test_a_stored_receipt_convinces_the_gateway_and_every_changed_one_does_not(
 def test_a_receipt_survives_a_change_of_the_settings(plain_district: District) -> None:
     """The deadline was signed; later settings must not rewrite it."""
     district = plain_district
-    (one,) = district.meters[0].chain(1)
+    one, two = district.meters[0].chain(2)
     (before,) = district.send(one)
     settings = district.settings.model_copy(update={"grace_s": 7, "seal_s": 7})
     later = Door(district.database, settings, district.receipt_key, district.clock)
     (after,) = later.receive(district.batch(one))
     assert after == before
+    (new,) = later.receive(district.batch(two))
+    deadlines = [json.loads(each.receipt["item"])["deadline"] for each in (before, new)]
+    assert deadlines == [START.end_ms + 1_200_000, START.end_ms + 14_000]
