@@ -39,7 +39,10 @@ class Viewer:
 
 @dataclass(frozen=True, slots=True)
 class PointNow:
-    """One metering point's latest live value; ``power_w`` > 0 imports, None when unknown."""
+    """One metering point's latest live value; ``power_w`` > 0 imports, None when unknown.
+
+    ``private`` points are other people's: the viewer may know that the meter answers, not what.
+    """
 
     point: str
     name: str
@@ -47,6 +50,7 @@ class PointNow:
     power_w: int | None
     at_ms: int | None
     online: bool
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from app.services.house import House
 from app.services.live import LiveBoard
 from app.services.summary import energies
 from app.store import people
-from app.tables import IntervalRow, NoticeRow, SlotRow, StatementRow
+from app.tables import IntervalRow, MeteringPointRow, NoticeRow, SlotRow, StatementRow
 from ledger_client import verify
 from metering.interval import Interval
 from web.ports import (
@@ -69,9 +69,9 @@ class DatabaseViews:
                 clock_simulated=self._house.clock.simulated,
                 clock_speed=self._clock_speed,
                 flows=flows(self._powers()),
-                points=self._points(session),
+                points=self._points(session, viewer),
                 intervals=summaries(session, None, _LIST, viewer),
-                notices=notices(session, None),
+                notices=notices(session, self._watched(session, viewer)),
                 retail_micro_per_kwh=0 if _blind(viewer) else all_in,
                 feed_in_micro_per_kwh=0 if _blind(viewer) else tariff.feed_in.micro_per_kwh,
                 local_share_ppm=energy.traded_wh * 1_000_000 // energy.import_wh
@@ -143,6 +143,13 @@ class DatabaseViews:
             return self._managed
         return frozenset({viewer.participant}) if viewer.participant else frozenset()
 
+    def _watched(self, session: Session, viewer: Viewer) -> Sequence[str] | None:
+        """Return the points whose notices concern the viewer: a prosumer's own, else all."""
+        if viewer.role is not Role.PROSUMER:
+            return None
+        own = self._own(viewer)
+        return [row.gsrn for row in people.points(session).values() if row.participant in own]
+
     def _powers(self) -> Mapping[str, int]:
         """Return the powers that are fresh enough to show."""
         now_ms = self._house.clock.now_ms()
@@ -152,16 +159,23 @@ class DatabaseViews:
             if value.power_w is not None and now_ms - value.at_ms <= _STALE_MS
         }
 
-    def _points(self, session: Session) -> list[PointNow]:
+    def _points(self, session: Session, viewer: Viewer) -> list[PointNow]:
+        """Return every meter; what other people's meters show is private, but to the operator."""
         board, powers = self._board.values(), self._powers()
+        own = self._own(viewer)
+
+        def private(point: MeteringPointRow) -> bool:
+            return viewer.role is not Role.OPERATOR and point.participant not in own
+
         return [
             PointNow(
                 point=point.gsrn,
                 name=point.name,
                 kind=point.kind,
-                power_w=powers.get(point.gsrn),
+                power_w=None if private(point) else powers.get(point.gsrn),
                 at_ms=board[point.gsrn].at_ms if point.gsrn in board else None,
                 online=point.gsrn in powers,
+                private=private(point),
             )
             for point in people.points(session).values()
         ]
