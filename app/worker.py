@@ -19,16 +19,19 @@ from app.jobs.seal import seal
 from app.jobs.settle import settle_interval
 from app.services.alarms import alarm
 from app.services.house import House
-from app.store import intervals
+from app.store import intervals, people
 from app.store.journal import JournalError
 from market.book import BookError
 from market.journal import UnbalancedEntryError
 from market.money import MoneyError
+from market.order import OrderError
 from market.parties import PointError
 from market.pricing import PricingError
 from market.settlement import SettlementError
+from market.tariff import TariffError
 from metering.interval import Interval
-from optimizer.compiled import SolverError
+from metering.quantities import QuantityError
+from optimizer.compiled import CompileError, SolverError
 
 
 def _correct_and_seal(house: House, key: str) -> None:
@@ -47,12 +50,16 @@ _STEPS: Final[dict[str, Callable[[House, str], None]]] = {
 # Each says that money or energy does not add up, or that no exact optimum was found.
 _STOPPING: Final = (
     BookError,
+    CompileError,
     JournalError,
     MoneyError,
+    OrderError,
     PointError,
     PricingError,
+    QuantityError,
     SettlementError,
     SolverError,
+    TariffError,
     UnbalancedEntryError,
 )
 
@@ -67,7 +74,10 @@ class Worker:
     def run_due(self) -> None:
         """Do everything that is due at the district's time, until nothing moves any more."""
         self._open_and_close()
-        for key in self._due():
+        for key in self._due("closed"):
+            if not self._step(key, "closed"):
+                break  # metering goes on in order, and does not wait for the market
+        for key in self._due(*_STEPS):
             if not self._bring_to_seal(key):
                 break  # carries run from interval to interval: the later ones wait
         finalise(self._house)
@@ -81,29 +91,36 @@ class Worker:
         if rows == (Interval.containing_ms(now_ms).key, [Interval.containing_ms(now_ms).key]):
             return  # nothing to open or to close: spare the writing transaction
         with self._house.database.write() as session:
+            people.district(session, lock=True)  # one worker at a time opens intervals
             intervals.ensure_through(session, now_ms, self._house.settings.rule)
             session.flush()
             for key in intervals.in_state(session, "open"):
                 if Interval.parse(key).end_ms <= now_ms:
                     intervals.get(session, key).state = "closed"
 
-    def _due(self) -> list[str]:
-        """Return the unsealed intervals whose grace is over, oldest first."""
+    def _due(self, *states: str) -> list[str]:
+        """Return the intervals in one of ``states`` whose grace is over, oldest first."""
         deadline_ms = self._house.clock.now_ms() - self._house.settings.grace_s * 1000
         with self._house.database.read() as session:
-            keys = intervals.in_state(session, *_STEPS)
+            keys = intervals.in_state(session, *states)
         return [key for key in keys if Interval.parse(key).end_ms <= deadline_ms]
 
     def _bring_to_seal(self, key: str) -> bool:
         """Take an interval through its steps; what does not add up stops it, never metering."""
         while (state := self._state(key)) in _STEPS:
-            try:
-                _STEPS[state](self._house, key)
-            except _STOPPING as error:
-                alarm(self._house, f"{key}/{state}", f"{key} stands still as {state}: {error}")
+            if not self._step(key, state):
                 return False
         if self._on_sealed is not None:
             self._on_sealed(key)
+        return True
+
+    def _step(self, key: str, state: str) -> bool:
+        """Take one step; return whether the interval may go on."""
+        try:
+            _STEPS[state](self._house, key)
+        except _STOPPING as error:
+            alarm(self._house, f"{key}/{state}", f"{key} stands still as {state}: {error}")
+            return False
         return True
 
     def _state(self, key: str) -> str:

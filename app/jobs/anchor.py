@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from sqlmodel import col, select
 
+from app.services.alarms import alarm
 from app.services.house import House
 from app.tables import CheckpointRow, IntervalRow
-from ledger_client.ledger import LedgerUnavailableError
+from ledger_client.ledger import LedgerError, LedgerUnavailableError
 from ledger_client.verify import anchor_tag
 
 
 def anchor(house: House) -> bool:
     """Take the oldest unconfirmed checkpoint one step further; return whether anything moved.
 
-    A ledger that does not answer leaves everything as it is, to be tried again.
+    A ledger that does not answer leaves everything as it is, to be tried again; what it refuses
+    for good waits for a person.
     """
     with house.database.read() as session:
         checkpoint = session.exec(
@@ -29,6 +31,10 @@ def anchor(house: House) -> bool:
             return _submit(house, checkpoint)
         return _look(house, checkpoint)
     except LedgerUnavailableError:
+        return False
+    except LedgerError as error:
+        place = f"checkpoint {checkpoint.size}"
+        alarm(house, f"anchor/{checkpoint.size}", f"the anchor of {place} stands still: {error}")
         return False
 
 

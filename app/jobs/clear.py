@@ -26,7 +26,7 @@ def clear_interval(house: House, key: str) -> None:
         if row is None:
             return
         points = market.metered_points(session, key)
-        book = _book(points, _eligible(session, house.settings.credit_limit_micro))
+        book = _book(points, _eligible(session))
         clearing = clear(problem(key, row.rule, book, points))
         local = clearing.local_trades
         traded_wh = _traded_wh(local)
@@ -89,7 +89,7 @@ def _book(points: Iterable[MeteredPoint], eligible: frozenset[str]) -> Book:
     )
 
 
-def _eligible(session: Session, credit_limit_micro: int) -> frozenset[str]:
+def _eligible(session: Session) -> frozenset[str]:
     """Return who may buy locally: everybody whose wallet is above the end of their credit line.
 
     Judged on the journal as the intervals before left it, since consumption cannot be un-cleared.
@@ -97,6 +97,6 @@ def _eligible(session: Session, credit_limit_micro: int) -> frozenset[str]:
     wallets = journal.balances(session, "wallet:")
     return frozenset(
         participant
-        for participant in people.participants(session)
-        if wallets.get(f"wallet:{participant}", 0) > -credit_limit_micro
+        for participant, row in people.participants(session).items()
+        if wallets.get(f"wallet:{participant}", 0) > -row.credit_limit_micro
     )

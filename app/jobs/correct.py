@@ -38,6 +38,7 @@ class Gap:
 def correct_estimates(house: House) -> bool:
     """Correct every gap that is now closed; return whether there was one."""
     with house.database.write() as session:
+        people.district(session, lock=True)  # one worker at a time corrects
         gaps = [
             gap
             for slots in _estimated(session).values()

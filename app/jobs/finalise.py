@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlmodel import col, select
 
 from app.services.house import House
-from app.tables import IntervalRow
+from app.tables import IntervalRow, Payment
 from metering.interval import Interval, from_ms
 
 
@@ -20,8 +20,12 @@ def finalise(house: House) -> None:
         .where(
             IntervalRow.state == "sealed",
             IntervalRow.anchor == "confirmed",
-            IntervalRow.payment != "submitted",
             IntervalRow.key < last,
+            col(IntervalRow.key).not_in(
+                select(Payment.interval).where(
+                    Payment.state != "confirmed", col(Payment.interval).is_not(None)
+                )
+            ),
         )
         .order_by(col(IntervalRow.key))
     )

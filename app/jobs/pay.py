@@ -155,7 +155,10 @@ def _conclude(session: Session, district: str, key: str) -> None:
 
 
 def _replan(house: House, payment: Payment) -> bool:
-    """Build a payment anew, because another confirmed transaction spent one of its inputs."""
+    """Build a payment anew, because another confirmed transaction spent one of its inputs.
+
+    Nothing more moves in this run, so that what keeps conflicting cannot keep the worker.
+    """
     with house.database.write() as session:
         row = _lock(session, payment, "submitted")
         if row is None:
@@ -170,7 +173,7 @@ def _replan(house: House, payment: Payment) -> bool:
             point=None,
         )
         row.payload, row.transaction_id, row.state = None, None, "planned"
-    return True
+    return False
 
 
 def _lock(session: Session, payment: Payment, expected: str) -> Payment | None:

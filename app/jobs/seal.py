@@ -61,7 +61,7 @@ def _entry(house: House, session: Session, row: IntervalRow, late_count: int) ->
         clock="simulated" if house.clock.simulated else "real",
         counts=Counts(
             estimated=sum(slot.estimated for slot in slots),
-            missing=sum(slot.count == 0 for slot in slots),
+            missing=sum(map(intervals.is_missing, slots)),
             orders=_count(session, OrderRow, row.key),
             readings=sum(slot.count for slot in slots) + late_count,
             statements=_count(session, StatementRow, row.key),

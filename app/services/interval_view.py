@@ -10,7 +10,7 @@ from itertools import groupby
 from sqlmodel import Session, col, select
 
 from app.services.house import House
-from app.store import leaves, log, people
+from app.store import leaves, log, payments, people
 from app.tables import IntervalRow, JournalEntry, OrderRow, PostingRow, StatementRow, TradeRow
 from ledger_client.log import decode_entry
 from ledger_client.verify import Seal
@@ -169,7 +169,7 @@ def _seal(session: Session, position: int) -> list[SealLine]:
 
 
 def _provable(session: Session, row: IntervalRow, own: frozenset[str]) -> list[str]:
-    if row.anchor != "confirmed" or row.payment == "submitted":
+    if row.anchor != "confirmed" or row.key in payments.unpaid(session):
         return []
     return list(
         session.exec(

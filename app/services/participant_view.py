@@ -10,7 +10,7 @@ from sqlmodel import Session, col, select
 from app.services.accounts import accounts
 from app.services.house import House
 from app.services.summary import savings
-from app.store import people
+from app.store import payments, people
 from app.tables import IntervalRow, NoticeRow, SettlementLine, SlotRow, StatementRow
 from ledger_client.stardust.bech32 import encode_address_text
 from market.settlement import Kind
@@ -61,8 +61,15 @@ def _quarters(session: Session, participant: str, points: Sequence[str]) -> list
             )
         )
     )
+    unpaid = payments.unpaid(session)
     return [
-        _quarter(statement, interval, lines[statement.interval], statement.interval in estimated)
+        _quarter(
+            statement,
+            interval,
+            lines[statement.interval],
+            estimated=interval.key in estimated,
+            has_proof=interval.anchor == "confirmed" and interval.key not in unpaid,
+        )
         for statement, interval in statements
     ]
 
@@ -85,7 +92,9 @@ def _quarter(
     statement: StatementRow,
     interval: IntervalRow,
     lines: Sequence[SettlementLine],
-    estimated: bool,  # noqa: FBT001
+    *,
+    estimated: bool,
+    has_proof: bool,
 ) -> QuarterLine:
     def wh(kind: Kind) -> int:
         return sum(line.wh for line in lines if line.kind == kind)
@@ -113,7 +122,7 @@ def _quarter(
         vat_micro=micro(Kind.VAT),
         saving_micro=statement.saving_micro,
         estimated=estimated,
-        has_proof=interval.anchor == "confirmed" and interval.payment != "submitted",
+        has_proof=has_proof,
     )
 
 

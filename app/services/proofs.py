@@ -48,7 +48,8 @@ def settlement_proof(house: House, key: str, participant: str) -> bytes:
         row = session.get(IntervalRow, key)
         if row is None:
             raise NoSuchProofError(f"there is no interval {key}")
-        if row.seal_index is None or row.anchor != "confirmed" or row.payment == "submitted":
+        paid = key not in payments.unpaid(session)
+        if row.seal_index is None or row.anchor != "confirmed" or not paid:
             raise ProofNotReadyError(f"{key} is {row.state}: seal, payment or anchor is on its way")
         return proof.to_bytes(_settlement(house, session, row, participant))
 
@@ -166,7 +167,7 @@ def _reading(rows: Mapping[int, ReadingRow], identifier: int | None) -> proof.Si
 
 
 def _borders(slot: SlotRow, rows: Mapping[int, ReadingRow]) -> proof.Borders | None:
-    if slot.count == 0 and slot.opening is None and slot.closing is None:
+    if intervals.is_missing(slot):
         return None
     return borders_of(
         slot,

@@ -40,7 +40,10 @@ class SessionStore:
             return None
         if now - row.seen_ms > 60_000:  # one write a minute is enough to keep a session alive
             with self._database.write() as session:
-                session.get_one(SessionRow, row.cookie_hash).seen_ms = now
+                living = session.get(SessionRow, row.cookie_hash)
+                if living is None:
+                    return None  # left meanwhile
+                living.seen_ms = now
         return Viewer(Role(row.role), row.participant, row.csrf_token)
 
     def demo_enter(self, role: Role) -> str:

@@ -34,8 +34,10 @@ def lock(session: Session, key: str, expected: str) -> IntervalRow | None:
     """Return the interval's row, locked, or None when it is not in the ``expected`` state.
 
     A repeated or concurrent step finds None and has nothing to do: that makes steps idempotent.
+    Rows that refer to the interval may be written meanwhile, as corrections are.
     """
-    row = session.exec(select(IntervalRow).where(IntervalRow.key == key).with_for_update()).one()
+    query = select(IntervalRow).where(IntervalRow.key == key)
+    row = session.exec(query.with_for_update(key_share=True)).one()
     return row if row.state == expected else None
 
 
@@ -63,3 +65,8 @@ def slots(session: Session, key: str) -> Sequence[SlotRow]:
     return session.exec(
         select(SlotRow).where(SlotRow.interval == key).order_by(col(SlotRow.position))
     ).all()
+
+
+def is_missing(slot: SlotRow) -> bool:
+    """Return whether the slot's leaf is that of a point without reading and border."""
+    return slot.count == 0 and slot.opening is None and slot.closing is None

@@ -58,6 +58,12 @@ def oldest_open(session: Session) -> Payment | None:
     ).first()
 
 
+def unpaid(session: Session) -> frozenset[str]:
+    """Return the keys of the intervals with a payment that is not confirmed."""
+    query = select(Payment.interval).where(Payment.state != "confirmed").distinct()
+    return frozenset(key for key in session.exec(query) if key is not None)
+
+
 def parties(session: Session, payment: int) -> Sequence[PaymentParty]:
     """Return a payment's parties in participant order."""
     return session.exec(

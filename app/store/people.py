@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from sqlmodel import Session, select
 
+from app.store.chain import insert_once
 from app.tables import (
     DistrictRow,
     MeteringPointRow,
-    NoticeRow,
     ParticipantRow,
     TariffRow,
 )
@@ -57,5 +57,5 @@ def notify(
     session: Session, ref: str, at_ms: int, level: str, text: str, point: str | None
 ) -> None:
     """Write a notice unless one of this ``ref`` stands already."""
-    if session.exec(select(NoticeRow.id).where(NoticeRow.ref == ref)).first() is None:
-        session.add(NoticeRow(ref=ref, at_ms=at_ms, level=level, text=text, point=point))
+    notice = {"ref": ref, "at_ms": at_ms, "level": level, "text": text, "point": point}
+    insert_once(session, "notice", [notice])
