@@ -37,8 +37,10 @@ def meter(house: House, key: str) -> None:
         row = intervals.lock(session, key, "closed")
         if row is None:
             return
+        # From here on, ingest waits: what it commits after this belongs to a later seal.
+        district = people.district(session, lock=True)
         _write_slots(house, session, interval)
-        people.district(session, lock=True).metered_through = key
+        district.metered_through = key
         row.state = "metered"
 
 
