@@ -14,7 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from app.clock import ClockError
 from app.db import DatabaseError
 from app.demo.folder import FolderInUseError
-from app.demo.run import DemoOptions, run, write_summary
+from app.demo.outputs import write_summary
+from app.demo.run import DemoOptions, run
 from app.demo.server import PortBusyError
 from app.services.founding import FoundingError
 from app.services.keyring import KeyringError
@@ -59,6 +60,7 @@ def run_demo(
     bar = _Bar(console, intervals)
     try:
         settings = load_settings(settings_file, **overrides)
+        _check_folder(summary)
         options = DemoOptions(
             settings=settings,
             headless=headless,
@@ -80,6 +82,12 @@ def run_demo(
         return 1
     _farewell(console, figures)
     return 0
+
+
+def _check_folder(file: Path | None) -> None:
+    """Refuse a summary that could not be written before the run, not after it."""
+    if file is not None and not file.parent.is_dir():
+        raise NotADirectoryError(f"{file.parent} is no folder: make it first")
 
 
 class _Bar(AbstractContextManager["_Bar"]):

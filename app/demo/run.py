@@ -8,51 +8,40 @@ run that was killed goes on at the step where it was, and at any speed no border
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-import httpx
 from sqlmodel import col, select
 
 from app.clock import SimulatedClock
 from app.db import Database
 from app.demo.district import Lindenhof, lindenhof
-from app.demo.folder import alone, write_whole
+from app.demo.folder import alone
+from app.demo.gateway import open_gateway
+from app.demo.outputs import write_keys, write_proofs
 from app.demo.server import serving
 from app.main import create_app
-from app.services.founding import GATEWAY_NAME, Founding, found, treasury_address
+from app.services.founding import Founding, found, treasury_address
 from app.services.house import House
 from app.services.keyring import Keyring
-from app.services.live import LiveBoard, LiveValue
-from app.services.proofs import ProofError, settlement_proof
+from app.services.live import LiveBoard
 from app.services.sessions import SessionStore
 from app.services.summary import Summary, summarise
 from app.services.views import DatabaseViews
 from app.settings import Settings
 from app.store import intervals, people
-from app.tables import EnrolmentRow, IntervalRow, StatementRow
+from app.tables import IntervalRow
 from app.worker import Worker
 from ledger_client.localnode.adapter import LocalLedger
 from ledger_client.localnode.node import LocalNode
-from metering.gateway import MINUTE_MS, Gateway, GatewayIdentity, Options
-from metering.identity import PublicKey
-from metering.interval import LENGTH_MS, Interval
-from metering.modbus import ModbusConnection, ModbusMeter
-from metering.poller import Live, Meter
-from metering.profiles import load_profile
-from metering.reading import Clock, Enrolment
-from metering.sender import HttpSender
-from metering.signing import public_key
+from metering.gateway import MINUTE_MS, Gateway
+from metering.interval import LENGTH_MS
 from metering.simulator import MeterServer
-from metering.spool import Signer, Spool
 
 STEP_MS = 5_000
-_PROOFS_PER_RUN = 12
 _SEALED = ("sealed", "final")
 
 
@@ -92,8 +81,8 @@ async def run(options: DemoOptions) -> Summary:
     with alone(options.settings.data):
         async with _demo(options) as demo:
             await _drive(demo)
-            proofs = await asyncio.to_thread(_write_proofs, demo)
-            keys = _write_keys(demo.house)
+            proofs = await asyncio.to_thread(write_proofs, demo.house)
+            keys = write_keys(demo.house)
             seconds = round(time.monotonic() - started, 3)
             return await asyncio.to_thread(
                 summarise, demo.house, demo.node.stats(), proofs, keys, seconds
@@ -116,15 +105,12 @@ async def _demo(options: DemoOptions) -> AsyncIterator[_Demo]:
         )
         port = 0 if options.headless else settings.port
         url = await stack.enter_async_context(serving(web, settings.host, port))
-        _write_keys(house)
+        write_keys(house)
         options.on_ready(url)
         meters = await stack.enter_async_context(
             MeterServer(story.meters(clock.now_ms, options.seed))
         )
-        client = await stack.enter_async_context(httpx.AsyncClient(timeout=30))
-        spool = Spool.open(settings.data / "spool.db")
-        stack.callback(spool.close)
-        gateway = await _gateway(stack, house, clock, meters.port, spool, url, client, board)
+        gateway = await open_gateway(stack, house, meters.port, url, board)
         yield _Demo(options, house, clock, node, gateway, _worker(options, house))
 
 
@@ -151,66 +137,6 @@ def _open_house(options: DemoOptions, story: Lindenhof) -> tuple[House, Simulate
         threshold=len(keyring.milestone),
     )
     return House(settings, database, keyring, clock, LocalLedger(node)), clock, node
-
-
-async def _gateway(
-    stack: AsyncExitStack,
-    house: House,
-    clock: SimulatedClock,
-    modbus_port: int,
-    spool: Spool,
-    url: str,
-    client: httpx.AsyncClient,
-    board: LiveBoard,
-) -> Gateway:
-    """Return the gateway, with one Modbus connection per meter."""
-    meters = []
-    for unit, signer in _signers(house):
-        connection = await stack.enter_async_context(
-            ModbusConnection(
-                "127.0.0.1", modbus_port, timeout_s=house.settings.poll_timeout_ms / 1000
-            )
-        )
-        source = ModbusMeter(connection.unit(unit), clock.now_ms)
-        meters.append(Meter(signer, source, load_profile(signer.enrolment.profile)))
-
-    def show(point: str, live: Live) -> None:
-        board.update(point, LiveValue(live.power_w, live.answered_ms))
-
-    return Gateway(
-        meters,
-        spool,
-        HttpSender(url, client),
-        GatewayIdentity(house.settings.origin, GATEWAY_NAME, house.keyring.gateway),
-        clock.now_ms,
-        lambda: Clock.SYNCHRONISED,
-        Options(receipt_key=public_key(house.keyring.receipt), on_live=show),
-    )
-
-
-def _signers(house: House) -> list[tuple[int, Signer]]:
-    """Return unit id and signer of every enrolled meter, in the order of the district's file."""
-    units = lindenhof().units()
-    with house.database.read() as session:
-        rows = session.exec(select(EnrolmentRow).order_by(EnrolmentRow.point)).all()
-    return [
-        (
-            units[row.serial],
-            Signer(
-                Enrolment(
-                    district=house.settings.origin,
-                    point=row.point,
-                    serial=row.serial,
-                    profile=row.profile,
-                    key=PublicKey.parse(row.key),
-                    epoch=row.epoch,
-                    valid_from=Interval.parse(row.valid_from),
-                ),
-                house.keyring.meter(row.serial),
-            ),
-        )
-        for row in rows
-    ]
 
 
 def _worker(options: DemoOptions, house: House) -> Worker:
@@ -293,40 +219,3 @@ def _done(demo: _Demo) -> bool:
 
 def _speed_text(options: DemoOptions) -> str:
     return "at full speed" if options.speed is None else f"x{options.speed:g}"
-
-
-def _write_keys(house: House) -> Path:
-    path = house.settings.data / "keys.json"
-    ring = house.keyring
-    write_whole(path, ring.public_keys_file(house.settings.origin, len(ring.milestone)))
-    return path
-
-
-def _write_proofs(demo: _Demo) -> list[Path]:
-    """Write everybody's proofs of the newest intervals and one of each earlier one."""
-    folder = demo.house.settings.data / "proofs"
-    folder.mkdir(exist_ok=True)
-    with demo.house.database.read() as session:
-        statements = session.exec(
-            select(StatementRow.interval, StatementRow.participant)
-            .join(IntervalRow, col(IntervalRow.key) == StatementRow.interval)
-            .where(IntervalRow.anchor == "confirmed")
-            .order_by(col(StatementRow.interval).desc(), StatementRow.participant)
-        ).all()
-    wanted = list(statements[:_PROOFS_PER_RUN])
-    wanted += [pair for place, pair in enumerate(statements[_PROOFS_PER_RUN:]) if place % 13 == 0]
-    written = []
-    for key, participant in wanted:
-        try:
-            content = settlement_proof(demo.house, key, participant)
-        except ProofError:
-            continue  # still on its way: the next run writes it
-        path = folder / f"{key.replace(':', '')}-{participant}.json"
-        write_whole(path, content)
-        written.append(path)
-    return written
-
-
-def write_summary(path: Path, summary: Summary) -> None:
-    """Write the summary whole or not at all."""
-    write_whole(path, (json.dumps(summary, indent=2) + "\n").encode())
