@@ -163,6 +163,10 @@ def _replan(house: House, payment: Payment) -> bool:
         row = _lock(session, payment, "submitted")
         if row is None:
             return False
+        if not _is_dead(house, session, row):
+            raise LedgerError(
+                "it is called conflicting, yet it may still apply: look at its inputs"
+            )
         payments.release(session, _id(row))
         people.notify(
             session,
@@ -174,6 +178,24 @@ def _replan(house: House, payment: Payment) -> bool:
         )
         row.payload, row.transaction_id, row.state = None, None, "planned"
     return False
+
+
+def _is_dead(house: House, session: Session, payment: Payment) -> bool:
+    """Return whether a payment can never apply: an input is spent, and not by itself.
+
+    Only then another one may take its place, or both would be paid.
+    """
+    parties = payments.parties(session, _id(payment))
+    addresses = {bytes.fromhex(party.address) for party in parties}
+    addresses.add(Wallet(house.keyring.wallet_seed).key(TREASURY_ACCOUNT).address)
+    unspent = {
+        output.output_id.hex()
+        for address in addresses
+        for output in house.ledger.balance(address).outputs
+    }
+    applied = any(output.startswith(payment.transaction_id or "?") for output in unspent)
+    consumed = {row.output_id for row in payments.inputs(session, _id(payment))}
+    return not applied and not consumed <= unspent
 
 
 def _lock(session: Session, payment: Payment, expected: str) -> Payment | None:
