@@ -135,15 +135,15 @@ def exists(name: str, count: int = 1) -> Moment:
     return lambda data: len(list(data.glob(name))) >= count
 
 
-def lives(data: Path) -> Moment:
-    """When a process has opened everything, and writes KEYS anew."""
-    before = _written(data)
-    return lambda data: _written(data) != before
+def writes(data: Path, name: str) -> Moment:
+    """When a process has written a file that an earlier one may have left."""
+    before = _written(data / name)
+    return lambda data: _written(data / name) != before
 
 
-def _written(data: Path) -> int:
+def _written(path: Path) -> int:
     try:
-        return (data / "keys.json").stat().st_mtime_ns
+        return path.stat().st_mtime_ns
     except FileNotFoundError:
         return 0
 
@@ -161,9 +161,10 @@ def kill(process: subprocess.Popen[str], data: Path, moment: Moment, delay_s: fl
 
 
 def moments(data: Path, chance: random.Random, work_s: float) -> Iterator[tuple[Moment, float]]:
-    """Yield moments to kill at: first while things are founded, then anywhere in the work."""
+    """Yield moments to kill at: while things are founded, then in the work and while it pays."""
     yield exists("keys/*.key", chance.randint(1, 5)), 0
     yield exists("district.db"), chance.uniform(0, 0.3)
     yield exists("ledger.db"), chance.uniform(0, 0.1)
     while True:
-        yield lives(data), chance.uniform(0, work_s)
+        yield writes(data, "keys.json"), chance.uniform(0, work_s)  # as soon as all is open
+        yield writes(data, "ledger.db-wal"), chance.uniform(0, 0.2)

@@ -33,8 +33,7 @@ def test_killed_runs_come_to_the_same(
     done, runs = 0, 0
     while done < kills:
         run, runs = Run(tmp_path / str(runs)), runs + 1
-        # Seven short lives on average cover the work of one long one.
-        plan = moments(run.data, chance, 2 * calm["wall_seconds"] / 7)
+        plan = moments(run.data, chance, calm["wall_seconds"] / 3)
         while done < kills:
             moment, delay_s = next(plan)
             with run.start() as process:
