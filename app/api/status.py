@@ -48,12 +48,7 @@ def build_router(house: House, board: LiveBoard) -> APIRouter:
         """Return the district's flows now, without prices, balances or people."""
         with house.database.read() as session:
             row = people.district(session)
-        powers = {
-            point: value.power_w
-            for point, value in board.values().items()
-            if value.power_w is not None
-        }
-        now = flows(powers)
+        now = flows(board.powers(house.clock.now_ms()))
         return DistrictStatus(
             district=row.origin,
             name=row.name,

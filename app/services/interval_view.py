@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
@@ -41,15 +42,15 @@ def page(
     """Return what a viewer may see, ``own`` being the participants that are theirs."""
     names = _names(house, session, row.key, own)
     orders = leaves.orders(session, row.key)
-    hidden = hide_prices or len({order.participant for order in orders}) < _FEWEST_SHOWN
-    postings = [] if hide_prices else _postings(session, row.key, names)
+    lines, hidden = ([], True) if hide_prices else _orders(orders, own, names)
+    postings = [] if hide_prices else _postings(session, row.key, own, names)
     interval = Interval.parse(row.key)
     return IntervalPage(
         summary=summary,
         zone=people.district(session).zone,
         clock_ms=house.clock.now_ms(),
         rule=row.rule,
-        orders=_orders(orders, own, names, hidden=hidden),
+        orders=lines,
         orders_hidden=hidden,
         trades=[] if hide_prices else _trades(session, row.key, own, names),
         postings=postings,
@@ -70,29 +71,38 @@ def pseudonym(secret: bytes, key: str, participant: str) -> str:
 
 def _names(house: House, session: Session, key: str, own: frozenset[str]) -> Names:
     known = {row.id: row.name for row in people.participants(session).values()}
-    secret = bytes(house.keyring.receipt)
 
     def name(participant: str) -> str:
-        return known[participant] if participant in own else pseudonym(secret, key, participant)
+        if participant in own:
+            return known[participant]
+        return pseudonym(house.keyring.pseudonym_secret, key, participant)
 
     return name
 
 
 def _orders(
-    orders: Sequence[OrderRow], own: frozenset[str], names: Names, *, hidden: bool
-) -> list[OrderLine]:
-    mine = [
+    orders: Sequence[OrderRow], own: frozenset[str], names: Names
+) -> tuple[list[OrderLine], bool]:
+    """Return one's own orders, everybody else's by price tick, and whether some are hidden.
+
+    A tick at which fewer than five participants stand is hidden.
+    """
+    lines = [
         _order_line([order], names(order.participant), own=True)
         for order in orders
         if order.participant in own
     ]
-    if hidden:
-        return mine
-    others = sorted((order for order in orders if order.participant not in own), key=_tick)
-    return mine + [
-        _order_line(group, f"{len(group)} others" if len(group) > 1 else "1 other", own=False)
-        for group in (list(items) for _, items in groupby(others, key=_tick))
-    ]
+    hidden = False
+    for _, items in groupby(sorted(orders, key=_tick), key=_tick):
+        tick = list(items)
+        others = [order for order in tick if order.participant not in own]
+        if not others:
+            continue
+        if len({order.participant for order in tick}) < _FEWEST_SHOWN:
+            hidden = True
+        else:
+            lines.append(_order_line(others, f"{len(others)} others", own=False))
+    return lines, hidden
 
 
 def _tick(order: OrderRow) -> tuple[str, int]:
@@ -111,39 +121,61 @@ def _order_line(group: Sequence[OrderRow], who: str, *, own: bool) -> OrderLine:
 
 
 def _trades(session: Session, key: str, own: frozenset[str], names: Names) -> list[TradeLine]:
+    """Return one's own trades, partners by pseudonym, and one row for all the others."""
     owners = {order.order_id: order.participant for order in leaves.orders(session, key)}
     rows = session.exec(
         select(TradeRow).where(TradeRow.interval == key).order_by(col(TradeRow.number))
-    )
-    return [
+    ).all()
+
+    def parties(row: TradeRow) -> set[str]:
+        return {owners[row.seller_order], owners[row.buyer_order]}
+
+    foreign = [row for row in rows if not parties(row) & own]
+    lines = [
         TradeLine(
             seller=names(owners[row.seller_order]),
             buyer=names(owners[row.buyer_order]),
             wh=row.wh,
             price_micro_per_kwh=row.price_micro_per_kwh,
             amount_micro=row.amount_micro,
-            own=bool({owners[row.seller_order], owners[row.buyer_order]} & own),
+            own=True,
         )
         for row in rows
+        if parties(row) & own
     ]
+    if len(set().union(*map(parties, foreign))) >= _FEWEST_SHOWN:
+        lines.append(
+            TradeLine(
+                seller="others",
+                buyer="others",
+                wh=sum(row.wh for row in foreign),
+                price_micro_per_kwh=foreign[0].price_micro_per_kwh,
+                amount_micro=sum(row.amount_micro for row in foreign),
+                own=False,
+            )
+        )
+    return lines
 
 
-def _postings(session: Session, key: str, names: Names) -> list[PostingLine]:
+def _postings(session: Session, key: str, own: frozenset[str], names: Names) -> list[PostingLine]:
+    """Return the postings, those on other people's accounts added up by kind of account."""
     rows = session.exec(
         select(JournalEntry, PostingRow)
         .join(PostingRow, col(PostingRow.entry) == JournalEntry.id)
         .where(JournalEntry.interval == key)
         .order_by(col(PostingRow.id))
     )
-    return [
-        PostingLine(entry.kind, _account(posting.account, names), posting.micro)
-        for entry, posting in rows
-    ]
+    sums: dict[tuple[str, str], int] = defaultdict(int)
+    for entry, posting in rows:
+        sums[entry.kind, _account(posting.account, own, names)] += posting.micro
+    return [PostingLine(kind, account, micro) for (kind, account), micro in sums.items()]
 
 
-def _account(account: str, names: Names) -> str:
+def _account(account: str, own: frozenset[str], names: Names) -> str:
     kind, colon, participant = account.partition(":")
-    return f"{kind}: {names(participant)}" if colon else account
+    if not colon:
+        return account
+    return f"{kind}: {names(participant) if participant in own else 'others'}"
 
 
 def _seal(session: Session, position: int) -> list[SealLine]:

@@ -46,7 +46,8 @@ class ThresholdError(KeyringError):
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """The signing keys of one district. ``wallet_seed`` is the SLIP-10 seed (32 bytes)."""
+    """The signing keys of one district. ``wallet_seed`` is the SLIP-10 seed (32 bytes),
+    ``pseudonym_secret`` (32 bytes) makes the names under which people appear to each other."""
 
     folder: Path
     registry: SigningKey = field(repr=False)
@@ -55,6 +56,7 @@ class Keyring:
     milestone: tuple[SigningKey, ...] = field(repr=False)
     gateway: SigningKey = field(repr=False)
     wallet_seed: bytes = field(repr=False)
+    pseudonym_secret: bytes = field(repr=False)
 
     @classmethod
     def open(cls, folder: Path, milestones: int = 1) -> Keyring:
@@ -75,6 +77,7 @@ class Keyring:
             milestone=tuple(_key(folder, f"milestone-{n}") for n in range(milestones)),
             gateway=_key(folder, "gateway"),
             wallet_seed=bytes(_key(folder, "wallet")),
+            pseudonym_secret=bytes(_key(folder, "pseudonym")),
         )
         ring._check_distinct()
         return ring
@@ -122,8 +125,8 @@ class Keyring:
         return canonical.encode(keys) + b"\n"
 
     def _check_distinct(self) -> None:
-        wallet = SigningKey(self.wallet_seed)
-        roles = (self.registry, self.receipt, self.log, *self.milestone, self.gateway, wallet)
+        secrets_ = (SigningKey(seed) for seed in (self.wallet_seed, self.pseudonym_secret))
+        roles = (self.registry, self.receipt, self.log, *self.milestone, self.gateway, *secrets_)
         seen: set[PublicKey] = set()
         for key in map(public_key, roles):
             if key in seen:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
+
+STALE_MS: Final = 2 * 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,14 @@ class LiveBoard:
         """Put up a point's newest value."""
         with self._lock:
             self._values[point] = value
+
+    def powers(self, now_ms: int) -> Mapping[str, int]:
+        """Return the power in W of every point heard of within the last two minutes."""
+        return {
+            point: value.power_w
+            for point, value in self.values().items()
+            if value.power_w is not None and now_ms - value.at_ms <= STALE_MS
+        }
 
     def values(self) -> Mapping[str, LiveValue]:
         """Return every point's newest value."""

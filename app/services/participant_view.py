@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from sqlmodel import Session, col, select
 
 from app.services.accounts import accounts
 from app.services.house import House
-from app.services.summary import savings
+from app.services.summary import corrected, savings
 from app.store import payments, people
-from app.tables import IntervalRow, NoticeRow, SettlementLine, SlotRow, StatementRow
+from app.tables import CorrectionRow, IntervalRow, NoticeRow, SettlementLine, SlotRow, StatementRow
 from ledger_client.stardust.bech32 import encode_address_text
+from ledger_client.verify import Statement as StatementLeaf
 from market.settlement import Kind
 from web.ports import Notice, ParticipantPage, QuarterLine
 
@@ -54,10 +55,13 @@ def _quarters(session: Session, participant: str, points: Sequence[str]) -> list
     lines = _lines(session, participant, keys)
     estimated = set(
         session.exec(
-            select(SlotRow.interval).where(
+            select(SlotRow.interval)
+            .outerjoin(CorrectionRow, corrected())
+            .where(
                 col(SlotRow.interval).in_(keys),
                 col(SlotRow.point).in_(points),
                 col(SlotRow.estimated),
+                col(CorrectionRow.interval).is_(None),
             )
         )
     )
@@ -102,13 +106,16 @@ def _quarter(
     def micro(*kinds: Kind) -> int:
         return sum(line.micro for line in lines if line.kind in kinds)
 
+    own: Counter[str] = Counter()
+    for part in StatementLeaf.read(statement.payload).metered:
+        own[part.direction] += part.own_wh
     bought, sold = wh(Kind.LOCAL_BUY), wh(Kind.LOCAL_SELL)
     drawn, fed_in = wh(Kind.RESIDUAL_IMPORT), wh(Kind.RESIDUAL_EXPORT)
     return QuarterLine(
         key=statement.interval,
         state=interval.state,
-        import_wh=bought + drawn,
-        export_wh=sold + fed_in,
+        import_wh=bought + drawn + own["import"],
+        export_wh=sold + fed_in + own["export"],
         local_buy_wh=bought,
         local_sell_wh=sold,
         residual_import_wh=drawn,

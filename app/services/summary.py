@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
+from sqlalchemy import ColumnElement
 from sqlmodel import Session, SQLModel, col, func, select
 
 from app.services.accounts import accounts
@@ -105,6 +106,13 @@ def summarise(
         }
 
 
+def corrected() -> ColumnElement[bool]:
+    """Return the condition that joins a slot to its correction."""
+    return (col(CorrectionRow.interval) == SlotRow.interval) & (
+        col(CorrectionRow.point) == SlotRow.point
+    )
+
+
 class Energies(NamedTuple):
     """Energies of all settled intervals, corrections included."""
 
@@ -116,16 +124,13 @@ class Energies(NamedTuple):
 def energies(session: Session) -> Energies:
     """Return what was traded, imported and exported so far."""
     traded = session.exec(select(func.coalesce(func.sum(IntervalRow.traded_wh), 0))).one()
-    corrected = (col(CorrectionRow.interval) == SlotRow.interval) & (
-        col(CorrectionRow.point) == SlotRow.point
-    )
     imported, exported = session.exec(
         select(
             func.coalesce(func.sum(func.coalesce(CorrectionRow.import_wh, SlotRow.import_wh)), 0),
             func.coalesce(func.sum(func.coalesce(CorrectionRow.export_wh, SlotRow.export_wh)), 0),
         )
         .select_from(SlotRow)
-        .outerjoin(CorrectionRow, corrected)
+        .outerjoin(CorrectionRow, corrected())
     ).one()
     return Energies(int(traded), int(imported), int(exported))
 

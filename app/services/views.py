@@ -9,9 +9,16 @@ from sqlmodel import Session, col, func, select
 from app.services import interval_view, participant_view, proofs
 from app.services.house import House
 from app.services.live import LiveBoard
-from app.services.summary import energies
+from app.services.summary import corrected, energies
 from app.store import people
-from app.tables import IntervalRow, MeteringPointRow, NoticeRow, SlotRow, StatementRow
+from app.tables import (
+    CorrectionRow,
+    IntervalRow,
+    MeteringPointRow,
+    NoticeRow,
+    SlotRow,
+    StatementRow,
+)
 from ledger_client import verify
 from metering.interval import Interval
 from web.ports import (
@@ -29,7 +36,6 @@ from web.ports import (
     Viewer,
 )
 
-_STALE_MS = 2 * 60_000
 _LIST = 12
 _NOTICES = 8
 
@@ -68,7 +74,7 @@ class DatabaseViews:
                 clock_ms=self._house.clock.now_ms(),
                 clock_simulated=self._house.clock.simulated,
                 clock_speed=self._clock_speed,
-                flows=flows(self._powers()),
+                flows=flows(self._board.powers(self._house.clock.now_ms())),
                 points=self._points(session, viewer),
                 intervals=summaries(session, None, _LIST, viewer),
                 notices=notices(session, self._watched(session, viewer)),
@@ -150,18 +156,10 @@ class DatabaseViews:
         own = self._own(viewer)
         return [row.gsrn for row in people.points(session).values() if row.participant in own]
 
-    def _powers(self) -> Mapping[str, int]:
-        """Return the powers that are fresh enough to show."""
-        now_ms = self._house.clock.now_ms()
-        return {
-            point: value.power_w
-            for point, value in self._board.values().items()
-            if value.power_w is not None and now_ms - value.at_ms <= _STALE_MS
-        }
-
     def _points(self, session: Session, viewer: Viewer) -> list[PointNow]:
         """Return every meter; what other people's meters show is private, but to the operator."""
-        board, powers = self._board.values(), self._powers()
+        board = self._board.values()
+        powers = self._board.powers(self._house.clock.now_ms())
         own = self._own(viewer)
 
         def private(point: MeteringPointRow) -> bool:
@@ -219,14 +217,15 @@ _Sums = tuple[int, int, int]
 
 
 def _slot_sums(session: Session, keys: Sequence[str]) -> Mapping[str, _Sums]:
-    """Return (imported Wh, exported Wh, estimated points) by interval."""
+    """Return (imported Wh, exported Wh, points still estimated) by interval, as now known."""
     rows = session.exec(
         select(
             SlotRow.interval,
-            func.sum(SlotRow.import_wh),
-            func.sum(SlotRow.export_wh),
-            func.count().filter(col(SlotRow.estimated)),
+            func.sum(func.coalesce(CorrectionRow.import_wh, SlotRow.import_wh)),
+            func.sum(func.coalesce(CorrectionRow.export_wh, SlotRow.export_wh)),
+            func.count().filter(col(SlotRow.estimated), col(CorrectionRow.interval).is_(None)),
         )
+        .outerjoin(CorrectionRow, corrected())
         .where(col(SlotRow.interval).in_(keys))
         .group_by(SlotRow.interval)
     )
