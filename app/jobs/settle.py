@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlmodel import Session, func, select
+from sqlmodel import Session
 
 from app.services.house import House
 from app.store import intervals, journal, leaves, market, payments, people
-from app.tables import StatementRow
 from ledger_client.merkle import root
 from market.money import Money
 from market.parties import own_transfers
@@ -29,7 +28,7 @@ def settle_interval(house: House, key: str) -> None:
             own_transfers(points),
             market.book(session, key),
             market.trades(session, key),
-            _opening_carries(session, key),
+            market.carries(session, before=key),
             _accounts(session) if pays(house, key) else {},
         )
         _save(house, session, key, settlement)
@@ -42,24 +41,6 @@ def settle_interval(house: House, key: str) -> None:
 def pays(house: House, key: str) -> bool:
     """Return whether a payment period ends with this interval (``settle_every``)."""
     return (Interval.parse(key).end_ms // LENGTH_MS) % house.settings.settle_every == 0
-
-
-def _opening_carries(session: Session, key: str) -> Mapping[str, Money]:
-    """Return each participant's closing carry of their latest statement before this interval."""
-    latest = (
-        select(StatementRow.participant, func.max(StatementRow.interval).label("interval"))
-        .where(StatementRow.interval < key)
-        .group_by(StatementRow.participant)
-        .subquery()
-    )
-    rows = session.exec(
-        select(StatementRow.participant, StatementRow.closing_carry_micro).join(
-            latest,
-            (latest.c.participant == StatementRow.participant)
-            & (latest.c.interval == StatementRow.interval),
-        )
-    )
-    return {participant: Money(micro) for participant, micro in rows}
 
 
 def _accounts(session: Session) -> Mapping[str, LedgerAccount]:

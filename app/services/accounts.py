@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlmodel import Session, func, select
+from sqlmodel import Session
 
 from app.services.house import House
-from app.store import journal, payments, people
-from app.tables import StatementRow
+from app.store import journal, market, payments, people
+from market.money import Money
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,31 +31,14 @@ class Account:
 def accounts(house: House, session: Session) -> Mapping[str, Account]:
     """Return every participant's account; the ledger is asked for each address."""
     wallets = journal.balances(session, "wallet:")
-    carries = _carries(session)
+    carries = market.carries(session)
     waiting = payments.totals(session, confirmed=False)
     return {
         participant: Account(
             wallet_micro=wallets.get(f"wallet:{participant}", 0),
             ledger_micro=house.ledger.balance(bytes.fromhex(row.address)).units,
-            carry_micro=carries.get(participant, 0),
+            carry_micro=carries.get(participant, Money(0)).micro,
             unconfirmed_micro=waiting.get(participant, 0),
         )
         for participant, row in people.participants(session).items()
     }
-
-
-def _carries(session: Session) -> Mapping[str, int]:
-    """Return each participant's closing carry of their latest statement."""
-    latest = (
-        select(StatementRow.participant, func.max(StatementRow.interval).label("interval"))
-        .group_by(StatementRow.participant)
-        .subquery()
-    )
-    rows = session.exec(
-        select(StatementRow.participant, StatementRow.closing_carry_micro).join(
-            latest,
-            (latest.c.participant == StatementRow.participant)
-            & (latest.c.interval == StatementRow.interval),
-        )
-    )
-    return dict(rows.all())

@@ -9,13 +9,14 @@ from sqlmodel import Session, col, select
 
 from app.services.accounts import accounts
 from app.services.house import House
+from app.services.notices import notices
 from app.services.summary import corrected, savings
 from app.store import payments, people
-from app.tables import CorrectionRow, IntervalRow, NoticeRow, SettlementLine, SlotRow, StatementRow
+from app.tables import CorrectionRow, IntervalRow, SettlementLine, SlotRow, StatementRow
 from ledger_client.stardust.bech32 import encode_address_text
 from ledger_client.verify import Statement as StatementLeaf
 from market.settlement import Kind
-from web.ports import Notice, ParticipantPage, QuarterLine
+from web.ports import ParticipantPage, QuarterLine
 
 _QUARTERS = 24
 
@@ -39,7 +40,7 @@ def page(house: House, session: Session, participant: str) -> ParticipantPage:
         saving_micro=savings(session)[participant],
         address=encode_address_text(house.settings.hrp, bytes.fromhex(row.address)),
         quarters=_quarters(session, participant, points),
-        notices=_notices(session, points),
+        notices=notices(session, points),
     )
 
 
@@ -131,13 +132,3 @@ def _quarter(
         estimated=estimated,
         has_proof=has_proof,
     )
-
-
-def _notices(session: Session, points: Sequence[str]) -> list[Notice]:
-    rows = session.exec(
-        select(NoticeRow)
-        .where(col(NoticeRow.point).in_(points))
-        .order_by(col(NoticeRow.at_ms).desc())
-        .limit(8)
-    )
-    return [Notice(row.at_ms, row.level, row.text) for row in rows]

@@ -9,13 +9,13 @@ from sqlmodel import Session, col, func, select
 from app.services import interval_view, participant_view, proofs
 from app.services.house import House
 from app.services.live import LiveBoard
+from app.services.notices import notices
 from app.services.summary import corrected, energies
 from app.store import people
 from app.tables import (
     CorrectionRow,
     IntervalRow,
     MeteringPointRow,
-    NoticeRow,
     SlotRow,
     StatementRow,
 )
@@ -27,7 +27,6 @@ from web.ports import (
     IntervalPage,
     IntervalSummary,
     NotFoundError,
-    Notice,
     ParticipantPage,
     PointNow,
     Role,
@@ -37,7 +36,6 @@ from web.ports import (
 )
 
 _LIST = 12
-_NOTICES = 8
 
 
 class DatabaseViews:
@@ -197,15 +195,6 @@ def summaries(
     rows = session.exec(query).all()
     sums = _slot_sums(session, [row.key for row in rows])
     return [_summary(row, sums.get(row.key), viewer) for row in rows]
-
-
-def notices(session: Session, points: Sequence[str] | None) -> list[Notice]:
-    """Return the newest notices, of all points or of the given ones."""
-    query = select(NoticeRow).order_by(col(NoticeRow.at_ms).desc(), col(NoticeRow.id).desc())
-    if points is not None:
-        query = query.where(col(NoticeRow.point).in_(points))
-    rows = session.exec(query.limit(_NOTICES))
-    return [Notice(row.at_ms, row.level, row.text) for row in rows]
 
 
 def _blind(viewer: Viewer) -> bool:

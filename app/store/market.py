@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from sqlmodel import Session, select
+from sqlmodel import Session, func, select
 
 from app.store import intervals, leaves, people
 from app.tables import OrderRow, SettlementLine, StatementRow, TradeRow
@@ -126,6 +126,22 @@ def line_row(key: str, version: int, participant: str, line: Line) -> Settlement
         price_micro_per_kwh=line.price.micro_per_kwh,
         micro=line.micro,
     )
+
+
+def carries(session: Session, before: str | None = None) -> Mapping[str, Money]:
+    """Return each participant's closing carry of their latest statement (before an interval)."""
+    latest = select(StatementRow.participant, func.max(StatementRow.interval).label("interval"))
+    if before is not None:
+        latest = latest.where(StatementRow.interval < before)
+    newest = latest.group_by(StatementRow.participant).subquery()
+    rows = session.exec(
+        select(StatementRow.participant, StatementRow.closing_carry_micro).join(
+            newest,
+            (newest.c.participant == StatementRow.participant)
+            & (newest.c.interval == StatementRow.interval),
+        )
+    )
+    return {participant: Money(micro) for participant, micro in rows}
 
 
 def settled_energies(
