@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 
+from sqlalchemy import ColumnElement
+from sqlmodel import col, delete, or_
+
 from app.clock import wall_ms
 from app.db import Database
 from app.tables import SessionRow
@@ -56,6 +59,7 @@ class SessionStore:
             raise NotFoundError("demo logins do not exist in this district")
         cookie, now = secrets.token_urlsafe(32), wall_ms()
         with self._database.write() as session:
+            session.exec(delete(SessionRow).where(_expired(now)))
             session.add(
                 SessionRow(
                     cookie_hash=_hash(cookie),
@@ -74,6 +78,12 @@ class SessionStore:
             row = session.get(SessionRow, _hash(cookie))
             if row is not None:
                 session.delete(row)
+
+
+def _expired(now_ms: int) -> ColumnElement[bool]:
+    return or_(
+        col(SessionRow.seen_ms) < now_ms - IDLE_MS, col(SessionRow.created_ms) < now_ms - LONGEST_MS
+    )
 
 
 def _hash(cookie: str) -> str:
