@@ -38,11 +38,11 @@ class Chain:
     entries: dict[int, Entry]
     fresh: set[int] = field(default_factory=set)
 
-    def place(self, item: Authentic, metered_through: str) -> Entry:
+    def place(self, item: Authentic, metered_through: str, now_ms: int) -> Entry:
         """Return the entry that holds the item's number, which may be by other bytes."""
         seq = item.reading.seq
         if seq not in self.entries:
-            self.entries[seq] = _new_entry(item, self.seat, metered_through)
+            self.entries[seq] = _new_entry(item, self.seat, metered_through, now_ms)
             self.fresh.add(seq)
         return self.entries[seq]
 
@@ -77,11 +77,13 @@ def refusal(reading: Reading, seat: Seat, now_ms: int) -> tuple[int, str] | None
     return None
 
 
-def _new_entry(item: Authentic, seat: Seat, metered_through: str) -> Entry:
+def _new_entry(item: Authentic, seat: Seat, metered_through: str, now_ms: int) -> Entry:
     own = _interval_key(item.reading.answered_ms)
     late = own <= metered_through
     flags = {Flag.LATE} if late else set()
-    if seat.revoked_from is not None:  # it arrived after the revocation, for an earlier interval
+    # Of an interval before the revocation, but here only now that it holds. One that was entered in
+    # advance (a planned exchange) touches nothing until its interval begins.
+    if seat.revoked_from is not None and _interval_key(now_ms) >= seat.revoked_from:
         flags.add(Flag.QUARANTINED)
     salt = secrets.token_bytes(SALT_BYTES)
     return Entry(

@@ -124,17 +124,17 @@ class Door:
         try:
             header = batch.check()
         except ForgedBatchError:
-            self._report_refused("forged batch", "unauthenticated")
+            self._report_refused("forged batch", "unauthenticated", batch)
             raise
         if header.district != self._origin:
-            self._report_refused("batch of another district", header.key.hex)
+            self._report_refused("batch of another district", header.key.hex, batch)
             raise UnknownGatewayError(
                 f"the batch is for {header.district}, this is {self._origin}: send it there"
             )
         with self._database.read() as session:
             row = session.get(GatewayRow, header.key.hex)
         if row is None or row.name != header.gateway:
-            self._report_refused("unknown gateway", header.key.hex)
+            self._report_refused("unknown gateway", header.key.hex, batch)
             raise UnknownGatewayError(
                 f"gateway {header.gateway!r} with key {header.key} is not allowed here: have the "
                 "district's administrator allow it"
@@ -178,9 +178,10 @@ class Door:
             query = select(EnrolmentRow.key).where(col(EnrolmentRow.key).in_(sorted(keys)))
             return {key: _parse_key(key) for key in session.exec(query)}
 
-    def _report_refused(self, kind: str, subject: str) -> None:
+    def _report_refused(self, kind: str, subject: str, batch: Batch) -> None:
+        event = watch.Event(kind, subject, len(batch.readings))
         with self._database.write() as session:
-            watch.report(session, [watch.Event(kind, subject, 1)], self._clock.now_ms())
+            watch.report(session, [event], self._clock.now_ms())
 
     # --- Inside one transaction -------------------------------------------------------------
 
@@ -276,7 +277,7 @@ def _place(
         if problem is not None:
             job.refuse(item, *problem)
             continue
-        known = chains[reading.key, reading.epoch].place(item, metered_through)
+        known = chains[reading.key, reading.epoch].place(item, metered_through, now_ms)
         if known.link == item.link:
             job.kept[item.index] = known
         else:

@@ -79,7 +79,7 @@ def summarise(
             "metering_points": _count(session, MeteringPointRow),
             "district_clock": from_ms(house.clock.now_ms()).isoformat().replace("+00:00", "Z"),
             "readings_accepted": _count(session, ReadingRow),
-            "readings_rejected": _count(session, SecurityEventRow),
+            "readings_rejected": _rejected(session),
             "trades": _count(session, TradeRow),
             "traded_wh": energy.traded_wh,
             "import_wh": energy.import_wh,
@@ -155,6 +155,10 @@ def savings(session: Session) -> Mapping[str, int]:
 
 def _count(session: Session, table: type[SQLModel]) -> int:
     return session.exec(select(func.count()).select_from(table)).one()
+
+
+def _rejected(session: Session) -> int:
+    return int(session.exec(select(func.coalesce(func.sum(SecurityEventRow.count), 0))).one())
 
 
 def _last_seq(session: Session) -> dict[str, int]:

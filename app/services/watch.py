@@ -42,7 +42,7 @@ _WORDS: Final[Mapping[Flag, tuple[str, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something refused: its kind, who sent it, and how many items; never their content."""
+    """Something refused: its kind, who sent it, and how many readings; never their content."""
 
     kind: str
     subject: str
@@ -82,6 +82,7 @@ def report(session: Session, events: Sequence[Event], now_ms: int) -> None:
             "kind": event.kind,
             "subject": event.subject,
             "detail": f"{event.count} refused",
+            "count": event.count,
         }
         for event in events[: max(0, _KEPT_PER_HOUR - recent)]
     ]

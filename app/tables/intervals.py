@@ -36,6 +36,7 @@ class SlotRow(SQLModel, table=True):
     opening: int | None = Field(default=None, foreign_key="reading.id")
     closing: int | None = Field(default=None, foreign_key="reading.id")
     estimated: bool
+    fault: str | None = None  # why the estimate stays for good; None while it may be corrected
     # As settled at first; a correction stands beside it, it does not replace it.
     import_wh: int = Field(sa_type=BigInteger)
     export_wh: int = Field(sa_type=BigInteger)

@@ -21,6 +21,7 @@ class ReadingRow(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("key", "epoch", "seq"),
         Index("reading_point_time", "point", "answered_ms"),
+        Index("reading_time", "answered_ms"),
         Index("reading_seal_interval", "seal_interval"),
     )
     id: int | None = Field(default=None, primary_key=True)
@@ -76,7 +77,7 @@ class EvidenceRow(SQLModel, table=True):
 
 
 class SecurityEventRow(SQLModel, table=True):
-    """A rejected item: what was wrong, never its content."""
+    """Rejected items, or a rejected batch: what was wrong, never its content."""
 
     __tablename__ = "security_event"
     id: int | None = Field(default=None, primary_key=True)
@@ -84,3 +85,4 @@ class SecurityEventRow(SQLModel, table=True):
     kind: str
     subject: str
     detail: str
+    count: int  # readings concerned; 0 where nobody knows

@@ -149,6 +149,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("subject", sa.String(), nullable=False),
         sa.Column("detail", sa.String(), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
@@ -319,6 +320,7 @@ def upgrade() -> None:
     with op.batch_alter_table("reading", schema=None) as batch_op:
         batch_op.create_index("reading_point_time", ["point", "answered_ms"], unique=False)
         batch_op.create_index("reading_seal_interval", ["seal_interval"], unique=False)
+        batch_op.create_index("reading_time", ["answered_ms"], unique=False)
 
     op.create_table(
         "settlement_line",
@@ -415,6 +417,7 @@ def upgrade() -> None:
         sa.Column("opening", sa.Integer(), nullable=True),
         sa.Column("closing", sa.Integer(), nullable=True),
         sa.Column("estimated", sa.Boolean(), nullable=False),
+        sa.Column("fault", sa.String(), nullable=True),
         sa.Column("import_wh", sa.BigInteger(), nullable=False),
         sa.Column("export_wh", sa.BigInteger(), nullable=False),
         sa.Column("salt", sa.LargeBinary(), nullable=False),
@@ -461,6 +464,7 @@ def downgrade() -> None:
 
     op.drop_table("settlement_line")
     with op.batch_alter_table("reading", schema=None) as batch_op:
+        batch_op.drop_index("reading_time")
         batch_op.drop_index("reading_seal_interval")
         batch_op.drop_index("reading_point_time")
 
