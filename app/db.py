@@ -48,7 +48,14 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Yield a session in one reading transaction, a consistent view of the data."""
+        """Yield a session in one reading transaction, a consistent view of the data.
+
+        All its queries see the database as it was at the first one, whoever writes meanwhile:
+        that is what SQLite does anyway, and PostgreSQL at REPEATABLE READ.
+
+        Raises:
+            DatabaseUnavailableError: locked or unreachable.
+        """
         with self._transaction(writing=False) as session:
             yield session
 
@@ -56,6 +63,10 @@ class Database:
     def _transaction(self, *, writing: bool) -> Iterator[Session]:
         with _translated(), self.engine.connect() as connection:
             connection.execution_options(wattloom_writing=writing)
+            if not writing and connection.dialect.name == "postgresql":
+                connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
             with Session(connection, expire_on_commit=False) as session:
                 yield session
                 if writing:
