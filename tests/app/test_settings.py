@@ -1,0 +1,115 @@
+"""Settings: defaults, file, environment, command line, and what wrong ones are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import Settings, SettingsError, load_settings
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"WATTLOOM_{name.upper()}", raising=False)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "district.toml"
+    path.write_text(text)
+    return path
+
+
+def test_defaults_are_valid() -> None:
+    assert load_settings() == Settings()
+
+
+def test_the_command_line_wins_over_the_environment_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, 'name = "file"\nport = 1\ngrace_s = 1\n')
+    monkeypatch.setenv("WATTLOOM_PORT", "2")
+    monkeypatch.setenv("WATTLOOM_GRACE_S", "2")
+    settings = load_settings(path, grace_s=3)
+    assert (settings.name, settings.port, settings.grace_s) == ("file", 2, 3)
+
+
+def test_two_files_do_not_mix(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    first = load_settings(write(tmp_path, "port = 1\n"))
+    second = load_settings(write(tmp_path / "other", "grace_s = 9\n"))
+    assert (first.port, first.grace_s) == (1, 300)
+    assert (second.port, second.grace_s) == (8000, 9)
+
+
+def test_the_database_is_a_file_in_the_data_folder_unless_one_is_named(tmp_path: Path) -> None:
+    here = load_settings(data=tmp_path / "x" / ".." / "y")
+    assert here.sqlalchemy_url == f"sqlite:///{tmp_path.resolve() / 'y' / 'district.db'}"
+    there = load_settings(database_url="postgresql+psycopg://u@h/d")
+    assert there.sqlalchemy_url == "postgresql+psycopg://u@h/d"
+    assert here.tz.key == "Europe/Berlin"
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        load_settings().port = 1
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('naem = "x"', "naem: no such setting; there are"),
+        ("port = 65536", "port:"),
+        ("port = -1", "port:"),
+        ('rule = "pay-as-bid"', "rule:"),
+        ("settle_every = 0", "settle_every:"),
+        ("settle_every = 97", "settle_every:"),
+        ("grace_s = 1.5", "grace_s:"),
+        ("credit_limit_micro = -1", "credit_limit_micro:"),
+        ('zone = "Mars/Olympus"', "zone:"),
+        ('origin = "Not A Name"', "origin:"),
+        ('network = "UPPER"', "network:"),
+        ('hrp = ""', "hrp:"),
+        ("port = [", "is not TOML"),
+        ("a = 1\na = 2", "is not TOML"),
+    ],
+)
+def test_wrong_settings(tmp_path: Path, text: str, says: str) -> None:
+    path = write(tmp_path, text + "\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path)
+    assert says in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_every_wrong_line_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(write(tmp_path, "port = -1\ngrace_s = -1\n"))
+    assert "port:" in str(caught.value)
+    assert "grace_s:" in str(caught.value)
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="No such file"):
+        load_settings(tmp_path / "nowhere.toml")
+    with pytest.raises(SettingsError, match="cannot read"):
+        load_settings(tmp_path)
+    latin = tmp_path / "latin.toml"
+    latin.write_bytes(b'name = "K\xf6ln"\n')
+    with pytest.raises(SettingsError, match="not TOML"):
+        load_settings(latin)
+
+
+def test_the_environment_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATTLOOM_PORT", "many")
+    with pytest.raises(SettingsError, match=r"environment(.|\n)*port"):
+        load_settings()
+
+
+def test_a_secret_in_a_wrong_url_is_not_echoed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATTLOOM_DATABASE_URL", "postgresql://u:hush@h/d")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(port="x")
+    assert "hush" not in str(caught.value)
