@@ -9,14 +9,15 @@ from dataclasses import dataclass
 
 from sqlmodel import Session, col, select
 
-from app.jobs.meter import measured
+from app.services import border_pairs
+from app.services.border_pairs import Fault, Measured
 from app.services.house import House
 from app.store import borders, journal, log, market, people
 from app.tables import CorrectionRow, IntervalRow, ReadingRow, SlotRow
 from ledger_client.merkle import leaf_hash
 from ledger_client.proof import Borders, slot_leaf, statement_leaf
 from ledger_client.verify import canonical
-from market.correction import Correction, Version, correct
+from market.correction import Correction, correct
 from market.estimates import scale_to_difference
 from market.settlement import line_object
 from metering.interval import Interval
@@ -44,13 +45,17 @@ def correct_estimates(house: House) -> bool:
             for slots in _estimated(session).values()
             for gap in _closed_gaps(slots, _borders(session, slots))
         ]
-        for gap in gaps:
-            _correct_gap(house, session, gap)
+        found = border_pairs.judge(session, [(gap.opening, gap.closing) for gap in gaps])
+        for gap, told in zip(gaps, found, strict=True):
+            if isinstance(told, Measured):
+                _correct_gap(house, session, gap, told)
+            else:
+                _give_up(house, session, gap, told)
     return bool(gaps)
 
 
 def _estimated(session: Session) -> Mapping[str, Sequence[SlotRow]]:
-    """Return each point's settled, estimated and not yet corrected slots in time order."""
+    """Return each point's settled and estimated slots that await a correction, in time order."""
     rows = session.exec(
         select(SlotRow)
         .join(IntervalRow, col(IntervalRow.key) == SlotRow.interval)
@@ -61,6 +66,7 @@ def _estimated(session: Session) -> Mapping[str, Sequence[SlotRow]]:
         )
         .where(
             col(SlotRow.estimated).is_(True),
+            col(SlotRow.fault).is_(None),
             col(IntervalRow.state).in_(_SETTLED),
             col(CorrectionRow.interval).is_(None),
         )
@@ -74,11 +80,21 @@ def _estimated(session: Session) -> Mapping[str, Sequence[SlotRow]]:
 
 def _borders(session: Session, slots: Sequence[SlotRow]) -> Mapping[int, ReadingRow]:
     """Return one point's border readings, as known now, by the border's time in ms."""
-    moments = {Interval.parse(slot.interval).start_ms for slot in slots}
-    moments |= {Interval.parse(slot.interval).end_ms for slot in slots}
-    point = slots[0].point
-    at = {moment: borders.at_border(session, moment).get(point) for moment in moments}
-    return {moment: row for moment, row in at.items() if row is not None}
+    known: dict[int, ReadingRow] = {}
+    for first, last in _runs([Interval.parse(slot.interval) for slot in slots]):
+        known |= borders.of_point(session, slots[0].point, first.start_ms, last.end_ms)
+    return known
+
+
+def _runs(intervals: Sequence[Interval]) -> Iterator[tuple[Interval, Interval]]:
+    """Yield the first and the last of each unbroken run of intervals in time order."""
+    first = last = intervals[0]
+    for interval in intervals[1:]:
+        if interval != last.next():
+            yield first, last
+            first = interval
+        last = interval
+    yield first, last
 
 
 def _closed_gaps(slots: Sequence[SlotRow], known: Mapping[int, ReadingRow]) -> Iterator[Gap]:
@@ -99,12 +115,8 @@ def _closed_gaps(slots: Sequence[SlotRow], known: Mapping[int, ReadingRow]) -> I
             run = []
 
 
-def _correct_gap(house: House, session: Session, gap: Gap) -> None:
-    amount = measured(gap.opening, gap.closing, borders.serials(session))
-    if amount is None:
-        _tell_of_break(house, session, gap)
-        return
-    imports, exports = _split(gap, amount.import_wh), _split(gap, amount.export_wh)
+def _correct_gap(house: House, session: Session, gap: Gap, told: Measured) -> None:
+    imports, exports = _split(gap, told.import_wh), _split(gap, told.export_wh)
     for slot, import_wh, export_wh in zip(gap.slots, imports, exports, strict=True):
         _correct_slot(house, session, gap, slot, (import_wh, export_wh))
     _tell_of_return(house, session, gap, (sum(imports), sum(exports)))
@@ -139,13 +151,13 @@ def _correct_slot(
     house: House, session: Session, gap: Gap, slot: SlotRow, energies_wh: tuple[int, int]
 ) -> None:
     owner = people.points(session)[slot.point].participant
-    settled = Version(*market.settled_energies(session, slot.interval, owner, slot.point))
+    drawn, fed_in = market.settled_energies(session, slot.interval, owner, slot.point)
     done = correct(
         f"{slot.interval}/{slot.point}/1",
         owner,
         people.tariffs_by_point(session)[slot.point],
-        original=settled,
-        latest=settled,
+        drawn,
+        fed_in,
         new_import_wh=energies_wh[0],
         new_export_wh=energies_wh[1],
     )
@@ -161,6 +173,8 @@ def _row(
     salt = secrets.token_bytes(32)
     delta = {
         "district": house.settings.origin,
+        "export_wh": done.fed_in.wh,
+        "import_wh": done.drawn.wh,
         "interval": slot.interval,
         "lines": [line_object(line) for line in done.lines],
         "point": slot.point,
@@ -201,15 +215,18 @@ def _new_leaf(gap: Gap, slot: SlotRow) -> bytes:
     return slot_leaf(slot.point, slot.interval, slot.salt, held)
 
 
-def _tell_of_break(house: House, session: Session, gap: Gap) -> None:
+def _give_up(house: House, session: Session, gap: Gap, fault: Fault) -> None:
+    """Let the estimates stand for good: no later reading tells what went through the meter."""
+    for slot in gap.slots:
+        slot.fault = fault.value
     slot = gap.slots[0]
     people.notify(
         session,
         ref=f"reset/{slot.interval}/{slot.point}",
         at_ms=house.clock.now_ms(),
         level="alarm",
-        text=f"{people.points(session)[slot.point].name}: the registers at both ends of "
-        f"{slot.interval} to {gap.slots[-1].interval} do not go on from each other (a reset, an "
-        "exchanged meter); the estimates stand",
+        text=f"{people.points(session)[slot.point].name}: {fault} between the start of "
+        f"{slot.interval} and the end of {gap.slots[-1].interval}; the estimates stand for good: "
+        "check the meter",
         point=slot.point,
     )

@@ -9,7 +9,8 @@ from datetime import timedelta
 
 from sqlmodel import Session, col, select
 
-from app.services import enrolment
+from app.services import border_pairs, enrolment
+from app.services.border_pairs import Fault, Measured
 from app.services.house import House
 from app.store import borders, intervals, people
 from app.tables import EnrolmentRow, ReadingRow, SlotRow
@@ -18,12 +19,12 @@ from ledger_client.proof import Borders, slot_leaf
 from ledger_client.verify import NO_LEAF
 from market.estimates import estimate_import
 from metering.interval import Interval
-from metering.quantities import Energy, RegisterRolledBackError, RegisterTotal
+from metering.quantities import Energy
 
 
 @dataclass(frozen=True, slots=True)
 class Metered:
-    """A point's energy in one interval; estimated when a border reading is missing."""
+    """A point's energy in one interval; estimated when its borders do not tell it."""
 
     import_wh: int
     export_wh: int
@@ -54,47 +55,37 @@ def _write_slots(house: House, session: Session, interval: Interval) -> None:
         for seat in enrolment.roster(session, interval)
         if seat.point in opening or seat.point in joined
     ]
-    history, serials = _history(session, interval), borders.serials(session)
+    found = _judge(session, seats, opening, closing)
+    history = _history(session, interval)
     for position, seat in enumerate(seats):
         first, last = opening.get(seat.point), closing.get(seat.point)
-        amount = measured(first, last, serials)
-        if amount is None:
-            amount = Metered(estimate_import(history.get(seat.point, ())).wh, 0, estimated=True)
+        told = found.get(seat.point)
+        amount = _metered(told, history.get(seat.point, ()))
+        if not isinstance(told, Measured):
+            _tell(house, session, interval, seat, told)
             # What does not go on from the opening closes nothing: it is the next one's opening.
             last = None if first else last
         session.add(
             _slot(interval, position, seat, (first, last), leaves.get(seat.point, ()), amount)
         )
-        if amount.estimated:
-            _tell(house, session, interval, seat)
 
 
-def measured(
-    opening: ReadingRow | None, closing: ReadingRow | None, serials: Mapping[str, str]
-) -> Metered | None:
-    """Return the energy between two border readings, None when it cannot be told.
-
-    That is without both borders, between two meters (``serials`` by key), and when a register
-    fell or shows at one border only. A register that the meter does not have counts as 0.
-    """
-    if opening is None or closing is None or serials[opening.key] != serials[closing.key]:
-        return None
-    import_wh = _difference(opening.import_wh, closing.import_wh)
-    export_wh = _difference(opening.export_wh, closing.export_wh)
-    if import_wh is None or export_wh is None:
-        return None
-    return Metered(import_wh, export_wh, estimated=False)
+def _judge(
+    session: Session,
+    seats: Sequence[EnrolmentRow],
+    opening: Mapping[str, ReadingRow],
+    closing: Mapping[str, ReadingRow],
+) -> Mapping[str, Measured | Fault]:
+    """Return what the borders of each point say that has both."""
+    points = [seat.point for seat in seats if seat.point in opening and seat.point in closing]
+    found = border_pairs.judge(session, [(opening[point], closing[point]) for point in points])
+    return dict(zip(points, found, strict=True))
 
 
-def _difference(earlier_wh: int | None, later_wh: int | None) -> int | None:
-    if earlier_wh is None and later_wh is None:
-        return 0
-    if earlier_wh is None or later_wh is None:
-        return None
-    try:
-        return RegisterTotal(later_wh).since(RegisterTotal(earlier_wh)).wh
-    except RegisterRolledBackError:
-        return None
+def _metered(told: Measured | Fault | None, history: Sequence[Energy]) -> Metered:
+    if isinstance(told, Measured):
+        return Metered(told.import_wh, told.export_wh, estimated=False)
+    return Metered(estimate_import(history).wh, 0, estimated=True)
 
 
 def _slot(
@@ -149,16 +140,21 @@ def _history(session: Session, interval: Interval) -> Mapping[str, Sequence[Ener
     return history
 
 
-def _tell(house: House, session: Session, interval: Interval, seat: EnrolmentRow) -> None:
+def _tell(
+    house: House, session: Session, interval: Interval, seat: EnrolmentRow, fault: Fault | None
+) -> None:
+    """Tell people why a point is estimated: for its ``fault``, or for want of a border reading."""
     zone = house.settings.tz
     name = people.points(session)[seat.point].name
+    when = f"{interval.start.astimezone(zone):%H:%M} to {interval.end.astimezone(zone):%H:%M %Z}"
     people.notify(
         session,
         ref=f"estimated/{interval.key}/{seat.point}",
         at_ms=interval.end_ms,
         level="warning",
-        text=f"{name}: no valid reading at a border of {interval.start.astimezone(zone):%H:%M} to "
-        f"{interval.end.astimezone(zone):%H:%M %Z}; the energy is estimated, and corrected once "
-        "the meter answers again",
+        text=f"{name}: {fault} in {when}; the energy is estimated: check the meter"
+        if fault
+        else f"{name}: no valid reading at a border of {when}; the energy is estimated, and "
+        "corrected once the meter answers again",
         point=seat.point,
     )

@@ -54,11 +54,32 @@ def judge(
     found = {
         Flag.GAP: reading.seq != (before.seq if before else 0) + 1,
         Flag.CHAIN_BROKEN: _is_broken(reading, before, before_link),
-        Flag.COUNTER_FELL: before is not None and _fell(reading, before),
+        Flag.COUNTER_FELL: before is not None and fell(reading, before),
         Flag.IMPOSSIBLE_POWER: _is_impossible(reading, before, max_power_w),
         Flag.NOT_SETTLEABLE_CLOCK: not reading.clock.settleable,
     }
     return frozenset(flag for flag, holds in found.items() if holds)
+
+
+def fell(reading: Reading, before: Reading) -> bool:
+    """Tell whether a register shows less than in an earlier reading."""
+    return any(rise < 0 for rise in _rises_wh(reading, before))
+
+
+def jumped(reading: Reading, before: Reading, max_power_w: int) -> bool:
+    """Tell whether a register rose since an earlier reading by more than ``max_power_w`` allows."""
+    # The registers were read somewhere within each request's window: take the longest time.
+    elapsed_ms = max(0, reading.answered_ms - before.asked_ms)
+    step_wh = min(max(reading.resolution_wh, before.resolution_wh, 1), _MAX_STEP_WH)
+    bound = max_power_w * _TOLERANCE_PERCENT * elapsed_ms
+    return any((rise - step_wh) * _MS_PER_HOUR * 100 > bound for rise in _rises_wh(reading, before))
+
+
+def lost_register(reading: Reading, before: Reading) -> bool:
+    """Tell whether one of two readings has a register that the other one lacks."""
+    return (reading.import_wh is None) != (before.import_wh is None) or (
+        (reading.export_wh is None) != (before.export_wh is None)
+    )
 
 
 def effective_quality(claimed: Quality, flags: Iterable[Flag]) -> Quality:
@@ -88,23 +109,11 @@ def _is_broken(reading: Reading, before: Reading | None, before_link: str | None
     return before is not None and before.seq == reading.seq - 1 and reading.prev != before_link
 
 
-def _fell(reading: Reading, before: Reading) -> bool:
-    return any(rise < 0 for rise in _rises_wh(reading, before))
-
-
 def _is_impossible(reading: Reading, before: Reading | None, max_power_w: int) -> bool:
-    bound = max_power_w * _TOLERANCE_PERCENT
-    if reading.power_w is not None and abs(reading.power_w) * 100 > bound:
+    power_w = abs(reading.power_w or 0)
+    if power_w * 100 > max_power_w * _TOLERANCE_PERCENT:
         return True
-    if before is None:
-        return False
-    # The registers were read somewhere within each request's window: take the longest time.
-    elapsed_ms = max(0, reading.answered_ms - before.asked_ms)
-    step_wh = min(max(reading.resolution_wh, before.resolution_wh, 1), _MAX_STEP_WH)
-    return any(
-        (rise - step_wh) * _MS_PER_HOUR * 100 > bound * elapsed_ms
-        for rise in _rises_wh(reading, before)
-    )
+    return before is not None and jumped(reading, before, max_power_w)
 
 
 def _rises_wh(reading: Reading, before: Reading) -> list[int]:

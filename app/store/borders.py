@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
+from sqlalchemy import CTE, BigInteger, Integer, String, column, values
 from sqlmodel import Session, col, or_, select
 
 from app.tables import EnrolmentRow, ReadingRow, SlotRow
-from metering.interval import Interval
+from metering.interval import LENGTH_MS, Interval
 
 BORDER_WINDOW_MS: Final = 10_000
+_STRETCHES_PER_QUERY: Final = 1_000
 
 
 def at_border(session: Session, border_ms: int) -> Mapping[str, ReadingRow]:
@@ -32,6 +34,67 @@ def at_border(session: Session, border_ms: int) -> Mapping[str, ReadingRow]:
     for row in rows:
         first.setdefault(row.point, row)
     return first
+
+
+def of_point(session: Session, point: str, first_ms: int, last_ms: int) -> Mapping[int, ReadingRow]:
+    """Return one point's border readings from border ``first_ms`` to ``last_ms``, by border."""
+    after_ms = col(ReadingRow.answered_ms) % LENGTH_MS
+    rows = session.exec(
+        select(ReadingRow)
+        .where(
+            ReadingRow.point == point,
+            col(ReadingRow.answered_ms).between(first_ms, last_ms + BORDER_WINDOW_MS),
+            after_ms <= BORDER_WINDOW_MS,
+            ReadingRow.quality == "measured",
+        )
+        .order_by(col(ReadingRow.answered_ms), col(ReadingRow.seq))
+    )
+    first: dict[int, ReadingRow] = {}
+    for row in rows:
+        first.setdefault(row.answered_ms - row.answered_ms % LENGTH_MS, row)
+    return first
+
+
+class Stretch(NamedTuple):
+    """The readings of one chain with ``after`` < seq < ``before``, asked for as ``number``."""
+
+    number: int
+    key: str
+    epoch: int
+    after: int = 0
+    before: int = 2**53
+
+
+def flagged(
+    session: Session, stretches: Sequence[Stretch], flags: Sequence[str]
+) -> Iterator[tuple[int, ReadingRow]]:
+    """Yield (number, reading) of every reading in the stretches that bears one of ``flags``."""
+    for start in range(0, len(stretches), _STRETCHES_PER_QUERY):
+        asked = _as_table(stretches[start : start + _STRETCHES_PER_QUERY])
+        rows = session.exec(
+            select(asked.c.number, ReadingRow)
+            .join(
+                ReadingRow,
+                (col(ReadingRow.key) == asked.c.key)
+                & (col(ReadingRow.epoch) == asked.c.epoch)
+                & (col(ReadingRow.seq) > asked.c.after)
+                & (col(ReadingRow.seq) < asked.c.before),
+            )
+            .where(or_(*(col(ReadingRow.flags).contains(flag) for flag in flags)))
+            .order_by(asked.c.number, col(ReadingRow.seq))
+        )
+        yield from rows
+
+
+def _as_table(stretches: Sequence[Stretch]) -> CTE:
+    columns = (
+        column("number", Integer),
+        column("key", String),
+        column("epoch", Integer),
+        column("after", BigInteger),
+        column("before", BigInteger),
+    )
+    return values(*columns, name="given").data(list(stretches)).cte("stretch")
 
 
 def within(session: Session, interval: Interval) -> Mapping[str, Sequence[bytes]]:

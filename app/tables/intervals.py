@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger
+from sqlalchemy import BigInteger, Index
 from sqlmodel import Field, SQLModel
 
 
@@ -29,6 +29,7 @@ class SlotRow(SQLModel, table=True):
     """A roster point's place in an interval: its borders, its energy, its leaf."""
 
     __tablename__ = "slot"
+    __table_args__ = (Index("slot_estimated", "estimated", "interval"),)
     interval: str = Field(primary_key=True, foreign_key="interval.key")
     point: str = Field(primary_key=True, foreign_key="metering_point.gsrn")
     position: int  # index in roster order
