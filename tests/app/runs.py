@@ -167,4 +167,4 @@ def moments(data: Path, chance: random.Random, work_s: float) -> Iterator[tuple[
     yield exists("ledger.db"), chance.uniform(0, 0.1)
     while True:
         yield writes(data, "keys.json"), chance.uniform(0, work_s)  # as soon as all is open
-        yield writes(data, "ledger.db-wal"), chance.uniform(0, 0.2)
+        yield writes(data, "ledger.db-wal"), chance.uniform(0, 0.04)
