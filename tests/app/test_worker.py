@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from sqlalchemy import func, text
 from sqlmodel import SQLModel, select
 
-from app.clock import RealClock, SimulatedClock
 from app.db import Database
 from app.jobs.anchor import anchor
 from app.jobs.clear import clear_interval
@@ -287,12 +286,3 @@ def test_a_settlement_that_does_not_add_up_stops_its_interval_not_metering(kit: 
         row.wh = right
     kit.worker.run_due()  # a person mended it: everything goes on
     assert [kit.state(key(n)) for n in range(4)] == ["sealed"] * 4
-
-
-# --- Clocks --------------------------------------------------------------------------------------
-
-
-def test_the_real_clock_is_the_walls(plain: Kit) -> None:
-    assert not RealClock().simulated
-    assert SimulatedClock(0).simulated
-    assert RealClock().now_ms() > START.start_ms - 10**11
