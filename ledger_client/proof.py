@@ -13,6 +13,8 @@ from ledger_client.merkle import inclusion_path
 from ledger_client.verify import (
     Anchor,
     Borders,
+    Correction,
+    Corrections,
     Keys,
     LogEntry,
     Payment,
@@ -23,6 +25,7 @@ from ledger_client.verify import (
     SettlementProof,
     SignedReading,
     Slot,
+    Tariff,
     canonical,
     order_leaf,
     poi_path,
@@ -31,11 +34,14 @@ from ledger_client.verify import (
     roster_leaf,
     slot_leaf,
     statement_leaf,
+    tariff_leaf,
 )
 
 __all__ = [
     "Anchor",
     "Borders",
+    "Correction",
+    "Corrections",
     "Keys",
     "LogEntry",
     "Payment",
@@ -46,6 +52,7 @@ __all__ = [
     "SettlementProof",
     "SignedReading",
     "Slot",
+    "Tariff",
     "anchored",
     "order_leaf",
     "paid",
@@ -55,6 +62,7 @@ __all__ = [
     "salted_leaf",
     "slot_leaf",
     "statement_leaf",
+    "tariff_leaf",
     "to_bytes",
 ]
 

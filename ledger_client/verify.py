@@ -16,7 +16,7 @@ import sys
 from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b, sha256
 from pathlib import Path
@@ -48,7 +48,8 @@ MAX_INT: Final = 2**53
 INTERVAL_MS: Final = 900_000
 BORDER_LATE_MS: Final = 10_000
 ANCHOR_DEADLINE_S: Final = (5 + 15) * 60
-"""Grace plus seal time: a real interval has to be on the ledger by then."""
+"""Grace plus seal time, at most: a real interval has to be on the ledger by then."""
+GROUP_PARTIES: Final = 60
 
 ENROL_PREFIX: Final = b"wattloom-enrol-v1\0"
 READING_PREFIX: Final = b"wattloom-reading-v1\0"
@@ -59,6 +60,7 @@ MISSING_LEAF: Final = b"wattloom-leaf-missing-v1\0"
 ROSTER_LEAF: Final = b"wattloom-leaf-roster-v1\0"
 ORDER_LEAF: Final = b"wattloom-leaf-order-v1\0"
 STATEMENT_LEAF: Final = b"wattloom-leaf-statement-v1\0"
+TARIFF_LEAF: Final = b"wattloom-leaf-tariff-v1\0"
 RECEIPT_LEAF: Final = b"wattloom-leaf-receipt-v1\0"
 PAY_TAG: Final = b"wattloom-pay-v1"
 HEX_PATTERN: Final = re.compile(r"(?:[0-9a-f]{2})*")
@@ -318,7 +320,19 @@ class Order(Record):
     order_id: str
     point: Point
     side: Literal["bid", "offer"]
-    wh: Natural
+    wh: Positive
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff(Record):
+    """What a tariff leaf says of a point: net prices, and VAT in millionths."""
+
+    energy_micro_per_kwh: int
+    feed_in_micro_per_kwh: int
+    grid_fee_micro_per_kwh: Natural
+    levy_micro_per_kwh: Natural
+    local_grid_fee_micro_per_kwh: Natural
+    vat_ppm: Annotated[int, range(1_000_001)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,27 +359,17 @@ LineKind = Literal[
     "vat",
 ]
 LOCAL: Final = ("local-buy", "local-sell")
-FEES: Final = ("local-fee", "grid-fee", "levy")
-SIGNS: Final = {
-    "local-buy": -1,
-    "local-sell": 1,
-    "residual-import": -1,
-    "residual-export": 1,
-    "local-fee": -1,
-    "grid-fee": -1,
-    "levy": -1,
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Line(Record):
-    """One line of a statement; micro > 0 is earned."""
+    """One line of a statement, or of a correction's difference; micro > 0 is earned."""
 
     kind: LineKind
     micro: int
     point: Point
     price_micro_per_kwh: int
-    wh: Natural
+    wh: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,6 +394,32 @@ class Statement(Record):
     participant: str
     sum_micro: int
     transfers: tuple[Transfer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delta(Record):
+    """What a correction makes of an estimated point: its energies, and the lines' difference."""
+
+    district: Origin
+    export_wh: Natural
+    import_wh: Natural
+    interval: IntervalKey
+    lines: tuple[Line, ...]
+    point: Point
+    version: Literal[1]
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectionEntry(Record):
+    """The log entry ``correction``; ``delta_root`` is the hash of the delta's leaf."""
+
+    delta_root: Hash
+    district: Origin
+    interval: IntervalKey
+    new_leaf: Hash
+    old_leaf: Hash
+    reason: str
+    slot: Natural
 
 
 @dataclass(frozen=True, slots=True)
@@ -481,7 +511,7 @@ class LogEntry(Record):
 
 @dataclass(frozen=True, slots=True)
 class RosterLeaf(Record):
-    """A roster leaf's text; its place is the slot it names."""
+    """The text of a leaf in a tree in roster order: its place is the point's slot."""
 
     leaf: str
     path: AuditPath
@@ -535,6 +565,24 @@ class PointProof(Record):
     orders: tuple[SaltedLeaf, ...]
     roster: RosterLeaf
     slot: Slot
+    tariff: RosterLeaf
+
+
+@dataclass(frozen=True, slots=True)
+class Correction(Record):
+    """A correction of one of the points: its log entry, its delta's text and salt."""
+
+    delta: str
+    entry: LogEntry
+    salt: Hash
+
+
+@dataclass(frozen=True, slots=True)
+class Corrections(Record):
+    """Corrections under a later checkpoint of the log."""
+
+    anchor: Anchor
+    items: tuple[Correction, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -542,6 +590,7 @@ class SettlementProof(Record):
     """One participant and interval, from the signed readings to the payment."""
 
     anchor: Anchor
+    corrections: Corrections | None = None
     kind: Literal["settlement"] = "settlement"
     payments: tuple[Payment, ...]
     points: tuple[PointProof, ...]
@@ -707,6 +756,11 @@ def order_leaf(salt: bytes, text: str) -> bytes:
 def statement_leaf(salt: bytes, text: str) -> bytes:
     """Return the leaf of a statement."""
     return STATEMENT_LEAF + salt + text.encode()
+
+
+def tariff_leaf(point: str, salt: bytes, text: str) -> bytes:
+    """Return the leaf of a point's tariff, salted as its slot."""
+    return TARIFF_LEAF + salt + point.encode() + text.encode()
 
 
 def receipt_leaf(item: str) -> bytes:
@@ -916,7 +970,6 @@ def parse_milestone(payload: bytes) -> Milestone:
 class Transaction:
     """What a transaction payload (TIP-20) moves; its unlocks are the milestone's business."""
 
-    id: bytes
     commitment: bytes
     outputs: tuple[Transfer, ...]
     tag: bytes
@@ -935,7 +988,7 @@ def parse_transaction(payload: bytes) -> Transaction:
     commitment = cursor.take(HASH_SIZE)
     outputs = tuple(_output(cursor) for _ in cursor.count(2, 1, 128))
     tag, data = tagged_data(cursor.take(cursor.number(4)))
-    return Transaction(blake(payload), commitment, outputs, tag, data)
+    return Transaction(commitment, outputs, tag, data)
 
 
 def parse_output(data: bytes) -> Transfer:
@@ -1178,6 +1231,9 @@ class PointFacts:
     """What the proof of a point established."""
 
     point: str
+    slot: int
+    slot_hash: bytes
+    tariff: Tariff
     opening: Reading | None
     closing: Reading | None
     orders: tuple[Order, ...]
@@ -1196,12 +1252,15 @@ class Walk:
 
     def __init__(self, anchor: Anchor, seal: LogEntry, keys: Keys, report: Report) -> None:
         self.keys, self.report = keys, report
-        milestone = self._anchored(anchor)
-        self.checkpoint = self._checkpoint(anchor)
+        milestone, self.checkpoint = self.head(anchor)
         self.seal = self._seal(seal)
         self.start_ms = _start_ms(self.seal.interval)
         self.end_ms = self.start_ms + INTERVAL_MS
         self._in_time(milestone)
+
+    def head(self, anchor: Anchor) -> tuple[Milestone, Checkpoint]:
+        """Return the checkpoint of an anchor, and the milestone that refers to it."""
+        return self._anchored(anchor), self._checkpoint(anchor)
 
     def _anchored(self, anchor: Anchor) -> Milestone:
         self.report.begin("milestone")
@@ -1229,14 +1288,15 @@ class Walk:
         )
         return found
 
-    def _entry(self, item: LogEntry, kind: str) -> None:
-        leaf, log = entry_bytes(kind, item.entry), self.checkpoint
+    def entry(self, item: LogEntry, kind: str, log: Checkpoint | None = None) -> None:
+        """Check that an entry is in the log of the anchored checkpoint, or of ``log``."""
+        leaf, log = entry_bytes(kind, item.entry), log or self.checkpoint
         held = in_tree(leaf, item.index, log.size, item.path, log.root)
         require(held, f"{kind} entry {item.index} is not in the log")
 
     def _seal(self, item: LogEntry) -> Seal:
         self.report.begin("seal")
-        self._entry(item, "seal")
+        self.entry(item, "seal")
         found = Seal.read(item.entry)
         require(found.district == self.keys.origin, f"the seal is of district {found.district}")
         self.report.tick(f"entry {item.index} of the log seals the interval {found.interval}")
@@ -1256,7 +1316,7 @@ class Walk:
     def enrolment(self, item: LogEntry) -> Enrolment:
         """Return an enrolment that meter and registry signed and that the log holds."""
         self.report.begin("enrolment")
-        self._entry(item, "enrol")
+        self.entry(item, "enrol")
         entry = EnrolEntry.read(item.entry)
         found = Enrolment.read(entry.enrolment)
         require(found.district == self.keys.origin, f"it is of district {found.district}")
@@ -1271,8 +1331,10 @@ class Walk:
         self.report.tick(f"meter {found.serial} speaks for {found.point} from {found.valid_from}")
         return found
 
-    def slot(self, roster: RosterLeaf, item: Slot, enrolled: Enrolment, place: int) -> None:
-        """Check the roster's entry for an enrolment (log entry ``place``) and its point's slot."""
+    def slot(
+        self, roster: RosterLeaf, item: Slot, enrolled: Enrolment, place: int
+    ) -> tuple[int, bytes]:
+        """Return number and leaf hash of the slot of an enrolment (log entry ``place``)."""
         self.report.begin("roster")
         entry = RosterEntry.read(roster.leaf)
         seal, size = self.seal, self.seal.roster_size
@@ -1290,6 +1352,7 @@ class Walk:
         require(held, f"the slot of {entry.point} is not in the seal")
         what = f"{item.borders.count} readings" if item.borders else "no reading (missing)"
         self.report.tick(f"the seal holds {what} of {entry.point}")
+        return entry.slot, leaf_hash(leaf)
 
     def reading(self, item: SignedReading, enrolled: Enrolment) -> Reading:
         """Return a reading that the enrolled meter signed."""
@@ -1308,9 +1371,10 @@ class Walk:
         """Tick a reading whose place in the seal is checked."""
         named = (("import", reading.import_wh), ("export", reading.export_wh))
         shown = "".join(f", {name} register {_wh(wh)}" for name, wh in named if wh is not None)
-        self.report.tick(
-            f"signed by meter {reading.meter} at {_moment(reading.answered_ms)}{shown}"
-        )
+        by = f"signed by meter {reading.meter} at {_moment(reading.answered_ms)}"
+        self.report.tick(f"{by}{shown}, quality {reading.quality}, clock {reading.clock}")
+        if reading.quality != "measured" or reading.clock not in ("S", "I"):
+            self.report.remark("Of this quality or by this clock, a reading settles nothing.")
 
 
 class PointWalk(Walk):
@@ -1322,7 +1386,8 @@ class PointWalk(Walk):
         require(1 <= len(item.enrolments) <= 2, "a point needs an enrolment, two at a rotation")
         enrolled = [self.enrolment(entry) for entry in item.enrolments]
         point = enrolled[0].point
-        self.slot(item.roster, item.slot, enrolled[0], item.enrolments[0].index)
+        slot, slot_hash = self.slot(item.roster, item.slot, enrolled[0], item.enrolments[0].index)
+        tariff = self._tariff(item, point, slot)
         self.report.begin("border")
         if len(enrolled) == 2:
             begins = item.closing is not None and _start_ms(enrolled[1].valid_from) == self.end_ms
@@ -1335,7 +1400,19 @@ class PointWalk(Walk):
             require(opening.meter == closing.meter, "the borders are of two different meters")
             rotated = (opening.key, opening.epoch) != (closing.key, closing.epoch)
             require(rotated or opening.seq < closing.seq, "the closing was signed first")
-        return PointFacts(point, opening, closing, self._orders(item.orders, point))
+        orders = self._orders(item.orders, point)
+        return PointFacts(point, slot, slot_hash, tariff, opening, closing, orders)
+
+    def _tariff(self, item: PointProof, point: str, slot: int) -> Tariff:
+        self.report.begin("tariff")
+        found, seal = Tariff.read(item.tariff.leaf), self.seal
+        leaf = tariff_leaf(point, item.slot.salt, item.tariff.leaf)
+        held = in_tree(leaf, slot, seal.roster_size, item.tariff.path, seal.tariff_hash)
+        require(held, f"the seal does not put {point} on this tariff")
+        energy, back = _price(found.energy_micro_per_kwh), _price(found.feed_in_micro_per_kwh)
+        self.report.tick(f"energy {energy}, feed-in {back}, VAT {found.vat_ppm / 10_000:g} %")
+        self.report.remark("That the tariffs are those agreed upon, the contract has to show.")
+        return found
 
     def _border(
         self, item: SignedReading | None, leaf: bytes, border_ms: int, enrolled: Enrolment
@@ -1400,18 +1477,34 @@ class Account:
         require(len(self.metered) == len(statement.metered), "a direction is given twice")
         named = {item.point for item in statement.metered}
         require(named == self.points.keys(), "statement and proof differ in their points")
+        report.remark("A point that both statement and proof leave out cannot be seen.")
 
     def energy(self) -> None:
-        """Compare each direction's energy with its registers."""
+        """Compare each direction's energy with its registers, and own energy with its rule."""
         self.report.begin("energy")
         for point in self.points.values():
             for direction in get_args(Direction):
-                read = point.registers(direction)
                 item = self.metered.get((point.point, direction))
-                if item is not None:
-                    self._metered(item, read)
-                elif read is not None and read != (None, None):
+                if item is None:
                     raise ClaimError(f"the {direction} of {point.point} is left out")
+                self._metered(item, point.registers(direction))
+        own = self._own()
+        for (name, direction), item in self.metered.items():
+            due = own[name, direction]
+            require(item.own_wh == due, f"{direction} of {name}: {due} Wh are its owner's own")
+
+    def _own(self) -> Counter[tuple[str, str]]:
+        """Match the points in the order of their ids: each serves the others."""
+        found: Counter[tuple[str, str]] = Counter()
+        wanted = {name: self.metered[name, "import"] for name in sorted(self.points)}
+        for giver in wanted:
+            for taker, row in wanted.items():
+                if giver != taker and not row.estimated:
+                    left = self.metered[giver, "export"].wh - found[giver, "export"]
+                    wh = min(left, row.wh - found[taker, "import"])
+                    found[giver, "export"] += wh
+                    found[taker, "import"] += wh
+        return found
 
     def _metered(self, item: Metered, read: tuple[int | None, int | None] | None) -> None:
         what = f"{item.direction} of {item.point}"
@@ -1433,64 +1526,83 @@ class Account:
         self.report.tick(f"{what}: closing - opening = {_wh(item.wh)} = {split}")
 
     def limits(self) -> None:
-        """Check that what was traded stayed within the point's own orders."""
+        """Check that all but own energy was ordered, and the price within each order's limit."""
         self.report.begin("order")
-        price = self.seal.price
-        for item in self.statement.metered:
-            if not item.local_wh:
-                continue
-            side = "bid" if item.direction == "import" else "offer"
-            order = next((o for o in self.points[item.point].orders if o.side == side), None)
-            if order is None or price is None:
-                raise ClaimError(f"{item.point} traded {item.local_wh} Wh without {side} or price")
-            within = item.local_wh <= order.wh <= item.wh
-            require(within, f"traded {item.local_wh}, ordered {order.wh}, metered {item.wh} Wh")
-            limit = order.limit_micro_per_kwh
-            kept = price <= limit if side == "bid" else price >= limit
-            require(kept, f"the price {price} is beyond the limit {limit} of {order.order_id}")
-            self.report.tick(f"{order.order_id} traded {_wh(item.local_wh)} within its limit")
+        for (name, direction), item in self.metered.items():
+            side = "bid" if direction == "import" else "offer"
+            order = next((o for o in self.points[name].orders if o.side == side), None)
+            due = 0 if item.estimated else item.wh - item.own_wh
+            if order is not None:
+                require(order.wh == due, f"{order.order_id} is of {order.wh} Wh, not {due}")
+            elif item.local_wh or (due and side == "offer"):
+                raise ClaimError(f"{name} has {due} Wh to trade, and no {side} in the book")
+            elif due:
+                self.report.remark(f"{name} had no bid: its credit cannot be judged here.")
+            if order is not None and item.local_wh:
+                self._within_limit(order, item.local_wh)
+
+    def _within_limit(self, order: Order, traded_wh: int) -> None:
+        price, limit = self.seal.price, order.limit_micro_per_kwh
+        if price is None:
+            raise ClaimError(f"{order.order_id} traded {traded_wh} Wh without a price")
+        kept = price <= limit if order.side == "bid" else price >= limit
+        require(kept, f"the price {price} is beyond the limit {limit} of {order.order_id}")
+        self.report.tick(f"{order.order_id} traded {_wh(traded_wh)} within its limit")
 
     def lines(self) -> None:
-        """Check each line's price and arithmetic, their energy, and their sums."""
+        """Check that the lines are those of the sealed price and the tariffs, and their sums."""
         self.report.begin("lines")
-        billed: Counter[tuple[str, str]] = Counter()
+        traded: Counter[tuple[str, str]] = Counter()
+        bought: Counter[str] = Counter()
+        memo: dict[tuple[str, str], Line] = {}
         for number, line in enumerate(self.statement.lines, 1):
             where = f"line {number} ({line.kind} of {line.point})"
-            require(line.point in self.points, f"{where} is of an unknown point")
-            if line.kind != "vat":
-                due = SIGNS[line.kind] * round_half_up(line.price_micro_per_kwh * line.wh, 1000)
-                require(line.micro == due, f"{where} says {line.micro}, its price makes it {due}")
             if line.kind in LOCAL:
-                fair = line.price_micro_per_kwh == self.seal.price
-                require(fair, f"{where} is not at the sealed price {self.seal.price}")
-            billed[line.point, line.kind] += line.wh
-        for (point, kind), wh in self._billable().items():
-            found = billed[point, kind]
-            fits = found <= wh if kind in FEES else found == wh
-            require(fits, f"{kind} of {point}: the lines have {found} Wh, metered are {wh}")
+                self._local(line, where)
+                traded[line.point, line.kind] += line.wh
+                bought[line.point] -= line.micro if line.kind == "local-buy" else 0
+            else:
+                require((line.point, line.kind) not in memo, f"{where} is there a second time")
+                memo[line.point, line.kind] = line
+        for name, point in self.points.items():
+            drawn, fed_in = self.metered[name, "import"], self.metered[name, "export"]
+            for kind, item in zip(LOCAL, (drawn, fed_in), strict=True):
+                found = traded.pop((name, kind), 0)
+                fits = found == item.local_wh
+                require(fits, f"{kind} of {name}: lines of {found} Wh, traded {item.local_wh}")
+            near_wh = drawn.local_wh + drawn.own_wh
+            energies = (drawn.residual_wh, near_wh, fed_in.residual_wh)
+            for due in memo_lines(name, point.tariff, *energies, bought[name]):
+                same = memo.pop((name, due.kind), None) == due
+                require(same, f"{due.kind} of {name} has to be {due.micro} for {due.wh} Wh")
+        for name, kind in (*traded, *memo):
+            raise ClaimError(f"there is a line {kind} of {name}, and nothing to bill")
         self._sums()
 
-    def _billable(self) -> dict[tuple[str, str], int]:
-        """Return the energy due per point and kind of line; of fees the most that is due."""
-        found: dict[tuple[str, str], int] = {}
-        for point in self.points:
-            bought, sold = self.metered.get((point, "import")), self.metered.get((point, "export"))
-            found[point, "local-buy"] = bought.local_wh if bought else 0
-            found[point, "residual-import"] = bought.residual_wh if bought else 0
-            found[point, "local-sell"] = sold.local_wh if sold else 0
-            found[point, "residual-export"] = sold.residual_wh if sold else 0
-            for kind in FEES:
-                found[point, kind] = bought.wh if bought else 0
-        return found
+    def _local(self, line: Line, where: str) -> None:
+        price = line.price_micro_per_kwh
+        require(price == self.seal.price, f"{where} is not at the sealed price {self.seal.price}")
+        sign = -1 if line.kind == "local-buy" else 1
+        due = sign * round_half_up(price * line.wh, 1000)
+        require(line.wh > 0, f"{where} is of {line.wh} Wh")
+        require(line.micro == due, f"{where} says {line.micro}, its price makes it {due}")
 
     def _sums(self) -> None:
         says, lines = self.statement, self.statement.lines
         local = sum(line.micro for line in lines if line.kind in LOCAL)
+        sides = Counter(line.kind for line in lines)
+        single = max(sides[kind] for kind in LOCAL) <= self.seal.counts.trades
+        require(single, f"more local lines than the {self.seal.counts.trades} sealed trades")
         memo = sum(line.micro for line in lines if line.kind not in LOCAL)
         require(local == says.sum_micro, f"local lines make {local}, not {says.sum_micro}")
         require(memo == says.memo_micro, f"memo lines make {memo}, not {says.memo_micro}")
         price = "none" if self.seal.price is None else _price(self.seal.price)
-        self.report.tick(f"{len(lines)} lines add up to {_micro(local)}; local price {price}")
+        self.report.tick(
+            f"{len(lines)} lines: {_micro(local)} local, {_micro(memo)} beside; local price {price}"
+        )
+        self.report.remark(
+            "Who traded how much with whom, and how the price came about, is not shown."
+        )
 
     def carry(self) -> None:
         """Check that opening carry + sum = transfers + closing carry."""
@@ -1501,6 +1613,34 @@ class Account:
         require(have == due, f"opening carry + sum is {have}, transfers + closing carry {due}")
         carried = _micro(self.statement.closing_carry_micro)
         self.report.tick(f"{_micro(paid)} to be moved on the ledger, {carried} carried on")
+        self.report.remark("The opening carry has to be the closing carry of the statement before.")
+
+    def correction(self, item: Correction) -> str:
+        """Return the point that a correction, whose entry is in the log, is about."""
+        entry, delta = CorrectionEntry.read(item.entry.entry), Delta.read(item.delta)
+        point = self.points.get(delta.point)
+        if point is None:
+            raise ClaimError(f"{delta.point} is no point of the statement")
+        bound = leaf_hash(statement_leaf(item.salt, item.delta)) == entry.delta_root
+        require(bound, "the log's entry is of another delta")
+        interval = (self.seal.district, self.seal.interval)
+        says = (entry.district, entry.interval, entry.slot, entry.old_leaf)
+        same = says == (*interval, point.slot, point.slot_hash)
+        require(same and (delta.district, delta.interval) == interval, "it is of another slot")
+        drawn = self.metered[delta.point, "import"]
+        require(drawn.estimated, f"{delta.point} was metered: nothing to correct")
+        new = memo_lines(delta.point, point.tariff, delta.import_wh, 0, delta.export_wh, 0)
+        old = memo_lines(delta.point, point.tariff, drawn.wh, 0, 0, 0)
+        due = sorted(line.text for line in difference(new, old))
+        require(
+            sorted(line.text for line in delta.lines) == due,
+            "its lines are not the new less the old",
+        )
+        amount = _micro(sum(line.micro for line in delta.lines))
+        to = f"{_wh(delta.import_wh)} drawn and {_wh(delta.export_wh)} fed in"
+        self.report.tick(f"{delta.point} corrected later to {to}, amount {amount}")
+        self.report.remark("The registers behind a correction are not shown.")
+        return delta.point
 
     def payments(self, items: Sequence[Payment], pinned: Milestones) -> None:
         """Check that the applied transactions moved exactly the statement's transfers."""
@@ -1508,8 +1648,8 @@ class Account:
         due = {item.address: item.micro for item in self.statement.transfers}
         require(len(due) == len(self.statement.transfers), "two transfers have one address")
         transactions = [self._payment(item, pinned) for item in items]
-        distinct = {transaction.id for transaction in transactions}
-        require(len(distinct) == len(items), "one transaction is shown twice")
+        groups = {transaction.data[HASH_SIZE:] for transaction in transactions}
+        require(len(groups) == len(items), "one group of payments is shown twice")
         moved: Counter[bytes] = Counter()
         for transaction, item in zip(transactions, items, strict=True):
             spent = [parse_output(output) for output in item.consumed]
@@ -1522,15 +1662,18 @@ class Account:
         for address, micro in due.items():
             found = moved[address]
             require(found == micro, f"{address.hex()} got {found} units, {micro} are due")
-            self.report.tick(f"{address.hex()[:16]}... got {micro:+} units on the ledger")
+            self.report.tick(f"{address.hex()} got {micro:+} units on the ledger")
 
     def _payment(self, item: Payment, pinned: Milestones) -> Transaction:
         milestone = check_milestone(item.milestone, pinned)
         applied = ledger_root(blake(item.block), item.path) == milestone.applied_root
         require(applied, f"milestone {milestone.index} did not apply this transaction")
         found = parse_transaction(block_payload(item.block))
-        names = found.tag == PAY_TAG and found.data[:-2] == self.seal.settlement_root
+        root, number = found.data[:HASH_SIZE], found.data[HASH_SIZE:]
+        names = found.tag == PAY_TAG and root == self.seal.settlement_root and len(number) == 2
         require(names, "the transaction does not name this settlement")
+        before = int.from_bytes(number, "big") * GROUP_PARTIES
+        require(before < self.seal.counts.statements, "there is no group of that number")
         commitment = blake(b"".join(map(blake, item.consumed)))
         require(commitment == found.commitment, "the consumed outputs are not the inputs'")
         return found
@@ -1549,6 +1692,16 @@ def check_settlement(proof: SettlementProof, keys: Keys, report: Report) -> None
     account.lines()
     account.carry()
     account.payments(proof.payments, keys.milestones)
+    if proof.corrections is not None:
+        _, later = walk.head(proof.corrections.anchor)
+        report.begin("correction")
+        require(later.size >= walk.checkpoint.size, "its checkpoint is older than the seal's")
+        for item in proof.corrections.items:
+            walk.entry(item.entry, "correction", later)
+        found = {account.correction(item) for item in proof.corrections.items}
+        once = 0 < len(found) == len(proof.corrections.items)
+        require(once, "there is none, or a point is corrected twice")
+    report.remark("What the log says later, such as a correction, is not seen here.")
 
 
 def check_single(proof: ReadingProof, keys: Keys, report: Report) -> None:
@@ -1645,6 +1798,43 @@ def _full(keys: Keys | LedgerKeys) -> Keys:
 def round_half_up(numerator: int, denominator: int) -> int:
     """Return the nearest integer to a fraction, halves upwards."""
     return (2 * numerator + denominator) // (2 * denominator)
+
+
+def memo_lines(
+    point: str, tariff: Tariff, residual_wh: int, near_wh: int, fed_in_wh: int, bought_micro: int
+) -> list[Line]:
+    """Return a point's lines beside the local ones.
+
+    Args:
+        residual_wh, fed_in_wh: what was drawn from and fed into the grid outside.
+        near_wh: local and own energy drawn.
+        bought_micro: what the local energy cost; VAT is due on it, too.
+    """
+    drawn_wh, lines = residual_wh + near_wh, []
+    owed: list[tuple[LineKind, int, int]] = [
+        ("residual-import", tariff.energy_micro_per_kwh, residual_wh),
+        ("local-fee", tariff.local_grid_fee_micro_per_kwh, near_wh),
+        ("grid-fee", tariff.grid_fee_micro_per_kwh, residual_wh),
+        ("levy", tariff.levy_micro_per_kwh, drawn_wh),
+    ]
+    for kind, price, wh in owed:
+        lines.append(Line(kind, -round_half_up(price * wh, 1000), point, price, wh))
+    taxed = bought_micro - sum(line.micro for line in lines)
+    vat = -round_half_up(taxed * tariff.vat_ppm, 1_000_000)
+    price = tariff.feed_in_micro_per_kwh
+    earned = round_half_up(price * fed_in_wh, 1000)
+    lines.append(Line("residual-export", earned, point, price, fed_in_wh))
+    lines.append(Line("vat", vat, point, 0, drawn_wh))
+    return [line for line in lines if line.wh]
+
+
+def difference(new: Sequence[Line], old: Sequence[Line]) -> list[Line]:
+    """Return the new lines less the old ones, kind by kind; what stayed is left out."""
+    found = {line.kind: line for line in new}
+    for line in old:
+        now = found.get(line.kind) or replace(line, wh=0, micro=0)
+        found[line.kind] = replace(now, wh=now.wh - line.wh, micro=now.micro - line.micro)
+    return [line for line in found.values() if line.wh or line.micro]
 
 
 def _start_ms(interval: str) -> int:

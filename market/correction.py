@@ -5,6 +5,7 @@ Never clears again. ``docs/protocol.md``, "Border readings and quantities".
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from market import journal
@@ -35,51 +36,49 @@ class Correction:
         return Money(sum(line.micro for line in self.lines))
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
-    """The energies of one point and interval as they were known at some time."""
-
-    drawn: SettledEnergy
-    fed_in: SettledEnergy
-
-
 def correct(
     ref: str,
     participant: str,
     tariff: Tariff,
-    original: Version,
-    latest: Version,
+    drawn: SettledEnergy,
+    fed_in: SettledEnergy,
     new_import_wh: int,
     new_export_wh: int,
 ) -> Correction:
-    """Return the correction of a point from ``latest`` to newly known energies.
+    """Return the correction of a point, settled as ``drawn`` and ``fed_in``, to new energies.
 
-    Measured against the ``original`` settlement, so that a correction that is later undone leaves
-    nothing behind: new local = min(original local, new metered). Local energy that the meter no
-    longer covers stays traded: a seller who is short buys the gap at the point's own retail price
-    with fees, levy and VAT, and a buyer who is short sells it back at feed-in. Own transfers, at
-    price 0, follow the same rule after local energy.
+    New local = min(settled local, new metered). Local energy that the meter no longer covers
+    stays traded: a seller who is short buys the gap at the point's own retail price with fees,
+    levy and VAT, and a buyer who is short sells it back at feed-in. Own transfers, at price 0,
+    follow the same rule after local energy. The lines are those of the new total less those of
+    the settled one: no difference is rounded, so that what is undone leaves nothing behind.
     """
-    drawn = _corrected(original.drawn, new_import_wh)
-    fed_in = _corrected(original.fed_in, new_export_wh)
-    new = _quantities(original, drawn, fed_in)
-    old = _quantities(original, latest.drawn, latest.fed_in)
-    delta = MemoQuantities(
-        new.residual_import_wh - old.residual_import_wh,
-        new.local_import_wh - old.local_import_wh,
-        new.residual_export_wh - old.residual_export_wh,
+    new_drawn, new_fed_in = _corrected(drawn, new_import_wh), _corrected(fed_in, new_export_wh)
+    new = _quantities(new_drawn, new_fed_in, drawn, fed_in)
+    old = _quantities(drawn, fed_in, drawn, fed_in)
+    lines = _difference(
+        memo_lines(drawn.point, tariff, new, Money(0)),
+        memo_lines(drawn.point, tariff, old, Money(0)),
     )
-    lines = memo_lines(drawn.point, tariff, delta, Money(0))
     entry = journal.entry_of(ref, "correction", memo_movements(participant, lines))
-    return Correction(participant, drawn, fed_in, tuple(lines), entry)
+    return Correction(participant, new_drawn, new_fed_in, lines, entry)
 
 
-def _corrected(original: SettledEnergy, wh: int) -> SettledEnergy:
+def _difference(new: Iterable[Line], old: Iterable[Line]) -> tuple[Line, ...]:
+    """Return new less old lines, kind by kind; those that stayed as they were are left out."""
+    found = {line.kind: line for line in new}
+    for line in old:
+        now = found.get(line.kind) or replace(line, wh=0, micro=0)
+        found[line.kind] = replace(now, wh=now.wh - line.wh, micro=now.micro - line.micro)
+    return tuple(line for line in found.values() if line.wh or line.micro)
+
+
+def _corrected(settled: SettledEnergy, wh: int) -> SettledEnergy:
     """Return the split of newly metered ``wh``: local first, then own, the rest residual."""
-    local_wh = min(original.local_wh, wh)
-    own_wh = min(original.own_wh, wh - local_wh)
+    local_wh = min(settled.local_wh, wh)
+    own_wh = min(settled.own_wh, wh - local_wh)
     return replace(
-        original,
+        settled,
         estimated=False,
         wh=wh,
         local_wh=local_wh,
@@ -88,10 +87,15 @@ def _corrected(original: SettledEnergy, wh: int) -> SettledEnergy:
     )
 
 
-def _quantities(original: Version, drawn: SettledEnergy, fed_in: SettledEnergy) -> MemoQuantities:
+def _quantities(
+    drawn: SettledEnergy,
+    fed_in: SettledEnergy,
+    settled_drawn: SettledEnergy,
+    settled_fed_in: SettledEnergy,
+) -> MemoQuantities:
     """Return what memo lines bill in total once local gaps are bought and sold back."""
-    bought_back_wh = _committed_wh(original.fed_in) - _committed_wh(fed_in)
-    sold_back_wh = _committed_wh(original.drawn) - _committed_wh(drawn)
+    bought_back_wh = _committed_wh(settled_fed_in) - _committed_wh(fed_in)
+    sold_back_wh = _committed_wh(settled_drawn) - _committed_wh(drawn)
     return MemoQuantities(
         drawn.residual_wh + bought_back_wh,
         _committed_wh(drawn),

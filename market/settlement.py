@@ -270,7 +270,7 @@ def memo_lines(
 
 @dataclass(frozen=True, slots=True)
 class MemoQuantities:
-    """Energies in Wh that memo lines bill; differences (which may be negative) in a correction."""
+    """Energies in Wh that memo lines bill; ``local_import_wh`` holds own energy, too."""
 
     residual_import_wh: int
     local_import_wh: int

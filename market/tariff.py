@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 
 from market.money import PPM, Money, Price
@@ -49,9 +47,9 @@ class Tariff:
         """The lowest hub price at which a local sale earns no less than feeding in."""
         return self.feed_in
 
-    def hash(self) -> str:
-        """Return SHA-256 over the canonical JSON (RFC 8785) of the components, as hex."""
-        components = {
+    def payload(self) -> dict[str, int]:
+        """Return what a tariff leaf says (``docs/protocol.md``), ready for canonical JSON."""
+        return {
             "energy_micro_per_kwh": self.energy.micro_per_kwh,
             "feed_in_micro_per_kwh": self.feed_in.micro_per_kwh,
             "grid_fee_micro_per_kwh": self.grid_fee.micro_per_kwh,
@@ -59,8 +57,6 @@ class Tariff:
             "local_grid_fee_micro_per_kwh": self.local_grid_fee.micro_per_kwh,
             "vat_ppm": self.vat_ppm,
         }
-        canonical = json.dumps(components, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
 
     def cost_of_import(self, energy: Energy) -> Money:
         """Return what ``energy`` costs all-in on the normal tariff; each component rounds once."""

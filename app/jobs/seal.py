@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from sqlmodel import Session, col, func, select
 
 from app.services.house import ENGINE_VERSION, House
-from app.store import borders, intervals, leaves, log, people
+from app.store import borders, intervals, leaves, log
 from app.tables import (
     CheckpointRow,
     IntervalRow,
@@ -77,7 +75,7 @@ def _entry(house: House, session: Session, row: IntervalRow, late_count: int) ->
         roster_size=len(roster),
         rule=row.rule,
         settlement_root=row.settlement_root,
-        tariff_hash=_tariff_hash(session),
+        tariff_hash=root(leaves.tariff_hashes(slots, leaves.tariff_texts(session))),
         tree_root=root([slot.leaf for slot in slots]),
     )
 
@@ -87,9 +85,3 @@ def _count(
 ) -> int:
     query = select(func.count()).select_from(table).where(col(table.interval) == key)
     return session.exec(query).one()
-
-
-def _tariff_hash(session: Session) -> bytes:
-    """Return SHA-256 over the sorted distinct tariff hashes of all metering points."""
-    hashes = {tariff.hash() for tariff in people.tariffs_by_point(session).values()}
-    return hashlib.sha256(b"".join(bytes.fromhex(text) for text in sorted(hashes))).digest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlmodel import Session, col, select
 
@@ -10,6 +10,7 @@ from app.services.house import House
 from app.store import borders, intervals, leaves, log, payments
 from app.tables import (
     CheckpointRow,
+    CorrectionRow,
     EnrolmentRow,
     IntervalRow,
     LogEntryRow,
@@ -63,7 +64,8 @@ def _settlement(
         raise NoSuchProofError(f"{participant} has no statement in {row.key}")
     checkpoint = _covering(session, row.seal_index or 0)
     return proof.SettlementProof(
-        anchor=proof.anchored(_included(house, checkpoint.block_id or "")),
+        anchor=_anchor(house, checkpoint),
+        corrections=_corrections(house, session, row.key, participant),
         payments=tuple(_payments(house, session, row.key, participant)),
         points=tuple(_points(house, session, row.key, participant, checkpoint.size)),
         seal=_log_entry(session, row.seal_index or 0, checkpoint.size),
@@ -84,6 +86,44 @@ def _covering(session: Session, seal_index: int) -> CheckpointRow:
     if found is None:
         raise ProofNotReadyError("no checkpoint over this seal is confirmed yet")
     return found
+
+
+def _anchor(house: House, checkpoint: CheckpointRow) -> proof.Anchor:
+    return proof.anchored(_included(house, checkpoint.block_id or ""))
+
+
+def _corrections(
+    house: House, session: Session, key: str, participant: str
+) -> proof.Corrections | None:
+    """Return what later entries of the log correct, as far as a checkpoint is confirmed."""
+    newest = session.exec(
+        select(CheckpointRow)
+        .where(CheckpointRow.state == "confirmed")
+        .order_by(col(CheckpointRow.size).desc())
+        .limit(1)
+    ).one()
+    rows = session.exec(
+        select(CorrectionRow)
+        .where(
+            CorrectionRow.interval == key,
+            col(CorrectionRow.point).in_(_owned(session, participant)),
+            col(CorrectionRow.log_index) < newest.size,
+        )
+        .order_by(CorrectionRow.point)
+    ).all()
+    items = tuple(
+        proof.Correction(
+            row.payload.decode(), _log_entry(session, row.log_index, newest.size), row.salt
+        )
+        for row in rows
+    )
+    return proof.Corrections(_anchor(house, newest), items) if items else None
+
+
+def _owned(session: Session, participant: str) -> Sequence[str]:
+    return session.exec(
+        select(MeteringPointRow.gsrn).where(MeteringPointRow.participant == participant)
+    ).all()
 
 
 def _included(house: House, identifier: str) -> InclusionProof:
@@ -117,17 +157,15 @@ def _payment(house: House, session: Session, payment: Payment) -> proof.Payment:
 def _points(
     house: House, session: Session, key: str, participant: str, size: int
 ) -> list[proof.PointProof]:
-    owned = set(
-        session.exec(
-            select(MeteringPointRow.gsrn).where(MeteringPointRow.participant == participant)
-        )
-    )
+    owned = frozenset(_owned(session, participant))
     slots = intervals.slots(session, key)
     ids = [end for slot in slots for end in (slot.opening, slot.closing) if end is not None]
     readings = borders.by_ids(session, ids)
     slot_hashes = [slot.leaf for slot in slots]
     roster = leaves.roster_entries(session, key)
     roster_hashes = leaves.roster_hashes(roster)
+    tariffs = leaves.tariff_texts(session)
+    tariff_hashes = leaves.tariff_hashes(slots, tariffs)
     orders = _orders(house, session, key)
     return [
         proof.PointProof(
@@ -142,6 +180,9 @@ def _points(
                 _borders(slot, readings),
                 tuple(inclusion_path(slot_hashes, slot.position)),
                 slot.salt,
+            ),
+            tariff=proof.RosterLeaf(
+                tariffs[slot.point], tuple(inclusion_path(tariff_hashes, slot.position))
             ),
         )
         for slot in slots

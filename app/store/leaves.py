@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlmodel import Session, col, select
 
+from app.store import people
 from app.tables import EnrolmentRow, OrderRow, SlotRow, StatementRow
 from ledger_client.merkle import leaf_hash
-from ledger_client.proof import order_leaf, roster_leaf, statement_leaf
-from ledger_client.verify import Order, RosterEntry
+from ledger_client.proof import order_leaf, roster_leaf, statement_leaf, tariff_leaf
+from ledger_client.verify import Order, RosterEntry, canonical
 
 
 def roster_entries(session: Session, key: str) -> Sequence[RosterEntry]:
@@ -61,6 +62,17 @@ def order_text(district: str, order: OrderRow) -> str:
 def order_hashes(district: str, rows: Sequence[OrderRow]) -> list[bytes]:
     """Return the leaf hashes of an order tree."""
     return [leaf_hash(order_leaf(row.salt, order_text(district, row))) for row in rows]
+
+
+def tariff_texts(session: Session) -> Mapping[str, str]:
+    """Return the canonical text of each point's tariff by GSRN."""
+    tariffs = people.tariffs_by_point(session)
+    return {point: canonical(tariff.payload()).decode() for point, tariff in tariffs.items()}
+
+
+def tariff_hashes(slots: Sequence[SlotRow], texts: Mapping[str, str]) -> list[bytes]:
+    """Return the leaf hashes of a tariff tree: one per slot, in roster order."""
+    return [leaf_hash(tariff_leaf(slot.point, slot.salt, texts[slot.point])) for slot in slots]
 
 
 def statements(session: Session, key: str) -> Sequence[StatementRow]:

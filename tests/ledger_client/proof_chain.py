@@ -17,6 +17,8 @@ from ledger_client.log import encode_entry
 from ledger_client.proof import (
     Anchor,
     Borders,
+    Correction,
+    Corrections,
     LogEntry,
     Payment,
     PointProof,
@@ -33,6 +35,7 @@ from ledger_client.proof import (
     salted_leaf,
     slot_leaf,
     statement_leaf,
+    tariff_leaf,
     to_bytes,
 )
 from ledger_client.verify import Verdict, leaf_hash
@@ -91,6 +94,7 @@ class Meter:
     signer: str = ""
     leaf_signer: str = ""
     next_key: str = ""  # a rotation at the interval's end
+    tariff: Json = field(default_factory=lambda: tariff(301_002))
     enrolment: Json = field(default_factory=dict)
     rotation: Json = field(default_factory=dict)
     roster: Json = field(default_factory=dict)
@@ -129,6 +133,17 @@ def line(kind: str, point: str, wh: int, price: int, micro: int) -> Json:
     }
 
 
+def tariff(energy: int, vat: int = 190_000) -> Json:
+    return {
+        "energy_micro_per_kwh": energy,
+        "feed_in_micro_per_kwh": 80_000,
+        "grid_fee_micro_per_kwh": 70_000,
+        "levy_micro_per_kwh": 10_000,
+        "local_grid_fee_micro_per_kwh": 20_000,
+        "vat_ppm": vat,
+    }
+
+
 def order(point: str, side: str, limit: int, wh: int) -> Json:
     return {
         "district": ORIGIN,
@@ -146,13 +161,14 @@ def _meters() -> list[Meter]:
         Meter(
             ROOF,
             reading(ROOF, START_MS + 1_200, 61, (1_000, 5_000)),
-            reading(ROOF, END_MS + 900, 76, (1_000, 5_400)),
+            reading(ROOF, END_MS + 900, 76, (1_150, 5_400)),
         ),
         Meter(SILENT, None, None),
         Meter(
             SHOP,
             reading(SHOP, START_MS + 10_000, 8, (70_000, None)),
-            reading(SHOP, END_MS, 9, (70_150, None)),
+            reading(SHOP, END_MS, 9, (70_020, None)),
+            tariff=tariff(301_000),
         ),
     ]
 
@@ -163,12 +179,18 @@ def _lines() -> list[Json]:
         line("local-sell", ROOF, 30, 120_000, 3_600),
         line("residual-export", ROOF, 100, 80_000, 8_000),
         line("residual-import", SILENT, 250, 301_002, -75_251),  # half a unit is rounded up
-        line("vat", SILENT, 0, 0, -14_298),
-        line("local-buy", SHOP, 100, 120_000, -12_000),
-        line("local-fee", SHOP, 100, 20_000, -2_000),
-        line("grid-fee", SHOP, 30, 70_000, -2_100),
-        line("levy", SHOP, 150, 10_000, -1_500),
-        line("residual-import", SHOP, 30, 300_000, -9_000),
+        line("grid-fee", SILENT, 250, 70_000, -17_500),
+        line("levy", SILENT, 250, 10_000, -2_500),
+        line("vat", SILENT, 250, 0, -18_098),
+        line("local-buy", ROOF, 100, 120_000, -12_000),
+        line("residual-import", ROOF, 50, 301_002, -15_050),
+        line("local-fee", ROOF, 100, 20_000, -2_000),
+        line("grid-fee", ROOF, 50, 70_000, -3_500),
+        line("levy", ROOF, 150, 10_000, -1_500),
+        line("vat", ROOF, 150, 0, -6_470),  # a half, too
+        line("local-fee", SHOP, 20, 20_000, -400),
+        line("levy", SHOP, 20, 10_000, -200),
+        line("vat", SHOP, 20, 0, -114),
     ]
 
 
@@ -187,20 +209,24 @@ class World:
     metered: list[Json] = field(
         default_factory=lambda: [
             metered(ROOF, "export", 400, 280, 20),
-            metered(ROOF, "import", 0, 0, 0),
+            metered(ROOF, "import", 150, 100, 0),
             metered(SILENT, "export", 0, 0, 0, estimated=1),
             metered(SILENT, "import", 250, 0, 0, estimated=1),
-            metered(SHOP, "import", 150, 100, 20),
+            metered(SHOP, "export", 0, 0, 0),
+            metered(SHOP, "import", 20, 0, 20),
         ]
     )
     lines: list[Json] = field(default_factory=_lines)
     orders: list[Json] = field(
         default_factory=lambda: [
             order(ROOF, "offer", 80_000, 380),
-            order(SHOP, "bid", 200_000, 130),
+            order(ROOF, "bid", 200_000, 150),
         ]
     )
     statement: Json = field(default_factory=dict)
+    correction: Json = field(default_factory=dict)  # what is bent in the log's entry
+    delta: Json = field(default_factory=dict)
+    group: bytes = b"\0\0"
     transfers: list[Json] = field(
         default_factory=lambda: [{"address": WALLET.hex(), "micro": 21_600}]
     )
@@ -278,6 +304,8 @@ class Sealing:
         self.seal_index = len(self.entries)
         self.entries.append(encode_entry("seal", self._seal()))
         self.entries.append(encode_entry("audit", {"head": salt("audit 2").hex()}))
+        self.size = len(self.entries)  # of the log as it was anchored first
+        self.entries.append(encode_entry("correction", self._correction()))
         self.log = [leaf_hash(entry) for entry in self.entries]
 
     def _enrol(self, meter: Meter) -> list[int]:
@@ -342,6 +370,47 @@ class Sealing:
         self.roster = [leaf_hash(roster_leaf(item)) for item in self.roster_texts]
         self.roster += [salt("roster 4"), salt("roster 5")]
 
+    def _tariffs(self) -> list[bytes]:
+        leaves = [
+            tariff_leaf(meter.point, salt(meter.point), text(meter.tariff))
+            for meter in self.world.meters
+        ]
+        return [*map(leaf_hash, leaves), salt("tariff 4"), salt("tariff 5")]
+
+    def _correction(self) -> dict[str, object]:
+        """SILENT's estimate of 250 Wh turns out to be 200 Wh drawn, 30 Wh fed in."""
+        delta = {
+            "district": ORIGIN,
+            "export_wh": 30,
+            "import_wh": 200,
+            "interval": INTERVAL,
+            "lines": [
+                line("residual-import", SILENT, -50, 301_002, 15_051),
+                line("grid-fee", SILENT, -50, 70_000, 3_500),
+                line("levy", SILENT, -50, 10_000, 500),
+                line("residual-export", SILENT, 30, 80_000, 2_400),
+                line("vat", SILENT, -50, 0, 3_620),
+            ],
+            "point": SILENT,
+            "version": 1,
+        }
+        self.delta = text(delta | self.world.delta)
+        return {
+            "delta_root": leaf_hash(statement_leaf(salt("delta"), self.delta)).hex(),
+            "district": ORIGIN,
+            "interval": INTERVAL,
+            "new_leaf": salt("new leaf").hex(),
+            "old_leaf": self.leaves[1].hex(),
+            "reason": "the meter is back",
+            "slot": 1,
+        } | self.world.correction
+
+    def corrections(self, items: int = 1) -> Corrections:
+        """The correction under a checkpoint over the whole log."""
+        index = len(self.log) - 1
+        item = Correction(self.delta, self.entry(index, index + 1), salt("delta"))
+        return Corrections(self.anchor(index + 1), (item,) * items)
+
     def _seal(self) -> dict[str, object]:
         counts = {"estimated": 1, "missing": 1, "orders": len(self.order_texts)}
         counts |= {"readings": 4, "statements": len(self.statement_texts), "trades": 3}
@@ -358,21 +427,23 @@ class Sealing:
             "roster_size": len(self.roster),
             "rule": "mid-market",
             "settlement_root": self.settlement_root,
-            "tariff_hash": salt("tariff"),
+            "tariff_hash": merkle.root(self._tariffs()),
             "tree_root": merkle.root(self.leaves),
         }
 
-    def entry(self, index: int) -> LogEntry:
+    def entry(self, index: int, size: int = 0) -> LogEntry:
         body = self.entries[index].partition(b"\0")[2].decode()
-        return LogEntry(body, index, tuple(merkle.inclusion_path(self.log, index)))
+        log = self.log[: size or self.size]
+        return LogEntry(body, index, tuple(merkle.inclusion_path(log, index)))
 
-    def anchored_data(self) -> bytes:
-        checkpoint = Checkpoint(self.world.note_origin, len(self.log), merkle.root(self.log))
+    def anchored_data(self, size: int = 0) -> bytes:
+        log = self.log[: size or self.size]
+        checkpoint = Checkpoint(self.world.note_origin, len(log), merkle.root(log))
         note = sign_note(checkpoint, key(self.world.log_signer))
         return anchor_data(note, Checkpoint(ORIGIN, self.world.previous_size, salt("earlier")))
 
-    def anchor(self) -> Anchor:
-        body = block(tagged(self.world.tag, self.anchored_data()))
+    def anchor(self, size: int = 0) -> Anchor:
+        body = block(tagged(self.world.tag, self.anchored_data(size)))
         root, path = tree([salt("b1"), salt("b2"), blake(body), salt("b3"), salt("b4")], 2)
         time_s, signers = self.world.anchor_s, self.world.milestone_signers
         return Anchor(body, milestone(7, time_s, root, salt("applied"), signers), path)
@@ -382,7 +453,7 @@ class Sealing:
         consumed = [output(*item) for item in world.consumed]
         outputs = [output(*item) for item in world.outputs]
         root = self.settlement_root if world.pay_root is None else world.pay_root
-        body = block(transaction(consumed, outputs, world.pay_tag, root + b"\0\1"))
+        body = block(transaction(consumed, outputs, world.pay_tag, root + world.group))
         applied, path = tree([salt("t1"), blake(body)], 1)
         signers = ["coo 1", "coo 2", "coo 3"]
         paid = milestone(world.paying_index, world.anchor_s + 5, salt("incl"), applied, signers)
@@ -401,6 +472,10 @@ class Sealing:
             ),
             roster=self.roster_leaf(slot),
             slot=self.slot(slot),
+            tariff=RosterLeaf(
+                text(self.world.meters[slot].tariff),
+                tuple(merkle.inclusion_path(self._tariffs(), slot)),
+            ),
         )
 
     def roster_leaf(self, slot: int) -> RosterLeaf:

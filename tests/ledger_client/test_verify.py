@@ -4,27 +4,30 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger_client import verify
+from ledger_client.proof import to_bytes
 from ledger_client.verify import Verdict, render, verify_bytes
 from tests.ledger_client.ledger_bytes import text
 from tests.ledger_client.proof_chain import (
     END_MS,
     ROOF,
-    SHOP,
     SILENT,
     START_MS,
     Json,
+    Sealing,
     World,
     failing_step,
     line,
     metered,
     reading,
     rotate,
+    tariff,
 )
 
 WORLD = World()
@@ -52,6 +55,35 @@ def test_remarks_say_what_is_not_judged() -> None:
     assert "No witness" in said
     assert "simulated" in said
     assert "estimate" in said
+    assert "leave out" in said
+    assert "opening carry" in said
+    assert "such as a correction" in said
+
+
+def test_a_correction_is_proven_under_a_later_checkpoint() -> None:
+    sealing = Sealing(World())
+    proof = replace(sealing.settlement(), corrections=sealing.corrections())
+    verdict = verify_bytes(to_bytes(proof), KEYS)
+    assert verdict.code == 0, render(verdict)
+    said = f"{SILENT} corrected later to 200 Wh drawn and 30 Wh fed in, amount 25 071 micro-euro"
+    assert verdict.steps[-1].text == said
+
+
+def test_who_has_no_bid_is_told() -> None:
+    world = World()
+    world.orders.pop()
+    bend = {(ROOF, "import"): {"local_wh": 0, "residual_wh": 150}}
+    for item in world.metered:
+        item.update(bend.get((item["point"], item["direction"]), {}))
+    world.lines[7:13] = [
+        line("residual-import", ROOF, 150, 301_002, -45_150),
+        line("grid-fee", ROOF, 150, 70_000, -10_500),
+        line("levy", ROOF, 150, 10_000, -1_500),
+        line("vat", ROOF, 150, 0, -10_859),
+    ]
+    verdict = verify_bytes(world.seal(), KEYS)
+    assert verdict.code == 0, render(verdict)
+    assert any("credit" in remark for remark in verdict.remarks)
 
 
 def test_a_proof_is_judged_in_less_than_20_ms() -> None:
@@ -67,6 +99,18 @@ def test_one_reading_is_proven_alone() -> None:
     verdict = verify_bytes(SINGLE, KEYS)
     assert verdict.code == 0, render(verdict)
     assert verdict.steps[-1].name == "reading"
+    assert "quality measured, clock S" in verdict.steps[-1].text
+
+
+@pytest.mark.parametrize("change", [{"quality": "invalid"}, {"clock": "U"}])
+def test_a_reading_that_settles_nothing_is_remarked(change: Json) -> None:
+    world = World()
+    assert world.meters[0].opening is not None
+    world.meters[0].opening |= change
+    verdict = verify_bytes(world.single(), KEYS)
+    assert verdict.code == 0, render(verdict)
+    assert next(iter(change.values())) in verdict.steps[-1].text
+    assert any("settles nothing" in remark for remark in verdict.remarks)
 
 
 def pay_nothing(world: World) -> None:
@@ -79,20 +123,22 @@ def one_border(world: World) -> None:
 
 def own_price_of_nothing(world: World) -> None:
     world.price = None
-    world.metered = [metered(ROOF, "export", 400, 0, 0), *world.metered[1:4]]
-    world.metered.append(metered(SHOP, "import", 150, 0, 0))
-    world.lines = [
-        line("residual-export", ROOF, 400, 80_000, 32_000),
-        line("residual-import", SILENT, 250, 301_002, -75_251),
-        line("residual-import", SHOP, 150, 300_000, -45_000),
+    world.metered[0:2] = [metered(ROOF, "export", 400, 0, 20), metered(ROOF, "import", 150, 0, 0)]
+    world.lines[7:13] = [
+        line("residual-import", ROOF, 150, 301_002, -45_150),
+        line("grid-fee", ROOF, 150, 70_000, -10_500),
+        line("levy", ROOF, 150, 10_000, -1_500),
+        line("vat", ROOF, 150, 0, -10_859),
     ]
-    world.orders, world.transfers = [], []
+    world.lines[0:3] = [line("residual-export", ROOF, 380, 80_000, 30_400)]
+    world.transfers = []
 
 
 def negative_price(world: World) -> None:
     world.price = -1_001
     world.lines[0:2] = [line("local-sell", ROOF, 280, -1_001, -280)]
-    world.lines[4] = line("local-buy", SHOP, 100, -1_001, 100)
+    world.lines[6] = line("local-buy", ROOF, 100, -1_001, 100)
+    world.lines[11]["micro"] = -4_171  # 19 % of 22 050 - 100
     world.orders = [order | {"limit_micro_per_kwh": -1_001} for order in world.orders]
     world.transfers = []
 
@@ -272,6 +318,9 @@ def swap_meters(value: Json) -> None:
         ("seal", lambda value: value["seal"]["path"].reverse()),
         ("enrolment", lambda value: value["points"][0]["enrolments"][0]["path"].reverse()),
         ("slot", other("salt", "points", 0, "slot")),
+        ("tariff", lambda value: value["points"][0]["tariff"]["path"].reverse()),
+        ("tariff", lambda value: value["points"][0].update(tariff=value["points"][2]["tariff"])),
+        ("tariff", lambda value: value["points"][0]["tariff"].update(leaf=text(tariff(1)))),
         ("reading", other("salt", "points", 0, "opening")),
         ("reading", other("signature", "points", 0, "closing")),
         ("order", other("salt", "points", 0, "orders", 0)),

@@ -20,11 +20,14 @@ from tests.ledger_client.proof_chain import (
     TREASURY,
     WALLET,
     Json,
+    Sealing,
     World,
     failing_step,
     line,
     metered,
+    order,
     rotate,
+    tariff,
 )
 
 NEXT = "2026-06-23T09:15:00Z"
@@ -80,6 +83,25 @@ def both(*bends: Callable[[World], None]) -> Callable[[World], None]:
     return lambda world: [bend(world) for bend in bends] and None
 
 
+def all_own(world: World) -> None:
+    """All of the roof's export is called own, so that nothing is sold, although nobody drew it."""
+    bend_metered(ROOF, "export", local_wh=0, own_wh=400, residual_wh=0)(world)
+    world.lines[0:3] = []
+    world.orders = world.orders[1:]
+
+
+def keep_out(world: World) -> None:
+    """The roof's offer never enters the book: its export goes to the supplier at feed-in."""
+    bend_metered(ROOF, "export", local_wh=0, residual_wh=380)(world)
+    world.lines[0:3] = [line("residual-export", ROOF, 380, 80_000, 30_400)]
+    world.orders = world.orders[1:]
+
+
+def slices(world: World) -> None:
+    """Many small lines each round to the operator's liking: the seal counts three trades."""
+    world.lines[1:2] = [line("local-sell", ROOF, 10, 120_000, 1_200)] * 3
+
+
 FRAUDS: list[tuple[str, str, Callable[[World], None]]] = [
     ("one milestone key twice", "milestone", bend_world(milestone_signers=["coo 1", "coo 1"])),
     ("one milestone key alone", "milestone", bend_world(milestone_signers=["coo 1"])),
@@ -126,15 +148,34 @@ FRAUDS: list[tuple[str, str, Callable[[World], None]]] = [
     ("an order by another name", "order", bend_order(0, order_id=f"{ROOF}-bid")),
     ("sold below the limit", "order", bend_order(0, limit_micro_per_kwh=120_001)),
     ("bought above the limit", "order", bend_order(1, limit_micro_per_kwh=119_999)),
-    ("traded more than ordered", "order", bend_order(0, wh=279)),
-    ("ordered more than metered", "order", bend_order(0, wh=401)),
+    ("ordered less than was left", "order", bend_order(0, wh=379)),
+    ("ordered one's own energy, too", "order", bend_order(0, wh=400)),
+    ("bid less than was drawn", "order", bend_order(1, wh=149)),
+    ("an order of nothing", "order", bend_order(1, wh=0)),
+    ("an order for an estimate", "order", bend_list("orders", order(SILENT, "bid", 1, 250))),
+    ("an order for own energy", "order", bend_list("orders", order(SHOP, "bid", 1, 20))),
+    ("kept out of the market", "order", keep_out),
     ("two orders on a side", "order", lambda world: world.orders.append(world.orders[0])),
     ("traded without an order", "order", lambda world: world.orders.pop()),
     ("traded without a price", "order", bend_world(price=None)),
     ("a statement of another interval", "statement", bend_statement(interval=NEXT)),
     ("a statement of another district", "statement", bend_statement(district="o.example")),
-    ("a point left out", "energy", lambda world: world.metered.pop()),
+    ("a point left out", "energy", lambda world: world.metered.__delitem__(slice(4, 6))),
     ("a direction left out", "energy", lambda world: world.metered.pop(0)),
+    ("an estimated import left out", "energy", lambda world: world.metered.pop(3)),
+    ("an estimated export left out", "energy", lambda world: world.metered.pop(2)),
+    ("an empty direction left out", "energy", lambda world: world.metered.pop(4)),
+    ("own energy that nobody drew", "energy", all_own),
+    ("own energy that nobody gave", "energy", bend_metered(SHOP, "import", wh=20, own_wh=19,
+                                                           residual_wh=1)),
+    ("own energy kept from the owner", "energy", both(
+        bend_metered(SHOP, "import", own_wh=0, residual_wh=20),
+        bend_metered(ROOF, "export", own_wh=0, residual_wh=120),
+    )),
+    ("own energy of one point", "energy", both(
+        bend_metered(ROOF, "import", own_wh=20, residual_wh=30),
+        bend_metered(SHOP, "import", own_wh=0, residual_wh=20),
+    )),
     ("a direction twice", "energy", lambda world: world.metered.append(world.metered[0])),
     ("a foreign point", "energy", bend_list("metered", metered("1" * 18, "import", 0, 0, 0))),
     ("more than was read", "energy", bend_metered(ROOF, "export", wh=401, residual_wh=101)),
@@ -146,7 +187,7 @@ FRAUDS: list[tuple[str, str, Callable[[World], None]]] = [
         "energy",
         both(
             bend_border(2, "closing", export_wh=500),
-            bend_list("metered", metered(SHOP, "export", 500, 0, 0)),
+            bend_metered(SHOP, "export", wh=500, residual_wh=500),
             bend_list("lines", line("residual-export", SHOP, 500, 80_000, 40_000)),
         ),
     ),
@@ -156,14 +197,43 @@ FRAUDS: list[tuple[str, str, Callable[[World], None]]] = [
     ("an estimated export", "energy", bend_metered(SILENT, "export", wh=1, residual_wh=1)),
     ("a line off by one", "lines", bend_line(0, micro=30_001)),
     ("a half rounded down", "lines", bend_line(3, micro=-75_250)),
-    ("a buyer who is paid", "lines", bend_line(5, micro=12_000)),
+    ("a buyer who is paid", "lines", bend_line(7, micro=12_000)),
     ("another local price", "lines", bend_line(1, price_micro_per_kwh=110_000, micro=3_300)),
     ("a line of another point", "lines", bend_line(2, point="1" * 18)),
-    ("a memo line of another point", "lines", bend_line(4, point="1" * 18)),
+    ("a memo line of another point", "lines", bend_line(6, point="1" * 18)),
     ("a line too many", "lines", bend_list("lines", line("local-buy", SHOP, 1, 120_000, -120))),
+    ("a sale in slices", "lines", slices),
+    ("a local line of nothing", "lines",
+     bend_list("lines", line("local-sell", ROOF, 0, 120_000, 0))),
+    ("energy bought and given back", "lines", bend_list(
+        "lines",
+        line("local-buy", ROOF, 1, 120_000, -120),
+        line("local-buy", ROOF, -1, 120_000, 120),
+    )),
     ("an untraded line", "lines", bend_list("lines", line("local-buy", SILENT, 1, 120_000, -120))),
     ("a line missing", "lines", lambda world: world.lines.pop(2)),
-    ("a fee on more than was used", "lines", bend_line(8, wh=151, micro=-1_510)),
+    ("a fee on more than was used", "lines", bend_line(11, wh=151, micro=-1_510)),
+    ("a fee on less than was used", "lines", bend_line(11, wh=149, micro=-1_490)),
+    ("a fee left out", "lines", lambda world: world.lines.pop(9)),
+    ("a fee twice", "lines", lambda world: world.lines.append(world.lines[9])),
+    ("a fee in two halves", "lines", both(
+        bend_line(9, wh=50, micro=-1_000),
+        bend_list("lines", line("local-fee", ROOF, 50, 20_000, -1_000)),
+    )),
+    ("a fee for nothing", "lines", bend_list("lines", line("grid-fee", SHOP, 0, 70_000, 0))),
+    ("a negative fee", "lines", bend_list("lines", line("grid-fee", SHOP, -9, 70_000, 630))),
+    ("the full fee on local energy", "lines",
+     bend_line(9, price_micro_per_kwh=70_000, micro=-7_000)),
+    ("another levy", "lines", bend_line(11, price_micro_per_kwh=10_001, micro=-1_500)),
+    ("another residual price", "lines", bend_line(8, price_micro_per_kwh=301_003)),
+    ("another feed-in", "lines", bend_line(2, price_micro_per_kwh=79_999)),
+    ("VAT off by one", "lines", bend_line(12, micro=-6_471)),
+    ("a half of VAT rounded down", "lines", bend_line(12, micro=-6_469)),
+    ("VAT of another energy", "lines", bend_line(12, wh=149)),
+    ("VAT left out", "lines", lambda world: world.lines.pop()),
+    ("another's tariff", "lines", bend_meter(1, tariff=tariff(301_000))),
+    ("another VAT rate", "lines", bend_meter(0, tariff=tariff(301_002, vat=190_100))),
+    ("an impossible VAT rate", "tariff", bend_meter(0, tariff=tariff(301_002, vat=1_000_001))),
     ("a sum that is not the lines'", "lines", bend_statement(sum_micro=21_601)),
     ("a memo that is not the lines'", "lines", bend_statement(memo_micro=0)),
     ("carry that appears", "carry", bend_statement(closing_carry_micro=11)),
@@ -171,6 +241,9 @@ FRAUDS: list[tuple[str, str, Callable[[World], None]]] = [
     ("paid one unit less", "payment", bend_world(outputs=[(WALLET, 71_599), (OTHER, 68_401)])),
     ("paid to another", "payment", bend_world(outputs=[(WALLET, 50_000), (OTHER, 90_000)])),
     ("paid out of one's own", "payment", bend_world(consumed=[(WALLET, 50_000), (WALLET, 1)])),
+    ("a group that does not exist", "payment", bend_world(group=b"\0\1")),
+    ("a group of one byte", "payment", bend_world(group=b"\0")),
+    ("a group of three bytes", "payment", bend_world(group=b"\0\0\0")),
     ("paid for something else", "payment", bend_world(pay_tag=b"wattloom-pay-v2")),
     ("paid for another interval", "payment", bend_world(pay_root=NIL)),
     ("a stranger's payment", "payment", both(
@@ -201,3 +274,56 @@ def test_a_transaction_counts_once() -> None:
     verdict = verify_bytes(to_bytes(twice), world.keys())
     assert failing_step(verdict) == "payment"
     assert "twice" in verdict.steps[-1].text
+
+
+# What is bent in the log's entry, what in the delta (SILENT: 250 -> 200 Wh drawn, 30 Wh fed in).
+CORRECTIONS: dict[str, tuple[Json, Json]] = {
+    "another delta": ({"delta_root": NIL.hex()}, {}),
+    "another district": ({"district": "o.example"}, {}),
+    "another interval": ({"interval": NEXT}, {}),
+    "another slot": ({"slot": 2}, {}),
+    "another old leaf": ({"old_leaf": NIL.hex()}, {}),
+    "a delta of another district": ({}, {"district": "o.example"}),
+    "a delta of another interval": ({}, {"interval": NEXT}),
+    "a foreign point": ({}, {"point": "1" * 18}),
+    "another point's slot": ({}, {"point": SHOP}),
+    "another energy": ({}, {"import_wh": 201}),
+    "another export": ({}, {"export_wh": 31}),
+    "no lines": ({}, {"lines": []}),
+    "a rounded difference": (
+        {},
+        {"lines": [line("residual-import", SILENT, -50, 301_002, 15_050)]},
+    ),
+    "a second version": ({}, {"version": 2}),
+}
+
+
+@pytest.mark.parametrize(("entry", "delta"), CORRECTIONS.values(), ids=CORRECTIONS)
+def test_a_false_correction_is_caught(entry: Json, delta: Json) -> None:
+    sealing = Sealing(World(correction=entry, delta=delta))
+    proof = replace(sealing.settlement(), corrections=sealing.corrections())
+    assert failing_step(verify_bytes(to_bytes(proof), World().keys())) == "correction"
+
+
+def test_corrections_are_moved_about_in_vain() -> None:
+    sealing = Sealing(World())
+    honest, keys = sealing.settlement(), World().keys()
+    found = sealing.corrections()
+    item = found.items[0]
+    shop = line("levy", SHOP, 1, 10_000, -10)
+    of_shop = {"point": SHOP, "lines": [shop], "import_wh": 21, "export_wh": 0}
+    slot = {"slot": 2, "old_leaf": sealing.leaves[2].hex()}
+    metered_point = Sealing(World(correction=slot, delta=of_shop))
+    wrong = {
+        "none": replace(found, items=()),
+        "twice": sealing.corrections(items=2),
+        "an earlier checkpoint": replace(found, anchor=sealing.anchor(5)),
+        "the seal's checkpoint": replace(found, anchor=honest.anchor),
+        "another salt": replace(found, items=(replace(item, salt=NIL),)),
+        "a seal for an entry": replace(found, items=(replace(item, entry=honest.seal),)),
+        "of a metered point": metered_point.corrections(),
+    }
+    for name, corrections in wrong.items():
+        base = metered_point.settlement() if name == "of a metered point" else honest
+        verdict = verify_bytes(to_bytes(replace(base, corrections=corrections)), keys)
+        assert failing_step(verdict) == "correction", (name, render(verdict))
