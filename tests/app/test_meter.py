@@ -9,11 +9,9 @@ from pathlib import Path
 import pytest
 
 from app.jobs.meter import meter
-from app.services import enrolment
-from app.tables import MeteringPointRow, ReadingRow
+from app.tables import ReadingRow
 from metering.interval import Interval
-from metering.reading import Clock, Enrolment, Quality
-from metering.signing import public_key
+from metering.reading import Clock, Quality
 from tests.app.district_kit import START, Kit, key
 
 M, Q, INVALID = Quality.MEASURED, Quality.QUESTIONABLE, Quality.INVALID
@@ -48,7 +46,8 @@ BORDERS = {
     "by seq at the same moment": ([(2_000, 1_500, {}), (2_000, 1_510, {})], (500, 0, False)),
     "questionable is none": (
         [(1_000, 1_500, {"quality": Q}), (2_000, 1_510, {})], (510, 0, False)),
-    "invalid is none": ([(1_000, 1_500, {"quality": INVALID}), (2_000, 1_510, {})], (510, 0, False)),
+    "invalid is none": (
+        [(1_000, 1_500, {"quality": INVALID}), (2_000, 1_510, {})], (510, 0, False)),
     "estimated by the meter is none": ([(0, 1_500, {"quality": Quality.ESTIMATED})], ESTIMATED),
     "only a questionable one": ([(0, 1_500, {"quality": Q})], ESTIMATED),
     "clock unknown": ([(0, 1_500, {"clock": Clock.UNKNOWN})], ESTIMATED),

@@ -10,7 +10,7 @@ import pytest
 
 from app.jobs.finalise import finalise
 from app.services.proofs import NoSuchProofError, ProofNotReadyError, settlement_proof
-from app.tables import CheckpointRow, LogEntryRow, TariffRow
+from app.tables import CheckpointRow, LogEntryRow
 from ledger_client.checkpoint import Checkpoint
 from ledger_client.log import decode_entry
 from ledger_client.merkle import root
@@ -114,15 +114,6 @@ def test_each_checkpoint_covers_the_log_and_names_its_predecessor(kit: Kit) -> N
         assert decode_entry(bytes(entries[row.size - 1].entry))[0] == "seal"
         assert kit.interval(key(number)).seal_index == row.size - 1
         before = head
-
-
-def test_the_tariffs_hash_changes_with_any_price(kit: Kit) -> None:
-    hashes = []
-    for extra in (0, 0, 1):
-        with kit.database.write() as session:
-            session.get_one(TariffRow, "t").levy_micro_per_kwh += extra
-        hashes.append(kit.seal(kit.live(**TRADE)).tariff_hash)
-    assert hashes[0] == hashes[1] != hashes[2]
 
 
 def test_a_simulated_clock_is_named_in_the_seal(kit: Kit) -> None:
