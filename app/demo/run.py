@@ -8,6 +8,7 @@ run that was killed goes on at the step where it was, and at any speed no border
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -39,10 +40,14 @@ from ledger_client.localnode.adapter import LocalLedger
 from ledger_client.localnode.node import LocalNode
 from metering.gateway import MINUTE_MS, Gateway
 from metering.interval import LENGTH_MS
+from metering.sender import SenderError, SenderUnavailableError
 from metering.simulator import MeterServer
 
 STEP_MS = 5_000
 _SEALED = ("sealed", "final")
+_SEND_WAITS_S = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)  # before each try of one step
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +179,7 @@ async def _step(demo: _Demo, step_ms: int) -> None:
     now_ms = demo.clock.now_ms()
     if now_ms % MINUTE_MS == 0:
         await demo.gateway.poll_round(border=now_ms % LENGTH_MS == 0)
-        await demo.gateway.send()
+        await _send(demo.gateway)
         await asyncio.to_thread(demo.worker.run_due)
     else:
         await demo.gateway.poll_live()
@@ -183,6 +188,25 @@ async def _step(demo: _Demo, step_ms: int) -> None:
         await asyncio.to_thread(_store_clock, demo, next_ms)
     demo.options.on_step(_sealed(demo), now_ms)
     demo.clock.advance_to(next_ms)
+
+
+async def _send(gateway: Gateway) -> None:
+    """Send what the spool holds; what the server has no time for stays there for the next step.
+
+    District time stands still meanwhile, so that a reading which is tried again is not late.
+    """
+    for wait_s in _SEND_WAITS_S:
+        await asyncio.sleep(wait_s)
+        try:
+            await gateway.send()
+        except SenderUnavailableError as error:
+            _log.warning("the server has no time, the readings are kept: %s", error)
+        except SenderError as error:
+            _log.error("sending failed, the readings are kept: %s", error)
+            return
+        else:
+            return
+    _log.error("the server stays away; the readings wait in the spool for the next minute")
 
 
 def _store_clock(demo: _Demo, moment_ms: int) -> None:
