@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -18,6 +18,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from ledger_client.verify import ANCHOR_DEADLINE_S
 from metering.identity import check_district
 
 
@@ -46,8 +47,8 @@ class Settings(BaseSettings):
     database_url: str = ""  # '' means SQLite in the data folder
 
     rule: Literal["mid-market", "uniform"] = "mid-market"
-    grace_s: Annotated[int, Field(ge=0, le=86_400)] = 300
-    seal_s: Annotated[int, Field(ge=1, le=86_400)] = 900
+    grace_s: Annotated[int, Field(ge=0)] = 300
+    seal_s: Annotated[int, Field(ge=1)] = 900
     correction_days: Annotated[int, Field(ge=0, le=1_095)] = 30
     settle_every: Annotated[int, Field(ge=1, le=96)] = 1
     network: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")] = "wattloom-lindenhof"
@@ -57,6 +58,16 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     poll_timeout_ms: Annotated[int, Field(ge=10, le=60_000)] = 2_000
+
+    @model_validator(mode="after")
+    def _keep_the_deadline(self) -> Self:
+        """Keep within what each proof of a real interval is judged by (docs/proof.md, `time`)."""
+        if self.grace_s + self.seal_s > ANCHOR_DEADLINE_S:
+            raise ValueError(
+                f"{self.grace_s} s of grace and {self.seal_s} s to seal are more than the "
+                f"{ANCHOR_DEADLINE_S} s after which no proof would hold: lower one of the two"
+            )
+        return self
 
     @property
     def sqlalchemy_url(self) -> str:
@@ -118,7 +129,7 @@ def _explain(source: str, error: ValidationError) -> str:
     lines = [f"{source}: the settings are wrong; mend these lines and start again"]
     known = ", ".join(sorted(Settings.model_fields))
     for item in error.errors(include_input=False, include_url=False):
-        key = ".".join(str(part) for part in item["loc"])
+        key = ".".join(str(part) for part in item["loc"]) or "grace_s, seal_s"
         if item["type"] == "extra_forbidden":
             lines.append(f"  {key}: no such setting; there are {known}")
         else:

@@ -67,6 +67,8 @@ def test_settings_do_not_change() -> None:
         ("settle_every = 0", "settle_every:"),
         ("settle_every = 97", "settle_every:"),
         ("grace_s = 1.5", "grace_s:"),
+        ("grace_s = 301", "1200 s after which no proof would hold"),
+        ("seal_s = 901", "lower one of the two"),
         ("credit_limit_micro = -1", "credit_limit_micro:"),
         ('zone = "Mars/Olympus"', "zone:"),
         ('origin = "Not A Name"', "origin:"),
@@ -113,3 +115,23 @@ def test_a_secret_in_a_wrong_url_is_not_echoed(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(SettingsError) as caught:
         load_settings(port="x")
     assert "hush" not in str(caught.value)
+
+
+def test_names_of_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "district.toml"
+    file.write_text('allowed_hosts = ["district.example", "*.lindenhof.example"]\n')
+    own = ("localhost", "127.0.0.1", "[::1]", "127.0.0.1")
+    assert load_settings(file).known_hosts == (*own, "district.example", "*.lindenhof.example")
+    monkeypatch.setenv("WATTLOOM_ALLOWED_HOSTS", "a.example, b.example")
+    assert load_settings(file).known_hosts == (*own, "a.example", "b.example")
+    monkeypatch.setenv("WATTLOOM_ALLOWED_HOSTS", "")
+    assert load_settings(file, host="::").known_hosts == (*own[:3], "[::]")
+
+
+@pytest.mark.parametrize(
+    "name", ["*", "https://a.example", "a.example:80", "A.example", "*a.example"]
+)
+def test_what_is_no_host_name_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("WATTLOOM_ALLOWED_HOSTS", name)
+    with pytest.raises(SettingsError, match="is no host name"):
+        load_settings()
