@@ -179,7 +179,7 @@ async def _step(demo: _Demo, step_ms: int) -> None:
     now_ms = demo.clock.now_ms()
     if now_ms % MINUTE_MS == 0:
         await demo.gateway.poll_round(border=now_ms % LENGTH_MS == 0)
-        await _send(demo.gateway)
+        await send_patiently(demo.gateway)
         await asyncio.to_thread(demo.worker.run_due)
     else:
         await demo.gateway.poll_live()
@@ -190,7 +190,7 @@ async def _step(demo: _Demo, step_ms: int) -> None:
     demo.clock.advance_to(next_ms)
 
 
-async def _send(gateway: Gateway) -> None:
+async def send_patiently(gateway: Gateway) -> None:
     """Send what the spool holds; what the server has no time for stays there for the next step.
 
     District time stands still meanwhile, so that a reading which is tried again is not late.

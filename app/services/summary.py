@@ -79,7 +79,7 @@ def summarise(
             "metering_points": _count(session, MeteringPointRow),
             "district_clock": from_ms(house.clock.now_ms()).isoformat().replace("+00:00", "Z"),
             "readings_accepted": _count(session, ReadingRow),
-            "readings_rejected": _rejected(session),
+            "readings_rejected": rejected(session),
             "trades": _count(session, TradeRow),
             "traded_wh": energy.traded_wh,
             "import_wh": energy.import_wh,
@@ -157,7 +157,8 @@ def _count(session: Session, table: type[SQLModel]) -> int:
     return session.exec(select(func.count()).select_from(table)).one()
 
 
-def _rejected(session: Session) -> int:
+def rejected(session: Session) -> int:
+    """Return how many readings were refused: alone, or with their whole batch."""
     return int(session.exec(select(func.coalesce(func.sum(SecurityEventRow.count), 0))).one())
 
 
