@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from app.api import problems, readings, status
 from app.api.limits import READINGS_PATH, BodyLimits
@@ -39,5 +40,9 @@ def create_app(
     mount_static(app)
     app.add_middleware(BodyLimits, by_path={READINGS_PATH: MAX_BODY_BYTES, **BODY_LIMITS})
     app.add_middleware(ProblemPages)
+    # A strange name that resolves to this machine would make its pages ours (DNS rebinding).
+    app.add_middleware(
+        TrustedHostMiddleware, allowed_hosts=house.settings.known_hosts, www_redirect=False
+    )
     app.add_middleware(SecurityMiddleware)
     return app

@@ -5,14 +5,16 @@ Each setting is documented in ``docs/settings.md``; a test keeps the two togethe
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -20,6 +22,8 @@ from pydantic_settings import (
 
 from ledger_client.verify import ANCHOR_DEADLINE_S
 from metering.identity import check_district
+
+_HOST_NAME: Final = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
 
 
 class SettingsError(ValueError):
@@ -29,6 +33,22 @@ class SettingsError(ValueError):
 def _known_zone(name: str) -> str:
     if name not in available_timezones():
         raise ValueError(f"{name!r} is no IANA time zone; write one such as 'Europe/Berlin'")
+    return name
+
+
+def _split(value: object) -> object:
+    """Take names from the environment as ``a.example,b.example``."""
+    if not isinstance(value, str):
+        return value
+    return [name.strip() for name in value.split(",") if name.strip()]
+
+
+def _host_name(name: str) -> str:
+    if not _HOST_NAME.fullmatch(name):
+        raise ValueError(
+            f"{name[:80]!r} is no host name: write it in small letters, without scheme and port, "
+            "such as 'district.example' or '*.district.example'"
+        )
     return name
 
 
@@ -57,6 +77,9 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    allowed_hosts: Annotated[
+        tuple[Annotated[str, AfterValidator(_host_name)], ...], NoDecode, BeforeValidator(_split)
+    ] = ()
     poll_timeout_ms: Annotated[int, Field(ge=10, le=60_000)] = 2_000
 
     @model_validator(mode="after")
@@ -73,6 +96,12 @@ class Settings(BaseSettings):
     def sqlalchemy_url(self) -> str:
         """The database's URL; SQLite in the data folder unless one is set."""
         return self.database_url or f"sqlite:///{self.data.resolve() / 'district.db'}"
+
+    @property
+    def known_hosts(self) -> tuple[str, ...]:
+        """The names under which the pages answer, whatever ``Host`` a request claims."""
+        own = f"[{self.host}]" if ":" in self.host else self.host
+        return ("localhost", "127.0.0.1", "[::1]", own, *self.allowed_hosts)
 
     @property
     def tz(self) -> ZoneInfo:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def kit(database_url: str, tmp_path: Path) -> Iterator[Kit]:
 @pytest.fixture
 def client(kit: Kit) -> TestClient:
     app = create_app(kit.house, kit.board, kit.views(), SessionStore(kit.database, "flat"))
-    return TestClient(app, raise_server_exceptions=False)
+    return TestClient(app, "http://127.0.0.1:8000", raise_server_exceptions=False)
 
 
 def test_health(client: TestClient) -> None:
@@ -94,3 +95,30 @@ def test_only_get(client: TestClient, path: str) -> None:
     answer = client.post(path)
     assert answer.status_code == 405
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8000", 200),
+        ("localhost", 200),
+        ("LocalHost:8000", 200),
+        ("[::1]:8000", 200),
+        ("district.example", 200),
+        ("a.lindenhof.example:443", 200),
+        ("lindenhof.example", 400),
+        ("attacker.example", 400),
+        ("127.0.0.1.attacker.example", 400),
+        ("[::2]", 400),
+        ("", 400),
+    ],
+)
+def test_only_the_districts_own_names_are_answered(kit: Kit, host: str, status: int) -> None:
+    names = ("district.example", "*.lindenhof.example")
+    house = replace(
+        kit.house, settings=kit.house.settings.model_copy(update={"allowed_hosts": names})
+    )
+    app = create_app(house, kit.board, kit.views(), SessionStore(kit.database, "flat"))
+    answer = TestClient(app).get("/api/v1/health", headers={"Host": host})
+    assert answer.status_code == status
+    assert answer.headers["content-security-policy"]
