@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from app.api import problems, readings, status
@@ -13,7 +13,7 @@ from app.services.live import LiveBoard
 from app.services.sessions import SessionStore
 from app.services.views import DatabaseViews
 from metering.batch import MAX_BODY_BYTES
-from web.pages import BODY_LIMITS, ProblemPages, build_router, mount_static
+from web.pages import BODY_LIMITS, ProblemPages, as_page, build_router, mount_static
 from web.security import SecurityMiddleware
 
 
@@ -44,5 +44,11 @@ def create_app(
     app.add_middleware(
         TrustedHostMiddleware, allowed_hosts=house.settings.known_hosts, www_redirect=False
     )
-    app.add_middleware(SecurityMiddleware)
+    app.add_middleware(SecurityMiddleware, surprise=_surprise)
     return app
+
+
+def _surprise(request: Request) -> Response:
+    """Answer an error that nothing expected: as a page to browsers, else as a problem."""
+    detail = "something unexpected happened and was logged: try again, then tell the administrator"
+    return as_page(request, problems.response(500, detail))

@@ -10,10 +10,12 @@ from typing import Final
 LENGTH: Final = timedelta(minutes=15)
 LENGTH_MS: Final = 900_000
 _KEY_FORMAT: Final = "%Y-%m-%dT%H:%M:%SZ"
+_FIRST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_AFTER_LAST: Final = datetime(3000, 1, 1, tzinfo=UTC)
 
 
 class IntervalError(ValueError):
-    """The time is vague or off the grid: reject for good."""
+    """The time is vague, off the grid or outside 2000-2999: reject for good."""
 
 
 @total_ordering
@@ -22,7 +24,8 @@ class Interval:
     """Fifteen minutes [start, end), keyed by the UTC start.
 
     Raises:
-        IntervalError: ``start`` is naive, not UTC, or not on the quarter-hour grid.
+        IntervalError: ``start`` is naive, not UTC, not on the quarter-hour grid, or not in the
+            years 2000-2999 (so every key has 20 characters, and its end is a moment, too).
     """
 
     start: datetime
@@ -32,6 +35,10 @@ class Interval:
             raise IntervalError(f"naive time {self.start.isoformat()}: add its zone, e.g. 'Z'")
         if self.start.utcoffset() != timedelta(0):
             raise IntervalError(f"{self.start.isoformat()} is not UTC: convert it first")
+        if not _FIRST <= self.start < _AFTER_LAST:
+            raise IntervalError(
+                f"{self.start.isoformat()} is not in the years 2000-2999: check whose clock said so"
+            )
         if to_ms(self.start) % LENGTH_MS:
             raise IntervalError(
                 f"{self.start.isoformat()} is off the grid: an interval starts at "
@@ -48,18 +55,30 @@ class Interval:
     @classmethod
     def containing_ms(cls, moment_ms: int) -> Interval:
         """Return the interval that holds a moment given in UTC milliseconds since 1970."""
+        if not to_ms(_FIRST) <= moment_ms < to_ms(_AFTER_LAST):
+            raise IntervalError(
+                f"moment {moment_ms} ms is not in the years 2000-2999: check whose clock said so"
+            )
         return cls(from_ms(moment_ms - moment_ms % LENGTH_MS))
 
     @classmethod
     def parse(cls, key: str) -> Interval:
-        """Return the interval of a key such as ``2026-06-23T09:00:00Z``."""
+        """Return the interval of a key such as ``2026-06-23T09:00:00Z``, in this very spelling.
+
+        Raises:
+            IntervalError: ``key`` is another spelling, or names no interval.
+        """
+        advice = f"{key!r} is not an interval key: write its UTC start as 2026-06-23T09:00:00Z"
         try:
-            start = datetime.strptime(key, _KEY_FORMAT).replace(tzinfo=UTC)
+            interval = cls(datetime.strptime(key, _KEY_FORMAT).replace(tzinfo=UTC))
+        except IntervalError:
+            raise
         except ValueError as error:
-            raise IntervalError(
-                f"{key!r} is not an interval key: write its UTC start as 2026-06-23T09:00:00Z"
-            ) from error
-        return cls(start)
+            raise IntervalError(advice) from error
+        # strptime also takes single digits and other scripts' digits; one interval has one key.
+        if interval.key != key:
+            raise IntervalError(advice)
+        return interval
 
     @property
     def key(self) -> str:

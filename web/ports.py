@@ -66,7 +66,10 @@ class FlowsNow:
 
 @dataclass(frozen=True, slots=True)
 class IntervalSummary:
-    """One row of the list of intervals. Price is None when nothing was traded."""
+    """One row of the list of intervals. Price is None when nothing was traded.
+
+    Energies hold the corrections; of the points, those without a measured reading are counted.
+    """
 
     key: str
     state: str
@@ -76,7 +79,8 @@ class IntervalSummary:
     traded_wh: int
     import_wh: int
     export_wh: int
-    estimated_points: int
+    estimated_points: int  # still estimated
+    corrected_points: int = 0  # estimated once, corrected since
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,9 @@ class District:
     notices: Sequence[Notice]  # newest first
     retail_micro_per_kwh: int  # all-in, with VAT
     feed_in_micro_per_kwh: int
+    # What a neighbour's kWh of the newest priced interval listed costs its buyer: local price,
+    # local grid fee and levy, with VAT. None without such an interval.
+    local_all_in_micro_per_kwh: int | None
     local_share_ppm: int | None
     saving_micro: int
     idle_devices: Sequence[str]  # battery, chargers, operator's limit: they come later

@@ -66,7 +66,8 @@ STEP_WORDS: Final = {
     "receipt": "The receipt is signed",
 }
 RULE_WORDS: Final = {
-    "mid-market": "one rate, in the middle between feed-in and the normal price",
+    "mid-market": "one rate for all, halfway between the feed-in price and the most that a "
+    "neighbour’s power may cost before the supplier’s is the cheaper one",
     "uniform": "one price for all, where offers and bids meet",
 }
 
@@ -174,6 +175,11 @@ def quarter_day(key: str, zone: str) -> str:
 def next_close(moment_ms: int, zone: str) -> str:
     """Return the local time at which the interval that holds the moment closes."""
     return clock(Interval.containing_ms(moment_ms).end_ms, zone)
+
+
+def sentence(text: str) -> str:
+    """Return an error's text as a sentence: a capital first, one full stop last."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 def count(number: int, one: str, many: str) -> str:

@@ -9,6 +9,8 @@ session's CSRF token too, from a header (htmx) or a hidden field (plain forms).
 from __future__ import annotations
 
 import hmac
+import logging
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -32,6 +34,8 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 CSRF_HEADER: Final = "X-CSRF-Token"
 CSRF_FIELD: Final = "csrf_token"
 
+_log = logging.getLogger(__name__)
+
 
 class SecurityError(Exception):
     """Root: the request is refused; the person reads why and tries again from our own page."""
@@ -47,20 +51,38 @@ class CsrfError(SecurityError):
         )
 
 
-class SecurityMiddleware:
-    """Refuse changes from other sites and put the security headers on every HTTP answer."""
+def plain_surprise(_request: Request) -> Response:
+    """Return the answer to an unexpected error, as plain text."""
+    return PlainTextResponse("Something unexpected happened and was logged.\n", status_code=500)
 
-    def __init__(self, app: ASGIApp) -> None:
+
+class SecurityMiddleware:
+    """Refuse changes from other sites and put the security headers on every HTTP answer.
+
+    It stands outermost, so even the answer to an unexpected error carries them.
+
+    Args:
+        app: what to guard.
+        surprise: makes the answer to an error that ``app`` did not handle; the error is logged.
+    """
+
+    def __init__(
+        self, app: ASGIApp, surprise: Callable[[Request], Response] = plain_surprise
+    ) -> None:
         self.app = app
+        self.surprise = surprise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection; anything but HTTP passes through untouched."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        started = False
 
         async def send_guarded(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 add_headers(MutableHeaders(scope=message), scope)
             await send(message)
 
@@ -72,7 +94,13 @@ class SecurityMiddleware:
             )
             await refusal(scope, receive, send_guarded)
             return
-        await self.app(scope, receive, send_guarded)
+        try:
+            await self.app(scope, receive, send_guarded)
+        except Exception:
+            if started:
+                raise  # half an answer is out: only breaking the connection off tells
+            _log.exception("unexpected error in %s", scope["path"])
+            await self.surprise(Request(scope))(scope, receive, send_guarded)
 
 
 def add_headers(headers: MutableHeaders, scope: Scope) -> None:
@@ -95,7 +123,12 @@ def same_origin(headers: Headers) -> bool:
     if site is not None and site not in {"same-origin", "none"}:
         return False
     origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == headers.get("host")
+    if origin is None:
+        return True
+    try:
+        return urlsplit(origin).netloc == headers.get("host")
+    except ValueError:  # malformed, so not ours
+        return False
 
 
 def check_csrf(request: Request, field: str, expected: str) -> None:

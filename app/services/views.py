@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from sqlmodel import Session, col, func, select
+from sqlmodel.sql.expression import Select
 
 from app.services import interval_view, participant_view, proofs
 from app.services.house import House
@@ -20,6 +22,7 @@ from app.tables import (
     StatementRow,
 )
 from ledger_client import verify
+from market.tariff import Tariff
 from metering.interval import Interval
 from web.ports import (
     District,
@@ -66,6 +69,7 @@ class DatabaseViews:
             ).one()
             retail = tariff.energy + tariff.grid_fee + tariff.levy
             all_in = retail.micro_per_kwh * (1_000_000 + tariff.vat_ppm) // 1_000_000
+            shown = summaries(session, None, _LIST, viewer)
             return District(
                 name=row.name,
                 zone=row.zone,
@@ -74,10 +78,11 @@ class DatabaseViews:
                 clock_speed=self._clock_speed,
                 flows=flows(self._board.powers(self._house.clock.now_ms())),
                 points=self._points(session, viewer),
-                intervals=summaries(session, None, _LIST, viewer),
+                intervals=shown,
                 notices=notices(session, self._watched(session, viewer)),
                 retail_micro_per_kwh=0 if _blind(viewer) else all_in,
                 feed_in_micro_per_kwh=0 if _blind(viewer) else tariff.feed_in.micro_per_kwh,
+                local_all_in_micro_per_kwh=_local_all_in(shown, tariff),
                 local_share_ppm=energy.traded_wh * 1_000_000 // energy.import_wh
                 if energy.import_wh
                 else None,
@@ -197,32 +202,54 @@ def summaries(
     return [_summary(row, sums.get(row.key), viewer) for row in rows]
 
 
+def _local_all_in(shown: Sequence[IntervalSummary], tariff: Tariff) -> int | None:
+    """Return what a neighbour's kWh of the newest priced interval costs its buyer, with VAT."""
+    prices = (summary.price_micro_per_kwh for summary in shown)
+    price = next((price for price in prices if price is not None), None)
+    if price is None:
+        return None
+    net = price + tariff.local_grid_fee.micro_per_kwh + tariff.levy.micro_per_kwh
+    return net * (1_000_000 + tariff.vat_ppm) // 1_000_000
+
+
 def _blind(viewer: Viewer) -> bool:
     """The grid operator sees energy, never prices or balances."""
     return viewer.role is Role.OPERATOR
 
 
-_Sums = tuple[int, int, int]
+class _Sums(NamedTuple):
+    """An interval's energies as now known, and how many points' slots were not measured at once."""
+
+    import_wh: int = 0
+    export_wh: int = 0
+    estimated: int = 0
+    corrected: int = 0
 
 
 def _slot_sums(session: Session, keys: Sequence[str]) -> Mapping[str, _Sums]:
-    """Return (imported Wh, exported Wh, points still estimated) by interval, as now known."""
-    rows = session.exec(
-        select(
-            SlotRow.interval,
-            func.sum(func.coalesce(CorrectionRow.import_wh, SlotRow.import_wh)),
-            func.sum(func.coalesce(CorrectionRow.export_wh, SlotRow.export_wh)),
-            func.count().filter(col(SlotRow.estimated), col(CorrectionRow.interval).is_(None)),
-        )
-        .outerjoin(CorrectionRow, corrected())
-        .where(col(SlotRow.interval).in_(keys))
-        .group_by(SlotRow.interval)
+    """Return the sums over the points of each interval."""
+    now_known = select(
+        SlotRow.interval,
+        func.sum(func.coalesce(CorrectionRow.import_wh, SlotRow.import_wh)),
+        func.sum(func.coalesce(CorrectionRow.export_wh, SlotRow.export_wh)),
     )
-    return {key: (int(imported), int(exported), n) for key, imported, exported, n in rows}
+    gaps = select(
+        SlotRow.interval,
+        func.count().filter(col(SlotRow.estimated), col(CorrectionRow.interval).is_(None)),
+        func.count(col(CorrectionRow.interval)),
+    )
+
+    def of_keys(query: Select[str, int, int]) -> Mapping[str, tuple[int, int]]:
+        joined = query.outerjoin(CorrectionRow, corrected())
+        chosen = joined.where(col(SlotRow.interval).in_(keys)).group_by(SlotRow.interval)
+        return {key: (int(one), int(other)) for key, one, other in session.exec(chosen)}
+
+    unmeasured = of_keys(gaps)
+    return {key: _Sums(*sums, *unmeasured[key]) for key, sums in of_keys(now_known).items()}
 
 
 def _summary(row: IntervalRow, sums: _Sums | None, viewer: Viewer) -> IntervalSummary:
-    imported, exported, estimated = sums or (0, 0, 0)
+    sums = sums or _Sums()
     return IntervalSummary(
         key=Interval.parse(row.key).key,
         state=row.state,
@@ -230,7 +257,8 @@ def _summary(row: IntervalRow, sums: _Sums | None, viewer: Viewer) -> IntervalSu
         anchor=row.anchor,
         price_micro_per_kwh=None if _blind(viewer) else row.price_micro_per_kwh,
         traded_wh=row.traded_wh,
-        import_wh=imported,
-        export_wh=exported,
-        estimated_points=estimated,
+        import_wh=sums.import_wh,
+        export_wh=sums.export_wh,
+        estimated_points=sums.estimated,
+        corrected_points=sums.corrected,
     )

@@ -18,7 +18,13 @@ def client() -> TestClient:
     @app.get("/broken")
     def broken() -> JSONResponse:
         problem = {"title": "Gone", "detail": "the <b>thing</b> is not here: look elsewhere"}
-        return JSONResponse(problem, 404, media_type="application/problem+json")
+        return JSONResponse(problem, 409, media_type="application/problem+json")
+
+    @app.get("/problem/{status}")
+    def refuse(status: int) -> JSONResponse:
+        problem = {"title": "No", "detail": "see docs/api.md: 278528 bytes, split what you send"}
+        headers = {"Allow": "GET", "Retry-After": "5"}
+        return JSONResponse(problem, status, headers, media_type="application/problem+json")
 
     @app.get("/well")
     def well() -> PlainTextResponse:
@@ -30,7 +36,7 @@ def client() -> TestClient:
 
 def test_a_browser_gets_a_page_that_says_why(client: TestClient) -> None:
     answer = client.get("/broken", headers=BROWSER)
-    assert answer.status_code == 404
+    assert answer.status_code == 409
     assert answer.headers["content-type"].startswith("text/html")
     assert "The &lt;b&gt;thing&lt;/b&gt; is not here: look elsewhere." in answer.text
 
@@ -48,3 +54,24 @@ def test_programs_and_the_api_keep_the_document(
 
 def test_other_answers_pass_untouched(client: TestClient) -> None:
     assert client.get("/well", headers=BROWSER).text == "all well"
+
+
+@pytest.mark.parametrize("status", [404, 405, 413, 500])
+def test_a_page_gives_advice_to_residents_not_to_programmers(
+    client: TestClient, status: int
+) -> None:
+    text = client.get(f"/problem/{status}", headers=BROWSER).text
+    for phrase in ("docs/api.md", "278528", "split", ".."):
+        assert phrase not in text
+    assert f"Error {status}" in text
+    assert ("more than 256\u00a0KiB." in text) == (status == 413)
+
+
+@pytest.mark.parametrize("headers", [BROWSER, {"Accept": "*/*"}])
+def test_a_page_keeps_the_headers_that_say_how_to_go_on(
+    client: TestClient, headers: dict[str, str]
+) -> None:
+    answer = client.get("/problem/503", headers=headers)
+    assert answer.status_code == 503
+    assert (answer.headers["allow"], answer.headers["retry-after"]) == ("GET", "5")
+    assert int(answer.headers["content-length"]) == len(answer.content)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from metering.interval import LENGTH_MS, Interval
 from web.ports import (
@@ -31,6 +31,7 @@ FIRST = Interval.parse("2026-06-23T09:00:00Z")
 COUNT = 9
 CLOCK_MS = FIRST.start_ms + (COUNT - 1) * LENGTH_MS + 7 * 60_000
 RETAIL, FEED_IN, RATE = 340_300, 82_000, 118_500
+LOCAL_ALL_IN = 244_545  # (RATE + LOCAL_FEE + LEVY) * 1.19
 GRID_FEE, LOCAL_FEE, LEVY, VAT_PPM = 84_000, 42_000, 45_000, 190_000
 OWN = "weber"
 NAMES = {"weber": "Family Weber", "bakery": "Bakery Korn"}
@@ -72,6 +73,7 @@ def summary(n: int) -> IntervalSummary:
         import_wh=IMPORTS_WH[n] if known else 0,
         export_wh=EXPORTS_WH[n] if known else 0,
         estimated_points=1 if n in {3, 4} else 0,
+        corrected_points=2 if n in {2, 4} else 0,
     )
 
 
@@ -178,21 +180,29 @@ class FakeViews:
     simulated: bool = True
     sum_micro: int = 0
     silent: bool = False
+    broken: bool = False  # every view of the district fails, as nothing should
+    last_traded: int = COUNT  # quarter-hours after this one have no trade
     verified: list[bytes] = field(default_factory=list)
 
     def district(self, viewer: Viewer) -> District:
+        if self.broken:
+            raise RuntimeError("the fake is broken")
         points = tuple(
             PointNow(
                 point=f"57000000000000{n:04d}",
                 name=name,
                 kind=kind,
-                power_w=None if self.silent else watts,
+                power_w=None if self.silent or (viewer.role is Role.PROSUMER and n) else watts,
                 at_ms=CLOCK_MS - (0 if online else 35 * 60_000),
                 online=online and not self.silent,
+                private=viewer.role is Role.PROSUMER and n > 0,
             )
             for n, (kind, name, watts, online) in enumerate(POINTS)
         )
-        shown = tuple(summary(n) for n in reversed(range(COUNT)))
+        shown = tuple(
+            summary(n) if n <= self.last_traded else replace(summary(n), price_micro_per_kwh=None)
+            for n in reversed(range(COUNT))
+        )
         return District(
             name="Lindenhof",
             zone=ZONE,
@@ -214,6 +224,7 @@ class FakeViews:
             ),
             retail_micro_per_kwh=RETAIL,
             feed_in_micro_per_kwh=FEED_IN,
+            local_all_in_micro_per_kwh=None if self.last_traded < 0 else LOCAL_ALL_IN,
             local_share_ppm=None if self.empty else 913_400,
             saving_micro=0 if self.empty else 4_812_345,
             idle_devices=(

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Final
 
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
 from web.pages import district, entrance, intervals, people, proofs
 from web.pages.desk import MAX_UPLOAD_BYTES, Desk, PageRoute, error_page
-from web.pages.problems import ProblemPages
+from web.pages.problems import ProblemPages, as_page
 from web.ports import Sessions, Views
 
 STATIC: Final = Path(__file__).parents[1] / "static"
@@ -24,7 +25,14 @@ STATIC: Final = Path(__file__).parents[1] / "static"
 # Room for what a form puts around the uploaded file.
 BODY_LIMITS: Final = {"/verify": MAX_UPLOAD_BYTES + 16 * 1024}
 
-__all__ = ["BODY_LIMITS", "ProblemPages", "build_router", "error_page", "mount_static"]
+__all__ = [
+    "BODY_LIMITS",
+    "ProblemPages",
+    "as_page",
+    "build_router",
+    "error_page",
+    "mount_static",
+]
 
 
 def build_router(views: Views, sessions: Sessions) -> APIRouter:
@@ -33,6 +41,10 @@ def build_router(views: Views, sessions: Sessions) -> APIRouter:
     desk = Desk(views, sessions)
     for module in (entrance, district, people, intervals, proofs):
         module.add_routes(router, desk)
+    for route in router.routes:
+        # The stream has no end, so asking for its headers alone would not end either.
+        if isinstance(route, APIRoute) and route.methods == {"GET"} and route.path != "/stream":
+            route.methods = {"GET", "HEAD"}
     return router
 
 

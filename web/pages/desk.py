@@ -30,6 +30,8 @@ TITLES: Final = {
     411: "How long is it?",
     413: "Too big",
     422: "Something is missing",
+    500: "Something went wrong",
+    503: "Not just now",
 }
 ADVICE: Final = {
     403: "Load the page again and repeat the step.",
@@ -38,6 +40,8 @@ ADVICE: Final = {
     411: "Send the file with a browser, or state its length in Content-Length.",
     413: "A proof is a small JSON file. Choose the file that you downloaded from a receipt.",
     422: "Go back, fill in the form and send it again.",
+    500: "Go back and try again. If it happens again, tell the district’s administrator.",
+    503: "Nothing was lost. Load the page again in a few seconds.",
 }
 
 
@@ -120,7 +124,7 @@ def error_page(request: Request, status: int, reason: str | None = None) -> Resp
         status,
         code=status,
         title=TITLES.get(status, "That did not work"),
-        reason=reason,
+        reason=present.sentence(reason) if reason else None,
         advice=ADVICE.get(status, "Go back and try again."),
     )
 

@@ -27,6 +27,7 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
     def enter(request: Request, role: Annotated[Role, Form()]) -> Response:
         if not desk.sessions.demo():
             raise NotFoundError("demo logins exist in the demo only")
+        desk.sessions.leave(read_cookie(request) or "")
         cookie = desk.sessions.demo_enter(role)
         viewer = desk.sessions.viewer(cookie)
         own = viewer.participant if viewer else None

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from fastapi import APIRouter
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from metering.interval import Interval, IntervalError
 from web.pages.desk import Desk
-from web.ports import NotFoundError
 
 PAGE_SIZE: Final = 24
 
@@ -19,12 +19,12 @@ def known_key(key: str) -> str:
     """Return the key when it is one.
 
     Raises:
-        NotFoundError: it names no quarter-hour, so there is no such page.
+        HTTPException: 404, since it names no quarter-hour.
     """
     try:
         return Interval.parse(key).key
     except IntervalError as error:
-        raise NotFoundError(str(error)) from error
+        raise HTTPException(404, str(error)) from error
 
 
 def add_routes(router: APIRouter, desk: Desk) -> None:

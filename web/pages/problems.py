@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from web.pages.desk import error_page
+from web import present
+from web.pages.desk import MAX_UPLOAD_BYTES, error_page
 
-_PROBLEM = "application/problem+json"
+_PROBLEM: Final = "application/problem+json"
+
+# The details of these speak to programmers; the page's own advice is what helps a resident.
+_REASONS: Final[Mapping[int, str | None]] = {
+    404: None,
+    405: None,
+    413: f"that is more than {MAX_UPLOAD_BYTES // 1024}{present.NBSP}KiB",
+    500: None,
+}
 
 
 class ProblemPages:
@@ -40,10 +52,27 @@ class ProblemPages:
                 return
             body += message.get("body", b"")
             if not message.get("more_body", False):
-                page = error_page(Request(scope), start["status"], json.loads(body)["detail"])
+                page = _page(Request(scope), start["status"], Headers(raw=start["headers"]), body)
                 await page(scope, receive, send)
 
         await self._app(scope, receive, look)
+
+
+def as_page(request: Request, problem: Response) -> Response:
+    """Return the problem as a page to a browser, as it is to the API's callers and programs."""
+    if not _from_browser(request.scope):
+        return problem
+    return _page(request, problem.status_code, problem.headers, bytes(problem.body))
+
+
+def _page(request: Request, status: int, headers: Headers, body: bytes) -> Response:
+    """Return the page with the problem's headers (Allow, Retry-After) but those of its body."""
+    reason = _REASONS[status] if status in _REASONS else json.loads(body)["detail"]
+    page = error_page(request, status, reason)
+    for name, value in headers.items():
+        if name not in {"content-type", "content-length"}:
+            page.headers[name] = value
+    return page
 
 
 def _from_browser(scope: Scope) -> bool:

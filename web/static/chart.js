@@ -53,21 +53,19 @@
     ctx.restore();
   }
 
-  const withUnit = (digits, unit) => (_, value) => (value == null ? "" : `${value.toFixed(digits)} ${unit}`);
-
   function series(priced) {
     const stepped = uPlot.paths.stepped({ align: 1 });
     const line = (label, name, more) => ({
       label, stroke: colour(name), width: 2.5, paths: stepped, scale: "kWh",
-      points: { show: false }, value: withUnit(2, "kWh"), ...more,
+      points: { show: false }, ...more,
     });
     return [
-      { label: "From" },
+      {},
       line("Exported", "--solar"),
       line("Shared locally", "--shared", { fill: `${colour("--shared")}33` }),
       line("Imported", "--grid", { dash: [8, 4] }),
       ...(priced
-        ? [line("Local price", "--text", { scale: "ct", dash: [2, 4], width: 2, value: withUnit(2, "ct/kWh") })]
+        ? [line("Local price", "--text", { scale: "ct", dash: [2, 4], width: 2 })]
         : []),
     ];
   }
@@ -85,11 +83,22 @@
     return new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: u.zone }).format(seconds * 1000);
   }
 
+  // Beside each name of the legend stands the value under the pointer.
+  function tell(u, legend) {
+    const { idx } = u.cursor;
+    for (const place of legend.querySelectorAll("[data-column]")) {
+      const column = Number(place.dataset.column);
+      const value = idx == null ? null : u.data[column]?.[idx];
+      const text = column === 0 ? (at) => `from ${clock(u, at)}` : (n) => `${n.toFixed(2)}\u00a0${column === 4 ? "ct/kWh" : "kWh"}`;
+      place.textContent = value == null ? "" : text(value);
+    }
+  }
+
   function draw() {
     const box = document.getElementById("chart");
     const table = box && document.querySelector(box.dataset.table)?.querySelector("table");
     if (!table) return;
-    const width = Math.floor(box.clientWidth - parseFloat(getComputedStyle(box).paddingLeft) * 2);
+    const width = Math.floor(box.clientWidth);
     if (drawn && drawn.root.isConnected && size.rows === table.textContent && size.width === width) return;
     const read = readTable(table);
     if (!read.starts.length || width < 50) return;
@@ -102,11 +111,13 @@
       width,
       height: width < 500 ? 260 : 320,
       cursor: { drag: { x: false, y: false } },
+      legend: { show: false },
       scales: { x: { time: true }, kWh: { range: upTo }, ct: { range: upTo } },
       series: series(read.priced),
       axes: axes(read.priced),
       hooks: {
-        init: [(u) => { u.zone = table.dataset.zone; u.series[0].value = (_, s) => (s == null ? "" : clock(u, s)); }],
+        init: [(u) => { u.zone = table.dataset.zone; }],
+        setCursor: [(u) => tell(u, document.querySelector(box.dataset.legend))],
         drawClear: [(u) => hatch(u, read.estimated)],
       },
     }, data, box);
