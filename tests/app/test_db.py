@@ -13,7 +13,6 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import IntegrityError, InternalError
 from sqlmodel import SQLModel, select
 
-import app.tables  # noqa: F401  (registers every table)
 from app import db as module
 from app.db import Database, DatabaseUnavailableError
 from app.tables import GatewayRow, ParticipantRow, SlotRow

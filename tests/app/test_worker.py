@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -184,26 +186,18 @@ def test_without_a_district_point_there_are_no_intervals(plain: Kit) -> None:
 
 def _race(kit: Kit, count: int = 2) -> list[BaseException]:
     """Let several workers, each with connections of its own, do what is due at once."""
-    failed: list[BaseException] = []
     start = threading.Barrier(count)
 
     def work() -> None:
         database = Database(kit.url)
         house = House(kit.settings, database, kit.keyring, kit.clock, kit.ledger)
-        try:
+        with closing(database):
             start.wait()
             Worker(house).run_due()
-        except BaseException as error:  # noqa: BLE001  (told to the test)
-            failed.append(error)
-        finally:
-            database.close()
 
-    threads = [threading.Thread(target=work) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return failed
+    with ThreadPoolExecutor(count) as pool:
+        done = [pool.submit(work) for _ in range(count)]
+    return [error for each in done if (error := each.exception()) is not None]
 
 
 def test_two_workers_settle_an_interval_once(kit: Kit, tmp_path: Path) -> None:
