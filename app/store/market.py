@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 
-from sqlmodel import Session, func, select
+from sqlmodel import Session, col, func, select
 
 from app.store import intervals, leaves, people
 from app.tables import OrderRow, SettlementLine, StatementRow, TradeRow
@@ -84,7 +84,7 @@ def trade_row(key: str, number: int, trade: Trade) -> TradeRow:
 def trades(session: Session, key: str) -> Sequence[Trade]:
     """Return an interval's trades in their order."""
     rows = session.exec(
-        select(TradeRow).where(TradeRow.interval == key).order_by(TradeRow.number)  # type: ignore[arg-type]
+        select(TradeRow).where(TradeRow.interval == key).order_by(col(TradeRow.number))
     )
     return [
         Trade(
