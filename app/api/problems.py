@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from app.db import DatabaseUnavailableError
+from ledger_client.ledger import LedgerUnavailableError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
@@ -61,6 +62,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(DatabaseUnavailableError, _on_unavailable)
+    app.add_exception_handler(LedgerUnavailableError, _on_unavailable)
     app.add_exception_handler(Exception, _on_surprise)
 
 
@@ -88,7 +90,7 @@ async def _on_invalid(_request: Request, error: Exception) -> Response:
 async def _on_unavailable(_request: Request, _error: Exception) -> Response:
     return response(
         503,
-        f"the database does not answer; nothing was stored: try again in {RETRY_AFTER_S} s",
+        f"database or ledger do not answer; nothing was stored: try again in {RETRY_AFTER_S} s",
         {"Retry-After": str(RETRY_AFTER_S)},
     )
 
