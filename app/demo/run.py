@@ -33,7 +33,7 @@ from app.services.sessions import SessionStore
 from app.services.summary import Summary, summarise
 from app.services.views import DatabaseViews
 from app.settings import Settings
-from app.store import intervals, people
+from app.store import intervals, payments, people
 from app.tables import IntervalRow
 from app.worker import Worker
 from ledger_client.localnode.adapter import LocalLedger
@@ -178,7 +178,7 @@ async def _drive(demo: _Demo) -> None:
 async def _step(demo: _Demo, step_ms: int) -> None:
     now_ms = demo.clock.now_ms()
     if now_ms % MINUTE_MS == 0:
-        await demo.gateway.poll_round(border=now_ms % LENGTH_MS == 0)
+        await _poll(demo.gateway, border=now_ms % LENGTH_MS == 0)
         await send_patiently(demo.gateway)
         await asyncio.to_thread(demo.worker.run_due)
     else:
@@ -233,12 +233,13 @@ def _done(demo: _Demo) -> bool:
     if wanted is None:
         return False
     with demo.house.database.read() as session:
-        rows = session.exec(
-            select(IntervalRow).where(
+        anchored = session.exec(
+            select(IntervalRow.key).where(
                 col(IntervalRow.state).in_(_SEALED), IntervalRow.anchor == "confirmed"
             )
         ).all()
-    return sum(row.payment != "submitted" for row in rows) >= wanted
+        unpaid = payments.unpaid(session)
+    return len(set(anchored) - unpaid) >= wanted
 
 
 def _speed_text(options: DemoOptions) -> str:
