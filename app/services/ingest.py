@@ -18,7 +18,7 @@ from sqlmodel import Session, col, select
 
 from app.clock import Clock
 from app.db import Database
-from app.services import admission, receipts, watch
+from app.services import admission, receipts, refusals, watch
 from app.services.admission import Authentic, Chain
 from app.services.group_commit import GroupCommit
 from app.services.receipts import Receipt
@@ -124,7 +124,7 @@ class Door:
         try:
             header = batch.check()
         except ForgedBatchError:
-            self._report_refused("forged batch", "unauthenticated", batch)
+            self._report_refused("forged batch", refusals.UNKNOWN, batch)
             raise
         if header.district != self._origin:
             self._report_refused("batch of another district", header.key.hex, batch)
@@ -179,9 +179,9 @@ class Door:
             return {key: _parse_key(key) for key in session.exec(query)}
 
     def _report_refused(self, kind: str, subject: str, batch: Batch) -> None:
-        event = watch.Event(kind, subject, len(batch.readings))
+        event = refusals.Event(kind, subject, len(batch.readings))
         with self._database.write() as session:
-            watch.report(session, [event], self._clock.now_ms())
+            refusals.report(session, [event], self._clock.now_ms())
 
     # --- Inside one transaction -------------------------------------------------------------
 
@@ -211,7 +211,7 @@ class Door:
         chain.judge_again(session, [entry for entry in changed if entry.id is not None])
         chain.insert_once(session, "equivocation", evidence)
         watch.notify(session, changed, evidence, now_ms)
-        watch.report(session, _events(jobs), now_ms)
+        refusals.report(session, _events(jobs), now_ms)
         self._answer(session, jobs)
 
     def _promise(self, session: Session, fresh: Sequence[Entry]) -> None:
@@ -298,14 +298,14 @@ def _evidence(item: Authentic, now_ms: int) -> Mapping[str, object]:
     }
 
 
-def _events(jobs: Sequence[_Job]) -> Sequence[watch.Event]:
+def _events(jobs: Sequence[_Job]) -> Sequence[refusals.Event]:
     """Return what to keep of refused items: how many of each kind, never their content."""
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for job in jobs:
         for refused in job.refused:
             if refused.status in _EVENT_KINDS:
                 counts[_EVENT_KINDS[refused.status], job.gateway] += 1
-    return [watch.Event(kind, subject, count) for (kind, subject), count in counts.items()]
+    return [refusals.Event(kind, subject, count) for (kind, subject), count in counts.items()]
 
 
 # 425 is a clock to set, and an equivocation (409) is kept whole as evidence.

@@ -1,23 +1,17 @@
-"""What ingest brings to people's notice: implausible meters, double use, attacks."""
+"""What ingest brings to people's notice about meters: implausible readings, double use."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from sqlmodel import Session, col, func, insert, select
+from sqlmodel import Session, col, select
 
-from app.clock import wall_ms
 from app.services import plausibility
 from app.services.plausibility import Flag
 from app.store.chain import Entry, insert_once
-from app.tables import SecurityEventRow
+from app.tables import EnrolmentRow, MeteringPointRow
 from metering.interval import Interval
-
-_HOUR_MS: Final = 3_600_000
-_ALARM_PER_HOUR: Final = 10
-_KEPT_PER_HOUR: Final = 10_000  # a flood of refusals must not fill the disk
 
 _WORDS: Final[Mapping[Flag, tuple[str, str]]] = {
     Flag.GAP: ("info", "readings are missing before number {seq}; they may still arrive"),
@@ -40,15 +34,6 @@ _WORDS: Final[Mapping[Flag, tuple[str, str]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something refused: its kind, who sent it, and how many readings; never their content."""
-
-    kind: str
-    subject: str
-    count: int
-
-
 def notify(
     session: Session,
     changed: Sequence[Entry],
@@ -62,34 +47,21 @@ def notify(
         for flag in plausibility.parse(entry.flags)
         if flag in _WORDS
     ]
-    notices += [_evidence_notice(each, now_ms) for each in evidence]
+    meters = _meters(session, {str(each["key"]) for each in evidence})
+    notices += [_evidence_notice(each, meters[str(each["key"])], now_ms) for each in evidence]
     insert_once(session, "notice", notices)
 
 
-def report(session: Session, events: Sequence[Event], now_ms: int) -> None:
-    """Keep security events, and raise an alarm when they come thick and fast."""
-    if not events:
-        return
-    at_ms = wall_ms()
-    recent = session.exec(
-        select(func.count())
-        .select_from(SecurityEventRow)
-        .where(col(SecurityEventRow.at_ms) > at_ms - _HOUR_MS)
-    ).one()
-    kept = [
-        {
-            "at_ms": at_ms,
-            "kind": event.kind,
-            "subject": event.subject,
-            "detail": f"{event.count} refused",
-            "count": event.count,
-        }
-        for event in events[: max(0, _KEPT_PER_HOUR - recent)]
-    ]
-    if kept:
-        session.execute(insert(SecurityEventRow), kept)
-    if recent + len(events) >= _ALARM_PER_HOUR:
-        insert_once(session, "notice", [_rate_notice(at_ms // _HOUR_MS, now_ms)])
+def _meters(session: Session, keys: Collection[str]) -> Mapping[str, str]:
+    """Return what people call the meter behind each key."""
+    if not keys:
+        return {}
+    rows = session.exec(
+        select(EnrolmentRow.key, EnrolmentRow.serial, MeteringPointRow.name)
+        .join(MeteringPointRow, col(MeteringPointRow.gsrn) == EnrolmentRow.point)
+        .where(col(EnrolmentRow.key).in_(sorted(keys)))
+    )
+    return {key: f"Meter {serial} ({name})" for key, serial, name in rows}
 
 
 def _flag_notice(entry: Entry, flag: Flag, now_ms: int) -> dict[str, object]:
@@ -105,23 +77,13 @@ def _flag_notice(entry: Entry, flag: Flag, now_ms: int) -> dict[str, object]:
     }
 
 
-def _evidence_notice(each: Mapping[str, object], now_ms: int) -> dict[str, object]:
+def _evidence_notice(each: Mapping[str, object], meter: str, now_ms: int) -> dict[str, object]:
+    key = str(each["key"])
     return {
-        "ref": f"equivocation/{each['key']}/{each['epoch']}/{each['seq']}",
+        "ref": f"equivocation/{key}/{each['epoch']}/{each['seq']}",
         "at_ms": now_ms,
         "level": "alarm",
         "point": None,
-        "text": f"Key {each['key']} signed number {each['seq']} twice with other bytes: both are "
-        "kept as evidence; revoke the key and exchange the gateway",
-    }
-
-
-def _rate_notice(hour: int, now_ms: int) -> dict[str, object]:
-    return {
-        "ref": f"security/{hour}",
-        "at_ms": now_ms,
-        "level": "alarm",
-        "point": None,
-        "text": f"{_ALARM_PER_HOUR} or more uploads were refused within an hour: look at the "
-        "security events for who sent them",
+        "text": f"{meter} signed number {each['seq']} twice with other bytes (key {key[:8]}...): "
+        "both are kept as evidence; revoke the key and exchange the gateway",
     }

@@ -77,12 +77,13 @@ class EvidenceRow(SQLModel, table=True):
 
 
 class SecurityEventRow(SQLModel, table=True):
-    """Rejected items, or a rejected batch: what was wrong, never its content."""
+    """How often one sender was refused for one kind of fault within an hour; never the content."""
 
     __tablename__ = "security_event"
-    id: int | None = Field(default=None, primary_key=True)
-    at_ms: int = Field(sa_type=BigInteger)  # wall clock
-    kind: str
-    subject: str
-    detail: str
-    count: int  # readings concerned; 0 where nobody knows
+    hour: int = Field(primary_key=True)  # of the wall clock, since 1970
+    kind: str = Field(primary_key=True)
+    subject: str = Field(primary_key=True)
+    times: int = Field(sa_type=BigInteger)  # uploads refused, whole or in part
+    count: int = Field(sa_type=BigInteger)  # readings concerned
+    first_ms: int = Field(sa_type=BigInteger)  # wall clock
+    last_ms: int = Field(sa_type=BigInteger)

@@ -57,5 +57,5 @@ def _send(district: District, make: Send) -> None:
 
 def _figures(district: District) -> tuple[int, int]:
     with district.database.read() as session:
-        events = session.exec(select(func.count()).select_from(SecurityEventRow)).one()
+        events = session.exec(select(func.coalesce(func.sum(SecurityEventRow.times), 0))).one()
         return rejected(session), events

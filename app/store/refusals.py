@@ -1,0 +1,54 @@
+"""Counters of what was refused, by hour, kind and sender."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, SQLModel, col, delete, select
+
+from app.tables import SecurityEventRow
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many uploads of one sender were refused for one kind of fault, and how many readings."""
+
+    kind: str
+    subject: str
+    times: int
+    count: int
+
+
+def of_hour(session: Session, hour: int) -> Sequence[Count]:
+    """Return the counters of an hour (of the wall clock, since 1970), the busiest first."""
+    row = SecurityEventRow
+    rows = session.exec(
+        select(row.kind, row.subject, row.times, row.count)
+        .where(row.hour == hour)
+        .order_by(col(row.times).desc(), row.kind, row.subject)
+    )
+    return [Count(*values) for values in rows]
+
+
+def add(session: Session, hour: int, at_ms: int, counts: Sequence[Count]) -> None:
+    """Add to the counters of an hour; always in one order, so that two writers only queue."""
+    dialects: Mapping[str, Any] = {"sqlite": sqlite, "postgresql": postgresql}
+    connection = session.connection()
+    table = SQLModel.metadata.tables["security_event"]
+    statement = dialects[connection.dialect.name].insert(table)
+    given = statement.excluded
+    summed = {name: table.c[name] + given[name] for name in ("times", "count")}
+    statement = statement.on_conflict_do_update(
+        index_elements=["hour", "kind", "subject"], set_=summed | {"last_ms": given.last_ms}
+    )
+    when = {"hour": hour, "first_ms": at_ms, "last_ms": at_ms}
+    ordered = sorted(counts, key=lambda each: (each.kind, each.subject))
+    connection.execute(statement, [asdict(each) | when for each in ordered])
+
+
+def forget_before(session: Session, hour: int) -> None:
+    """Delete the counters of earlier hours."""
+    session.exec(delete(SecurityEventRow).where(col(SecurityEventRow.hour) < hour))
