@@ -178,7 +178,7 @@ async def _drive(demo: _Demo) -> None:
 async def _step(demo: _Demo, step_ms: int) -> None:
     now_ms = demo.clock.now_ms()
     if now_ms % MINUTE_MS == 0:
-        await _poll(demo.gateway, border=now_ms % LENGTH_MS == 0)
+        await poll_patiently(demo.gateway, border=now_ms % LENGTH_MS == 0)
         await send_patiently(demo.gateway)
         await asyncio.to_thread(demo.worker.run_due)
     else:
@@ -188,6 +188,13 @@ async def _step(demo: _Demo, step_ms: int) -> None:
         await asyncio.to_thread(_store_clock, demo, next_ms)
     demo.options.on_step(_sealed(demo), now_ms)
     demo.clock.advance_to(next_ms)
+
+
+async def poll_patiently(gateway: Gateway, *, border: bool) -> None:
+    """Poll and sign; at a border, ask those that did not answer once more."""
+    polled = await gateway.poll_round(border=border)
+    if border and polled.missing:
+        await gateway.poll_round(border=True, points=polled.missing)
 
 
 async def send_patiently(gateway: Gateway) -> None:
