@@ -63,7 +63,9 @@ class BatchHeader:
         except IdentityError as error:
             raise MalformedBatchError(f"header: {error}") from error
         if type(self.count) is not int or not 1 <= self.count <= MAX_READINGS:
-            raise MalformedBatchError(f"header: count {self.count!r}, 1 to {MAX_READINGS} allowed")
+            raise MalformedBatchError(
+                f"header: count {canonical.shown(self.count)}, 1 to {MAX_READINGS} allowed"
+            )
         if not _is_hash(self.digest):
             raise MalformedBatchError("header: digest must be 64 lowercase hex digits")
         if not (0 < len(self.gateway) <= MAX_NAME and self.gateway.isprintable()):
@@ -71,7 +73,9 @@ class BatchHeader:
                 f"header: gateway must be 1 to {MAX_NAME} printable characters"
             )
         if type(self.uploaded_ms) is not int or not 0 <= self.uploaded_ms < canonical.INTEGER_LIMIT:
-            raise MalformedBatchError("header: uploaded_ms must be a whole number from 0 on")
+            raise MalformedBatchError(
+                "header: uploaded_ms must be a whole number from 0 to 2**53 - 1"
+            )
 
     def to_payload(self) -> bytes:
         """Return the canonical bytes that the gateway's key signs."""
@@ -214,7 +218,7 @@ def _loads(body: bytes) -> dict[str, object]:
     except MalformedBatchError:
         raise
     except (ValueError, RecursionError) as error:
-        raise MalformedBatchError(f"not JSON in UTF-8: {str(error)[:120]}") from error
+        raise MalformedBatchError(f"not JSON in UTF-8: {canonical.json_fault(error)}") from error
     if type(value) is not dict:
         raise MalformedBatchError("an object is expected")
     return value

@@ -16,6 +16,7 @@ Object: TypeAlias = "dict[str, Value]"
 INTEGER_LIMIT: Final = 2**53
 MAX_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 16
+_SHOWN: Final = 80  # characters of a refused value in an error message
 
 
 class CanonicalError(ValueError):
@@ -88,10 +89,32 @@ def loads(data: bytes, max_bytes: int = MAX_BYTES) -> Object:
     except CanonicalError:
         raise
     except (ValueError, RecursionError) as error:
-        raise NotCanonicalError(f"not JSON in UTF-8: {str(error)[:120]}") from error
+        raise NotCanonicalError(f"not JSON in UTF-8: {json_fault(error)}") from error
     if type(value) is not dict:
         raise NotCanonicalError(f"an object is expected, got {type(value).__name__}")
     return value
+
+
+def shown(value: object) -> str:
+    """Return a refused value for an error message: printable, 80 characters at most."""
+    if isinstance(value, str):
+        text = repr(value[:_SHOWN])
+    elif value is None or type(value) in (int, bool):
+        text = repr(value)
+    else:
+        return "(a list)" if isinstance(value, list | tuple) else "(neither text nor number)"
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def json_fault(error: ValueError | RecursionError) -> str:
+    """Say in words why Python's parser refused a text."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at line {error.lineno}, column {error.colno}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start} does not belong there"
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return "a number has too many digits"
 
 
 def dumps(checked: Mapping[str, Value]) -> bytes:
@@ -103,7 +126,7 @@ def dumps(checked: Mapping[str, Value]) -> bytes:
     try:
         return _encoder.encode(checked).encode()
     except UnicodeEncodeError as error:
-        raise UnencodableError(f"lone surrogate: {error}") from error
+        raise UnencodableError("a text holds a lone surrogate") from error
 
 
 def _check(value: object, where: str, depth: int) -> None:
@@ -124,8 +147,8 @@ def _check_container(value: object, where: str, depth: int) -> None:
     if isinstance(value, dict):
         for key, item in value.items():
             if type(key) is not str or not key.isascii() or not key.isprintable():
-                raise UnencodableError(f"{where}: key {key!r} is not printable ASCII text")
-            _check(item, f"{where}.{key}", depth - 1)
+                raise UnencodableError(f"{where}: key {shown(key)} is not printable ASCII text")
+            _check(item, f"{where}.{key[:_SHOWN]}", depth - 1)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             _check(item, f"{where}[{index}]", depth - 1)

@@ -68,7 +68,7 @@ class Interval:
         Raises:
             IntervalError: ``key`` is another spelling, or names no interval.
         """
-        advice = f"{key!r} is not an interval key: write its UTC start as 2026-06-23T09:00:00Z"
+        advice = f"{key[:40]!r} is not an interval key: write its UTC start as 2026-06-23T09:00:00Z"
         try:
             interval = cls(datetime.strptime(key, _KEY_FORMAT).replace(tzinfo=UTC))
         except IntervalError:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from operator import attrgetter
 from typing import Final, Self, TypeVar, cast
 
 from metering import canonical
+from metering.canonical import shown
 from metering.identity import IdentityError, PublicKey, check_district, check_gsrn
 from metering.interval import Interval, IntervalError
 
@@ -96,7 +97,9 @@ class Enrolment:
         _check_name("serial", self.serial, MalformedEnrolmentError)
         _check_name("profile", self.profile, MalformedEnrolmentError)
         if not _is_count(self.epoch):
-            raise MalformedEnrolmentError(f"epoch {self.epoch!r}: a whole number from 1 on")
+            raise MalformedEnrolmentError(
+                f"epoch {shown(self.epoch)}: a whole number from 1 to 2**53 - 1"
+            )
 
     def to_payload(self) -> bytes:
         """Return the canonical bytes that meter and registry sign."""
@@ -276,7 +279,9 @@ def _check_measured(values: Measurement | Reading) -> None:
         ("export_wh", 0 if values.export_wh is None else values.export_wh),
     ):
         if type(value) is not int or not 0 <= value < canonical.INTEGER_LIMIT:
-            raise MalformedReadingError(f"{name} {value!r}: a whole number from 0 to 2**53 - 1")
+            raise MalformedReadingError(
+                f"{name} {shown(value)}: a whole number from 0 to 2**53 - 1"
+            )
     if values.asked_ms > values.answered_ms:
         raise MalformedReadingError(
             f"answered_ms {values.answered_ms} lies before asked_ms {values.asked_ms}: "
@@ -284,7 +289,9 @@ def _check_measured(values: Measurement | Reading) -> None:
         )
     power = 0 if values.power_w is None else values.power_w
     if type(power) is not int or not -canonical.INTEGER_LIMIT < power < canonical.INTEGER_LIMIT:
-        raise MalformedReadingError(f"power_w {power!r}: whole watts within +-(2**53 - 1), or null")
+        raise MalformedReadingError(
+            f"power_w {shown(power)}: whole watts within +-(2**53 - 1), or null"
+        )
     if type(values.clock) is not Clock or type(values.quality) is not Quality:
         raise MalformedReadingError("clock and quality: use the enumerations")
     if type(values.raw) is not str or not _is_hash(values.raw):
@@ -295,7 +302,8 @@ def _check_identity(reading: Reading) -> None:
     """Check what a reading adds to its measurement."""
     if not (_is_count(reading.epoch) and _is_count(reading.seq)):
         raise MalformedReadingError(
-            f"epoch {reading.epoch!r}, seq {reading.seq!r}: whole numbers from 1 on"
+            f"epoch {shown(reading.epoch)}, seq {shown(reading.seq)}: whole numbers "
+            "from 1 to 2**53 - 1"
         )
     for text in (reading.key, reading.prev):
         if type(text) is not str or not _is_hash(text):
@@ -316,7 +324,7 @@ def _is_count(value: object) -> bool:
 
 def _check_name(name: str, value: object, error: type[ReadingError]) -> None:
     if not (type(value) is str and 0 < len(value) <= MAX_NAME and value.isprintable()):
-        raise error(f"{name} {str(value)[:80]!r}: 1 to {MAX_NAME} printable characters")
+        raise error(f"{name} {shown(value)}: 1 to {MAX_NAME} printable characters")
 
 
 def _check_keys(
@@ -324,7 +332,11 @@ def _check_keys(
 ) -> None:
     if fields.keys() != expected:
         missing, unknown = expected - fields.keys(), fields.keys() - expected
-        raise error(f"missing keys {sorted(missing)}, unknown keys {sorted(unknown)[:5]}")
+        raise error(f"missing keys {sorted(missing)}, unknown keys {_few(unknown)}")
+
+
+def _few(names: Set[str]) -> str:
+    return f"[{', '.join(map(shown, sorted(names)[:5]))}]"
 
 
 def _text(fields: Mapping[str, object], name: str) -> str:
@@ -337,5 +349,5 @@ def _text(fields: Mapping[str, object], name: str) -> str:
 def _member(members: Mapping[object, _Member], name: str, value: object) -> _Member:
     member = members.get(value) if type(value) is str else None
     if member is None:
-        raise MalformedReadingError(f"{name} {str(value)[:40]!r}: one of {list(members)}")
+        raise MalformedReadingError(f"{name} {shown(value)}: one of {list(members)}")
     return member

@@ -27,6 +27,7 @@ from app.store import chain
 from app.store.chain import Entry, Seat
 from app.tables import DistrictRow, EnrolmentRow, GatewayRow
 from metering.batch import MAX_READINGS, Batch, BatchError, BatchHeader, ForgedBatchError
+from metering.canonical import shown
 from metering.identity import PublicKey
 from metering.reading import (
     MalformedReadingError,
@@ -129,7 +130,7 @@ class Door:
         if header.district != self._origin:
             self._report_refused("batch of another district", header.key.hex, batch)
             raise UnknownGatewayError(
-                f"the batch is for {header.district}, this is {self._origin}: send it there"
+                f"the batch is for {shown(header.district)}, this is {self._origin}: send it there"
             )
         with self._database.read() as session:
             row = session.get(GatewayRow, header.key.hex)
@@ -165,7 +166,10 @@ class Door:
         self, reading: Reading, signed: SignedReading, enrolled: Mapping[str, PublicKey]
     ) -> tuple[int, str] | None:
         if reading.district != self._origin:
-            return 403, f"a reading of {reading.district}; this is {self._origin}: send it there"
+            return (
+                403,
+                f"a reading of {shown(reading.district)}; this is {self._origin}: send it there",
+            )
         key = enrolled.get(reading.key)
         if key is None:
             return 403, f"key {reading.key} is not enrolled here: enrol the meter first"
