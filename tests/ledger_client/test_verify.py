@@ -31,7 +31,12 @@ from tests.ledger_client.proof_chain import (
 )
 
 WORLD = World()
+SEALING = Sealing(WORLD)
 PROOF, SINGLE, KEYS = WORLD.seal(), WORLD.single(), WORLD.keys()
+CORRECTED = to_bytes(replace(SEALING.settlement(), corrections=SEALING.corrections()))
+EACH_KIND = pytest.mark.parametrize(
+    "original", [PROOF, SINGLE, CORRECTED], ids=["settlement", "reading", "corrected"]
+)
 
 
 # --- What holds ---------------------------------------------------------------------------------
@@ -61,9 +66,7 @@ def test_remarks_say_what_is_not_judged() -> None:
 
 
 def test_a_correction_is_proven_under_a_later_checkpoint() -> None:
-    sealing = Sealing(World())
-    proof = replace(sealing.settlement(), corrections=sealing.corrections())
-    verdict = verify_bytes(to_bytes(proof), KEYS)
+    verdict = verify_bytes(CORRECTED, KEYS)
     assert verdict.code == 0, render(verdict)
     said = f"{SILENT} corrected later to 200 Wh drawn and 30 Wh fed in, amount 25 071 micro-euro"
     assert verdict.steps[-1].text == said
@@ -165,7 +168,7 @@ CHARACTERS = st.one_of(
 )
 
 
-@pytest.mark.parametrize("original", [PROOF, SINGLE], ids=["settlement", "reading"])
+@EACH_KIND
 @settings(max_examples=400, deadline=None)
 @given(data=st.data())
 def test_any_single_changed_character_makes_it_fail(original: bytes, data: st.DataObject) -> None:
@@ -194,7 +197,7 @@ JUNK = st.recursive(
 )
 
 
-@pytest.mark.parametrize("original", [PROOF, SINGLE], ids=["settlement", "reading"])
+@EACH_KIND
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_any_single_changed_value_makes_it_fail(original: bytes, data: st.DataObject) -> None:
@@ -209,7 +212,9 @@ def test_any_single_changed_value_makes_it_fail(original: bytes, data: st.DataOb
         inner = inner[at]
     before, inner[at] = inner[at], data.draw(JUNK)
     verdict = verify_bytes(text(value).encode() + b"\n", KEYS)
-    assert verdict.code == (0 if inner[at] == before else 1)
+    # Corrections may be left out: a remark says that later entries are not seen.
+    harmless = inner[at] == before or (at == "corrections" and inner[at] is None)
+    assert verdict.code == (0 if harmless else 1)
 
 
 @settings(max_examples=200, deadline=None)
@@ -241,7 +246,7 @@ def test_nothing_may_stand_around_a_proof(changed: bytes) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("original", [PROOF, SINGLE], ids=["settlement", "reading"])
+@EACH_KIND
 def test_each_character_counts(original: bytes) -> None:
     for at, byte in enumerate(original):
         other = b"1" if byte != ord("1") else b"2"
