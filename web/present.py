@@ -57,12 +57,14 @@ STEP_WORDS: Final = {
     "slot": "Its readings stand in the seal",
     "reading": "The meter signed its reading",
     "border": "The reading is from the quarter-hour’s border",
+    "tariff": "The tariff stands in the seal",
     "order": "The order stands in the seal",
     "statement": "The statement stands in the seal",
     "energy": "The energy adds up",
     "lines": "The amounts add up",
     "carry": "Nothing is lost on the way to the payment",
     "payment": "The money arrived on the ledger",
+    "correction": "The corrections stand in the log",
     "receipt": "The receipt is signed",
 }
 RULE_WORDS: Final = {
@@ -129,6 +131,11 @@ def money(micro: int, *, plus: bool = False) -> str:
 def exact_money(micro: int, *, plus: bool = False) -> str:
     """Return micro-euros as euros with all six decimals, as the journal holds them."""
     return signed(f"€{_decimal(micro, MICRO_PER_EURO, 6)}", micro, plus=plus)
+
+
+def cents(micro_per_kwh: int) -> str:
+    """Return a price's number alone, for the second and later ones of a sentence."""
+    return signed(_decimal(micro_per_kwh, MICRO_PER_CENT, 2), micro_per_kwh)
 
 
 def per_kwh(micro: int, wh: int) -> str:

@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.web.web_fakes import FakeSessions, FakeViews, keys
 from web.pages import STATIC
@@ -76,18 +77,47 @@ class Console:
         page.on("pageerror", lambda error: self.lines.append(str(error)))
 
 
+class Served:
+    """The pages on a free port of the loopback; it can stop and start, and counts its streams."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._port = 0
+        self.streams = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        here = scope["type"] == "http" and scope["path"] == "/stream"
+        self.streams += here
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self.streams -= here
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", self._port))
+        self._port = self._listener.getsockname()[1]
+        config = uvicorn.Config(self, log_level="critical", timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        kwargs = {"sockets": [self._listener]}
+        self._thread = threading.Thread(target=self._server.run, kwargs=kwargs, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(10)
+        self._listener.close()
+
+
 @pytest.fixture
-def served(app: FastAPI) -> Iterator[str]:
-    """Serve the pages on a free port of the loopback."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
-    listener.close()
+def served(app: FastAPI) -> Iterator[Served]:
+    served = Served(app)
+    served.start()
+    yield served
+    served.stop()
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +136,7 @@ Open = Callable[..., tuple[Page, Console]]
 
 
 @pytest.fixture
-def open_as(browser: Browser, served: str) -> Iterator[Open]:
+def open_as(browser: Browser, served: Served) -> Iterator[Open]:
     """Return a function that enters in a role and gives the page and its console."""
     contexts = []
 
@@ -117,7 +147,7 @@ def open_as(browser: Browser, served: str) -> Iterator[Open]:
         scripts: bool = True,
     ) -> tuple[Page, Console]:
         context = browser.new_context(
-            base_url=served,
+            base_url=served.url,
             viewport={"width": width, "height": 844},
             color_scheme=color_scheme,
             java_script_enabled=scripts,
@@ -245,3 +275,142 @@ def test_the_keyboard_reaches_the_content_first(open_as: Open) -> None:
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "live"
+
+
+def change(views: FakeViews, kilowatts: int) -> str:
+    """Change the figures and return what the first sentence then says."""
+    views.flows = FlowsNow(kilowatts * 1000, 0, 0, 0, kilowatts * 1000)
+    views.number += 1
+    return f"Now: {kilowatts}\u00a0kW solar surplus"
+
+
+def settle(page: Page, served: Served, streams: int) -> None:
+    """Wait until so many streams are open, and fail when it takes long."""
+    for _ in range(100):
+        if served.streams == streams:
+            return
+        page.wait_for_timeout(50)
+    pytest.fail(f"{served.streams} streams are open instead of {streams}")
+
+
+def test_eight_live_tabs_share_one_stream(open_as: Open, served: Served, views: FakeViews) -> None:
+    first, console = open_as("building-manager")
+    tabs = [first, *(first.context.new_page() for _ in range(7))]
+    for tab in tabs:
+        tab.goto("/district", timeout=5_000)
+    settle(first, served, 1)
+    said = change(views, 33)
+    for tab in tabs:
+        expect(tab.locator("#sentence")).to_contain_text(said)
+    assert served.streams == 1
+    # When the tab that listens is closed, another takes over.
+    first.close()
+    said = change(views, 44)
+    for tab in tabs[1:]:
+        expect(tab.locator("#sentence")).to_contain_text(said)
+    settle(tabs[1], served, 1)
+    assert console.lines == []
+
+
+TURN = """hidden => {
+  Object.defineProperty(document, "hidden", { get: () => hidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+def test_a_hidden_tab_holds_no_stream_and_catches_up_when_shown(
+    open_as: Open, served: Served, views: FakeViews
+) -> None:
+    page, console = open_as("building-manager")
+    settle(page, served, 1)
+    page.evaluate(TURN, True)
+    # The server notices a closed connection when it next has something to say.
+    said = change(views, 33)
+    settle(page, served, 0)
+    expect(page.locator("#sentence")).to_contain_text("62\u00a0kW")
+    page.evaluate(TURN, False)
+    expect(page.locator("#sentence")).to_contain_text(said)
+    settle(page, served, 1)
+    expect(page.locator("#lost")).to_be_hidden()
+    assert console.lines == []
+
+
+def test_a_lost_connection_is_said_until_it_is_back(
+    open_as: Open, served: Served, views: FakeViews
+) -> None:
+    page, _ = open_as("building-manager", width=390)
+    other = page.context.new_page()
+    other.goto("/intervals")
+    settle(page, served, 1)
+    served.stop()
+    for tab in (page, other):
+        expect(tab.get_by_role("status")).to_contain_text(
+            "Connection lost, figures from 13:07 CEST; trying again"
+        )
+        assert tab.evaluate("document.documentElement.scrollWidth") <= tab.viewport_size["width"]
+    expect(page.locator("#sentence")).to_contain_text("62\u00a0kW")
+    said = change(views, 33)
+    served.start()
+    for tab in (page, other):
+        expect(tab.locator("#lost")).to_be_hidden(timeout=15_000)
+    expect(page.locator("#sentence")).to_contain_text(said)
+
+
+def test_a_failing_refresh_leaves_the_page_as_it_was(open_as: Open, views: FakeViews) -> None:
+    page, _ = open_as("building-manager")
+    views.broken = True
+    with page.expect_response(lambda answer: answer.status == 500):
+        views.number += 1
+    expect(page.locator("#sentence")).to_contain_text("62\u00a0kW")
+    views.broken = False
+    said = change(views, 33)
+    expect(page.locator("#sentence")).to_contain_text(said)
+
+
+def test_leaving_in_one_tab_leads_all_of_them_out(open_as: Open, views: FakeViews) -> None:
+    page, _ = open_as("building-manager")
+    other = page.context.new_page()
+    other.goto("/district")
+    other.get_by_role("button", name="Leave").click()
+    views.number += 1
+    page.wait_for_url("**/")
+    expect(page.get_by_role("heading", name="Wattloom")).to_be_visible()
+
+
+# Cells, or labels of a stacked row, that a phone's screen cuts off.
+CUT = """() => [...document.querySelectorAll(".scroll tbody :is(td, th)")]
+  .filter(e => e.checkVisibility() && e.getBoundingClientRect().right > innerWidth)
+  .map(e => e.textContent.trim())"""
+
+
+@pytest.mark.parametrize("path", ["/intervals", f"/intervals/{keys()[2]}"])
+def test_a_phone_shows_every_cell_with_its_name(open_as: Open, path: str) -> None:
+    page, _ = open_as("building-manager", width=390)
+    page.goto(path)
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert page.evaluate(CUT) == []
+    label = "e => getComputedStyle(e, '::before').content"
+    cells = page.locator(".stack tbody td.num")
+    assert cells.count() >= 6
+    names = {cell.evaluate(label).strip('"') for cell in cells.all()}
+    assert names & {"Imported", "Energy"}
+    assert names & {"Local price", "Price"}
+
+
+def test_the_legend_matches_the_lines_and_tells_the_values(open_as: Open) -> None:
+    page, _ = open_as("building-manager")
+    page.goto("/district")
+    legend = page.locator("#chart-legend")
+    expect(page.locator(".u-legend")).to_have_count(0)
+    style = "e => getComputedStyle(e, '::before').borderTopStyle"
+    styles = {item.inner_text(): item.evaluate(style) for item in legend.locator(".key").all()}
+    assert {name.strip(): kind for name, kind in styles.items()} == {
+        "Exported": "solid",
+        "Shared locally": "solid",
+        "Imported": "dashed",
+        "Local price": "dotted",
+    }
+    page.locator("#chart .u-over").hover()
+    expect(legend).to_contain_text("Shared locally 3.10\u00a0kWh")
+    expect(legend).to_contain_text("Local price 11.85\u00a0ct/kWh")
+    expect(legend).to_contain_text("from 11:45")

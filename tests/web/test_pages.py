@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -14,6 +15,7 @@ from httpx import Response
 
 from tests.web.web_fakes import FakeSessions, FakeViews, keys
 from web.pages import build_router
+from web.pages.district import revisions
 from web.ports import FlowsNow, Role
 from web.security import CSP
 
@@ -208,6 +210,8 @@ def test_every_change_asks_for_the_token(app: FastAPI, client: TestClient) -> No
         ({"Origin": "http://127.0.0.1:9000"}, 403),
         ({"Origin": "https://elsewhere.example"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://["}, 403),
+        ({"Origin": "http://[::1"}, 403),
     ],
 )
 def test_changes_from_other_sites_are_refused(
@@ -320,6 +324,13 @@ def test_intervals_are_paged(client: TestClient, monkeypatch: pytest.MonkeyPatch
         "/intervals/yesterday",
         "/intervals/2030-01-01T00:00:00Z",
         "/intervals?before=x",
+        "/intervals?before=9999-12-31T23:45:00Z",
+        "/intervals?before=3000-01-01T00:00:00Z",
+        "/intervals?before=1999-12-31T23:45:00Z",
+        "/intervals/9999-12-31T23:45:00Z",
+        "/intervals/0001-01-01T00:00:00Z",
+        "/proofs/9999-12-31T23:45:00Z/weber",
+        "/intervals/2026-6-23T9:0:0Z",
         "/proofs/..%2f..%2fetc/weber",
         f"/proofs/{KEY}/%00",
     ],
@@ -413,7 +424,12 @@ def test_missing_fields_are_a_page_not_json(client: TestClient) -> None:
 def test_pause_stops_stream_and_refresh(client: TestClient) -> None:
     enter(client, Role.MANAGER)
     live, paused = client.get("/district").text, client.get("/district?pause=1").text
-    for mark in ('src="/static/live.js"', 'id="stream"', 'http-equiv="refresh"', 'hx-trigger="revision'):
+    for mark in (
+        'src="/static/live.js"',
+        'id="stream"',
+        'http-equiv="refresh"',
+        'hx-trigger="revision',
+    ):
         assert mark in live
         assert mark not in paused
     assert "Go on live" in paused
@@ -431,3 +447,151 @@ def test_postings_say_whether_they_add_up(
     html = client.get(f"/intervals/{KEY}").text
     assert badge in html
     assert text in html
+
+
+def test_the_last_possible_key_is_a_page_and_a_wrong_one_is_explained(client: TestClient) -> None:
+    enter(client, Role.MANAGER)
+    assert client.get("/intervals?before=2999-12-31T23:45:00Z").status_code == 200
+    wrong = client.get("/intervals?before=yesterday").text
+    assert "&#39;yesterday&#39; is not an interval key: write its UTC start as" in wrong
+    assert "not in the years 2000-2999" in client.get("/intervals/1999-12-31T23:45:00Z").text
+
+
+def test_entering_anew_ends_the_session_before(client: TestClient, sessions: FakeSessions) -> None:
+    enter(client, Role.PROSUMER)
+    (first,) = sessions.living
+    enter(client, Role.MANAGER)
+    assert sessions.viewer(first) is None
+    assert len(sessions.living) == 1
+
+
+def test_the_stream_ends_with_its_session(
+    views: FakeViews, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.pages.district.POLL_SECONDS", 0.001)
+
+    async def told() -> list[int]:
+        seen: list[int] = []
+
+        def living() -> bool:
+            return len(seen) < 3
+
+        async for revision in revisions(views, living):
+            seen.append(revision)
+            views.number += 1
+        return seen
+
+    # The one event after the end makes the page look again, which leads it to the entrance.
+    assert asyncio.run(told()) == [1, 2, 3, 4]
+
+
+def test_head_answers_as_get_does_without_the_body(client: TestClient) -> None:
+    enter(client, Role.PROSUMER)
+    for path in ("/", *COMMON, *OWN, PROOF, "/keys", "/static/wattloom.css"):
+        head, get = client.head(path), client.get(path)
+        assert (head.status_code, head.content) == (200, b""), path
+        assert head.headers["content-length"] == get.headers["content-length"], path
+    assert client.head("/stream").status_code == 405
+    assert client.head("/participants/bakery").status_code == 404
+
+
+def test_a_surprise_keeps_the_headers(
+    client: TestClient, views: FakeViews, caplog: pytest.LogCaptureFixture
+) -> None:
+    enter(client, Role.MANAGER)
+    views.broken = True
+    answer = client.get("/district")
+    assert answer.status_code == 500
+    assert answer.headers["content-security-policy"] == CSP
+    assert answer.headers["cache-control"] == "no-store"
+    assert "the fake is broken" not in answer.text
+    assert "the fake is broken" in caplog.text
+
+
+def plain(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", html).replace("\u00a0", " "))
+
+
+def test_prices_compare_like_with_like(client: TestClient) -> None:
+    enter(client, Role.PROSUMER)
+    text = plain(client.get("/district").text)
+    assert (
+        "A neighbour’s kWh costs 24.45 ct all-in, the grid’s 34.03; "
+        "the seller gets 11.85, the grid would pay 8.20."
+    ) in text
+    widths = re.findall(r'x="0" y="0" width="([\d.]+)"', client.get("/district").text)
+    shares = [float(width) for width in widths[-4:]]
+    assert shares == pytest.approx([24.4545 / 0.3403, 100, 11.85 / 0.3403, 8.2 / 0.3403])
+
+
+@pytest.mark.parametrize(
+    ("last_traded", "said"),
+    [
+        (4, "No trade in 12:30–12:45 CEST; the last price was 11.85 ct/kWh at 12:00–12:15 CEST."),
+        (-1, "No trade yet. Feed-in pays 8.20 ct/kWh, the normal tariff costs 34.03 ct/kWh"),
+    ],
+)
+def test_a_night_without_trades_tells_the_last_price(
+    client: TestClient, views: FakeViews, last_traded: int, said: str
+) -> None:
+    enter(client, Role.MANAGER)
+    views.last_traded = last_traded
+    text = plain(client.get("/district").text)
+    assert said in text
+    assert ("Buying a kWh costs" in text) == (last_traded >= 0)
+
+
+def test_three_hours_without_a_trade_are_not_all_of_history(
+    client: TestClient, views: FakeViews
+) -> None:
+    enter(client, Role.MANAGER)
+    views.last_traded, views.listed_twice = -1, True
+    assert "No trade in the last three hours." in plain(client.get("/district").text)
+
+
+def rows(client: TestClient) -> dict[str, tuple[str, str]]:
+    """Return by key how many points the chart hatches, and what the row says of its readings."""
+    found = re.findall(
+        r'<tr data-start="([^"]+)".*?data-estimated="(\d+)".*?data-label="Readings">(.*?)</td>',
+        client.get("/intervals").text,
+        re.DOTALL,
+    )
+    return {key: (hatched, plain(cell).strip()) for key, hatched, cell in found}
+
+
+def test_readings_are_measured_estimated_corrected_or_not_there_yet(client: TestClient) -> None:
+    enter(client, Role.MANAGER)
+    said = rows(client)
+    assert said[keys()[1]] == ("0", "measured")
+    assert said[keys()[2]] == ("0", "corrected: 2 meters")
+    assert said[keys()[3]] == ("1", "1 meter estimated")
+    assert said[keys()[-1]] == ("0", "–")
+    page = plain(client.get(f"/intervals/{keys()[2]}").text)
+    assert "corrected: 2 meters Estimated at first" in page
+    assert "An estimate settles with the supplier" not in page
+
+
+def test_errors_end_with_one_full_stop(client: TestClient) -> None:
+    enter(client, Role.MANAGER)
+    odd = {"Content-Type": "multipart/form-data"}
+    answer = client.post("/verify", content=b"x", headers=odd)
+    assert answer.status_code == 400
+    assert "boundary" in answer.text
+    assert ".." not in plain(answer.text)
+
+
+def test_the_foot_says_which_times_are_utc(client: TestClient) -> None:
+    enter(client, Role.PROSUMER)
+    text = plain(client.get("/verify").text)
+    assert "Times are local (Europe/Berlin); addresses, proofs and verdicts speak UTC." in text
+
+
+def test_a_prosumer_sees_their_own_meter_and_how_many_others_answer(client: TestClient) -> None:
+    enter(client, Role.PROSUMER)
+    html = client.get("/district").text
+    assert re.findall(r'<li class="meter[^"]*" id="point-[^"]*">\s*<div><strong>([^<]+)', html) == [
+        "Family Weber"
+    ]
+    assert "10 other meters answer, 1 does not." in plain(html)
+    enter(client, Role.OPERATOR)
+    assert client.get("/district").text.count('id="point-') == 12

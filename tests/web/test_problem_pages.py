@@ -3,9 +3,12 @@
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
 
-from web.pages import ProblemPages
+from web.pages import ProblemPages, as_page
+from web.security import HEADERS, SecurityMiddleware
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml"}
 
@@ -75,3 +78,40 @@ def test_a_page_keeps_the_headers_that_say_how_to_go_on(
     assert answer.status_code == 503
     assert (answer.headers["allow"], answer.headers["retry-after"]) == ("GET", "5")
     assert int(answer.headers["content-length"]) == len(answer.content)
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "kind"),
+    [
+        ("/anywhere", BROWSER, "text/html; charset=utf-8"),
+        ("/anywhere", {"Accept": "*/*"}, "application/problem+json"),
+        ("/api/v1/anywhere", BROWSER, "application/problem+json"),
+    ],
+)
+def test_a_surprise_is_a_page_or_a_problem_with_every_header(
+    path: str, headers: dict[str, str], kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def burst(scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError("a secret of ours")
+
+    def surprise(request: Request) -> Response:
+        problem = {"title": "No", "detail": "something unexpected happened"}
+        return as_page(request, JSONResponse(problem, 500, media_type="application/problem+json"))
+
+    client = TestClient(SecurityMiddleware(burst, surprise=surprise))
+    answer = client.get(path, headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (500, kind)
+    assert (
+        HEADERS.items() <= {name.title(): value for name, value in answer.headers.items()}.items()
+    )
+    assert "secret" not in answer.text
+    assert "a secret of ours" in caplog.text
+
+
+def test_half_an_answer_is_broken_off() -> None:
+    async def burst(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError("too late for another answer")
+
+    with pytest.raises(RuntimeError, match="too late"):
+        TestClient(SecurityMiddleware(burst)).get("/")

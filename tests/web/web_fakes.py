@@ -181,6 +181,7 @@ class FakeViews:
     sum_micro: int = 0
     silent: bool = False
     broken: bool = False  # every view of the district fails, as nothing should
+    listed_twice: bool = False  # as after a long day: as many quarter-hours as are ever listed
     last_traded: int = COUNT  # quarter-hours after this one have no trade
     verified: list[bytes] = field(default_factory=list)
 
@@ -211,7 +212,7 @@ class FakeViews:
             clock_speed="x60",
             flows=self.flows,
             points=() if self.empty else points,
-            intervals=() if self.empty else shown,
+            intervals=() if self.empty else shown * (1 + self.listed_twice),
             notices=()
             if self.empty
             else (
@@ -305,6 +306,7 @@ class FakeSessions:
 
     in_demo: bool = True
     living: dict[str, Viewer] = field(default_factory=dict)
+    entered: int = 0
 
     def viewer(self, cookie: str | None) -> Viewer | None:
         return self.living.get(cookie or "")
@@ -312,7 +314,8 @@ class FakeSessions:
     def demo_enter(self, role: Role) -> str:
         if not self.in_demo:
             raise NotFoundError("no demo")
-        cookie = f"session-{len(self.living)}"
+        self.entered += 1
+        cookie = f"session-{self.entered}"
         own = OWN if role is Role.PROSUMER else None
         self.living[cookie] = Viewer(role, own, csrf_token=f"token-{cookie}")
         return cookie

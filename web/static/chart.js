@@ -18,7 +18,7 @@
     const starts = rows.map((row) => Date.parse(row.dataset.start) / 1000);
     return {
       starts,
-      columns: ["export", "shared", "import", "price"].map(column),
+      columns: ["shared", "export", "import", "price"].map(column),
       estimated: starts.filter((_, i) => Number(rows[i].dataset.estimated) > 0),
       priced: rows.some((row) => row.dataset.price !== undefined),
     };
@@ -61,8 +61,8 @@
     });
     return [
       {},
-      line("Exported", "--solar"),
       line("Shared locally", "--shared", { fill: `${colour("--shared")}33` }),
+      line("Exported", "--solar"),
       line("Imported", "--grid", { dash: [8, 4] }),
       ...(priced
         ? [line("Local price", "--text", { scale: "ct", dash: [2, 4], width: 2 })]
