@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +33,10 @@ class BookFileError(ValueError):
     """The file is refused for good: mend the row that the message names."""
 
 
+class ResultFileError(ValueError):
+    """The result cannot be written there: name another file."""
+
+
 def clear_command(
     book: Path,
     retail: int | None,
@@ -45,9 +51,11 @@ def clear_command(
 
     Raises:
         BookFileError, PricingError: mend the file or the arguments.
+        ResultFileError: name another file for the result.
         SolverError: no exact optimum was found.
-        OSError: the result cannot be written.
     """
+    with _in_words(out):
+        _check_out(book, out)
     orders = read_book(book)
     netted = Book(net_participants(orders.orders))
     problem = Problem(
@@ -59,8 +67,29 @@ def clear_command(
     )
     clearing = clear(problem)
     result = result_object(orders, problem, clearing)
-    out.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with _in_words(out):
+        out.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return clearing
+
+
+@contextmanager
+def _in_words(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ResultFileError(
+            f"cannot write {out}: {error.strerror}; name another --out"
+        ) from error
+
+
+def _check_out(book: Path, out: Path) -> None:
+    """Refuse before the work what could not be written after it."""
+    if out.is_dir():
+        raise ResultFileError(f"{out} is a folder: name a file in it with --out")
+    if not out.parent.is_dir():
+        raise ResultFileError(f"there is no folder {out.parent}: make it, or name another --out")
+    if book.exists() and out.exists() and out.samefile(book):
+        raise ResultFileError(f"{out} is the order book itself: name another file with --out")
 
 
 def read_book(path: Path) -> Book:
@@ -185,6 +214,11 @@ def _numbered(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
 
 
 def _check_header(header: Sequence[str]) -> None:
+    for separator, name in ((";", "';'"), ("\t", "tabs")):
+        if len(header) == 1 and separator in header[0]:
+            raise BookFileError(
+                f"row 1: the columns are separated by {name}: save the file with commas"
+            )
     missing = [name for name in REQUIRED if name not in header]
     unknown = [name for name in header if name not in REQUIRED + OPTIONAL]
     twice = [name for name, count in Counter(header).items() if count > 1]
@@ -205,7 +239,13 @@ def _fields(number: int, header: Sequence[str], values: Sequence[str]) -> dict[s
         raise BookFileError(
             f"row {number}: a field of {longest} characters; {MAX_FIELD_CHARACTERS} are allowed"
         )
-    return dict(zip(header, map(str.strip, values), strict=True))
+    fields = dict(zip(header, map(str.strip, values), strict=True))
+    for name, value in fields.items():
+        if any(unicodedata.category(character) == "Cc" for character in value):
+            raise BookFileError(
+                f"row {number}: {name} {value[:40]!r} holds a control character: take it out"
+            )
+    return fields
 
 
 def _order(number: int, fields: dict[str, str]) -> Order:

@@ -89,13 +89,13 @@ def clear(
 
     Columns: order_id, side (bid or offer), participant, quantity_wh, price_micro_per_kwh.
     """
-    from app.bookfile import BookFileError, clear_command
+    from app.bookfile import BookFileError, ResultFileError, clear_command
     from market.pricing import PricingError, Rule
     from optimizer.compiled import SolverError
 
     try:
         clearing = clear_command(book, retail, feed_in, Rule(rule), out)
-    except (BookFileError, PricingError, SolverError, OSError) as error:
+    except (BookFileError, ResultFileError, PricingError, SolverError) as error:
         typer.echo(f"wattloom clear: {error}", err=True)
         _exit(1)
     price = "no price" if clearing.price is None else f"{clearing.price.micro_per_kwh} micro/kWh"
@@ -110,7 +110,7 @@ def verify(context: typer.Context) -> None:
     """Check a proof file offline: wattloom verify FILE --keys KEYS."""
     from ledger_client.verify import main as verify_main
 
-    _exit(verify_main(context.args))
+    _exit(verify_main(context.args, prog="wattloom verify"))
 
 
 def _speed(text: str) -> float | None:

@@ -1878,12 +1878,12 @@ def render(verdict: Verdict) -> str:
     return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code."""
+def main(arguments: Sequence[str] | None = None, prog: str = "verify.py") -> int:
+    """Run the command line, under the name ``prog``, and return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="verify",
+        prog=prog,
         description="Check a Wattloom proof offline.",
-        epilog="Example: verify proof.json --keys keys.json. Exit code 0: the proof holds; "
+        epilog=f"Example: {prog} proof.json --keys keys.json. Exit code 0: the proof holds; "
         "1: it does not, and the step is named; 2: it could not be judged.",
     )
     parser.add_argument("file", type=Path, help="proof file, or a raw proof of inclusion")
