@@ -38,6 +38,9 @@ def demo(
         str, typer.Option(help="How fast the district's clock runs: 60, or max.")
     ] = "60",
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Names the run.")] = 1,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Put an earlier run aside (old-1, ...), begin again.")
+    ] = False,
     summary: Annotated[
         Path | None, typer.Option(help="Write the run's figures to this JSON file.")
     ] = None,
@@ -52,17 +55,20 @@ def demo(
     ] = None,
 ) -> None:
     """Run the demo district Lindenhof: simulated meters, market, payments, proofs, pages."""
-    from app.demo.command import run_demo
+    from app.demo.command import How, run_demo
 
     overrides: dict[str, object] = {"data": data} | ({"port": port} if port else {})
     _exit(
         run_demo(
             settings,
             overrides,
-            headless=headless,
-            intervals=intervals or (8 if headless else None),
-            speed=_speed(speed),
-            seed=seed,
+            How(
+                headless=headless,
+                intervals=intervals or (8 if headless else None),
+                speed=_speed(speed),
+                seed=seed,
+                fresh=fresh,
+            ),
             summary=summary,
             json_lines=json,
         )

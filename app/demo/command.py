@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -13,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app.clock import ClockError
 from app.db import DatabaseError
-from app.demo.folder import FolderInUseError
+from app.demo.folder import FolderInUseError, NoRunError
 from app.demo.outputs import write_summary
 from app.demo.run import DemoOptions, run
 from app.demo.server import PortBusyError
@@ -29,6 +30,7 @@ from metering.spool import SpoolError
 _EXPECTED = (
     SettingsError,
     FolderInUseError,
+    NoRunError,
     PortBusyError,
     FoundingError,
     KeyringError,
@@ -41,14 +43,22 @@ _EXPECTED = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class How:
+    """What the command line says about the run; the fields are those of :class:`DemoOptions`."""
+
+    headless: bool
+    intervals: int | None
+    speed: float | None
+    seed: int
+    fresh: bool
+
+
 def run_demo(
     settings_file: Path | None,
     overrides: dict[str, object],
+    how: How,
     *,
-    headless: bool,
-    intervals: int | None,
-    speed: float | None,
-    seed: int,
     summary: Path | None,
     json_lines: bool,
 ) -> int:
@@ -57,19 +67,23 @@ def run_demo(
     ``overrides`` are settings given on the command line; they win over the file.
     """
     console = Console(stderr=True)
-    bar = _Bar(console, intervals)
+    bar = _Bar(console, how.intervals)
     try:
         settings = load_settings(settings_file, **overrides)
         _check_folder(summary)
         options = DemoOptions(
             settings=settings,
-            headless=headless,
-            intervals=intervals,
-            speed=speed,
-            seed=seed,
+            headless=how.headless,
+            intervals=how.intervals,
+            speed=how.speed,
+            seed=how.seed,
+            fresh=how.fresh,
             on_step=bar.step,
             on_sealed=_print_line if json_lines else lambda _: None,
-            on_ready=lambda url: _welcome(console, url, headless=headless),
+            on_ready=lambda url: _welcome(console, url, headless=how.headless),
+            on_notice=lambda text: console.print(
+                text, style="yellow", markup=False, highlight=False, soft_wrap=True
+            ),
         )
         with bar:
             figures = asyncio.run(run(options))

@@ -7,10 +7,24 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+
+_DATABASES: Final = ("district.db", "ledger.db", "spool.db")
+_FILES: Final = (
+    *(f"{name}{tail}" for name in _DATABASES for tail in ("", "-wal", "-shm", "-journal")),
+    "keys.json",
+)
+_FOLDERS: Final = ("keys", "proofs")
+_LOCK: Final = ".lock"
+_MARKS: Final = (_LOCK, "keys", "district.db")
 
 
 class FolderInUseError(Exception):
     """Another run works in the data folder: stop that one, or name another folder."""
+
+
+class NoRunError(Exception):
+    """What is to be put aside is no run of the demo: name its folder, or empty it by hand."""
 
 
 @contextmanager
@@ -21,7 +35,9 @@ def alone(folder: Path) -> Iterator[None]:
         FolderInUseError: another process is in there.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    # Never through a link: the file may be somebody else's.
+    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -29,6 +45,42 @@ def alone(folder: Path) -> Iterator[None]:
                 f"{folder} is in use by another run: stop that one, or name another --data folder"
             ) from error
         yield
+
+
+def check_run(folder: Path) -> None:
+    """Make sure that the folder holds a run, or nothing; ask before :func:`alone` makes it one.
+
+    Raises:
+        NoRunError: it is something else, or one of a run's names is a link or of another kind.
+    """
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise NoRunError(f"{folder} is no folder of its own (a link?): name the folder itself")
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if names and not names.intersection(_MARKS):
+        raise NoRunError(f"{folder} holds no run, but other files: name another --data folder")
+    for name in sorted(names.intersection((*_FILES, *_FOLDERS, _LOCK))):
+        path = folder / name
+        as_it_should = path.is_dir() if name in _FOLDERS else path.is_file()
+        if path.is_symlink() or not as_it_should:
+            raise NoRunError(f"{path} is not what a run makes there (a link?): look at it first")
+
+
+def put_aside(folder: Path) -> Path | None:
+    """Move what a run made into a new folder ``old-N`` beside it; return that, None if nothing.
+
+    Every other file stays where it is. Call it alone in the folder, after :func:`check_run`.
+    """
+    there = [folder / name for name in (*_FOLDERS, *_FILES) if (folder / name).exists()]
+    if not there:
+        return None
+    number = 1
+    while (folder / f"old-{number}").exists():
+        number += 1
+    aside = folder / f"old-{number}"
+    aside.mkdir(mode=0o700)
+    for path in there:
+        path.rename(aside / path.name)
+    return aside
 
 
 def write_whole(path: Path, content: bytes) -> None:

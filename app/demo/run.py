@@ -13,14 +13,16 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from sqlmodel import col, select
 
 from app.clock import SimulatedClock
-from app.db import Database
+from app.db import Database, DatabaseUnavailableError
 from app.demo.district import Lindenhof, lindenhof
-from app.demo.folder import alone
+from app.demo.folder import NoRunError, alone, check_run, put_aside
 from app.demo.gateway import open_gateway
 from app.demo.outputs import write_keys, write_proofs
 from app.demo.server import serving
@@ -44,8 +46,11 @@ from metering.sender import SenderError, SenderUnavailableError
 from metering.simulator import MeterServer
 
 STEP_MS = 5_000
+_RETRY_S = 1.0
 _SEALED = ("sealed", "final")
 _SEND_WAITS_S = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)  # before each try of one step
+
+_Result = TypeVar("_Result")
 
 _log = logging.getLogger(__name__)
 
@@ -59,9 +64,11 @@ class DemoOptions:
     intervals: int | None
     speed: float | None
     seed: int
+    fresh: bool  # put an earlier run aside and begin again
     on_step: Callable[[int, int], None]  # (sealed intervals, district clock in ms)
     on_sealed: Callable[[dict[str, object]], None]
     on_ready: Callable[[str], None]  # the address of the pages
+    on_notice: Callable[[str], None]  # what whoever runs it should know
 
 
 @dataclass(slots=True)
@@ -74,6 +81,7 @@ class _Demo:
     node: LocalNode
     gateway: Gateway
     worker: Worker
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 async def run(options: DemoOptions) -> Summary:
@@ -81,9 +89,14 @@ async def run(options: DemoOptions) -> Summary:
 
     Raises:
         FolderInUseError: another run works in the same data folder.
+        NoRunError: ``fresh``, but what is there is no run, or its database stands elsewhere.
     """
     started = time.monotonic()
+    if options.fresh:
+        _check_fresh(options.settings)
     with alone(options.settings.data):
+        if options.fresh and (aside := put_aside(options.settings.data)):
+            options.on_notice(f"the earlier run is kept in {aside}")
         async with _demo(options) as demo:
             await _drive(demo)
             proofs = await asyncio.to_thread(write_proofs, demo.house)
@@ -92,6 +105,15 @@ async def run(options: DemoOptions) -> Summary:
             return await asyncio.to_thread(
                 summarise, demo.house, demo.node.stats(), proofs, keys, seconds
             )
+
+
+def _check_fresh(settings: Settings) -> None:
+    if settings.database_url:
+        raise NoRunError(
+            "the database is not a file in the data folder (setting database_url): empty it by "
+            "hand, and name a new --data folder instead of --fresh"
+        )
+    check_run(settings.data)
 
 
 @asynccontextmanager
@@ -162,17 +184,16 @@ def _worker(options: DemoOptions, house: House) -> Worker:
 
 async def _drive(demo: _Demo) -> None:
     """Take step after step until everything asked for is done, or somebody stops the demo."""
-    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, demo.stop.set)
     step_ms = MINUTE_MS if demo.options.speed is None else STEP_MS
-    while not stop.is_set() and not _done(demo):
+    while not demo.stop.is_set() and not await _patiently(demo, _done):
         began = time.monotonic()
         await _step(demo, step_ms)
         if demo.options.speed is not None:
             left_s = step_ms / 1000 / demo.options.speed - (time.monotonic() - began)
-            await _rest(stop, left_s)
+            await _rest(demo.stop, left_s)
 
 
 async def _step(demo: _Demo, step_ms: int) -> None:
@@ -180,14 +201,40 @@ async def _step(demo: _Demo, step_ms: int) -> None:
     if now_ms % MINUTE_MS == 0:
         await poll_patiently(demo.gateway, border=now_ms % LENGTH_MS == 0)
         await send_patiently(demo.gateway)
-        await asyncio.to_thread(demo.worker.run_due)
+        await _patiently(demo, _work)
     else:
         await demo.gateway.poll_live()
     next_ms = now_ms + step_ms
     if next_ms % MINUTE_MS == 0:
-        await asyncio.to_thread(_store_clock, demo, next_ms)
-    demo.options.on_step(_sealed(demo), now_ms)
+        await _patiently(demo, partial(_store_clock, moment_ms=next_ms))
+    demo.options.on_step(await _patiently(demo, _sealed), now_ms)
     demo.clock.advance_to(next_ms)
+
+
+async def _patiently(demo: _Demo, work: Callable[[_Demo], _Result]) -> _Result:
+    """Do ``work`` in a thread, again and again while the database does not answer.
+
+    District time stands still meanwhile. Whoever stops the demo then is told the error.
+    """
+    told = False
+    while True:
+        try:
+            done = await asyncio.to_thread(work, demo)
+        except DatabaseUnavailableError as error:
+            if demo.stop.is_set():
+                raise
+            if not told:
+                demo.options.on_notice(f"{error}; the district stands still until it answers")
+            told = True
+            await _rest(demo.stop, _RETRY_S)
+        else:
+            if told:
+                demo.options.on_notice("the database answers again; the district goes on")
+            return done
+
+
+def _work(demo: _Demo) -> None:
+    demo.worker.run_due()
 
 
 async def poll_patiently(gateway: Gateway, *, border: bool) -> None:
