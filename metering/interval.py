@@ -10,12 +10,15 @@ from typing import Final
 LENGTH: Final = timedelta(minutes=15)
 LENGTH_MS: Final = 900_000
 _KEY_FORMAT: Final = "%Y-%m-%dT%H:%M:%SZ"
-_FIRST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+# A meter without a clock says 1970: such a moment has its interval, so that the reading can be
+# refused by name, but no key of ours is older than 2000.
+_FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_KEY: Final = "2000-01-01T00:00:00Z"
 _AFTER_LAST: Final = datetime(3000, 1, 1, tzinfo=UTC)
 
 
 class IntervalError(ValueError):
-    """The time is vague, off the grid or outside 2000-2999: reject for good."""
+    """The time is vague, off the grid or outside its years: reject for good."""
 
 
 @total_ordering
@@ -25,7 +28,7 @@ class Interval:
 
     Raises:
         IntervalError: ``start`` is naive, not UTC, not on the quarter-hour grid, or not in the
-            years 2000-2999 (so every key has 20 characters, and its end is a moment, too).
+            years 1970-2999 (so every key has 20 characters, and its end is a moment, too).
     """
 
     start: datetime
@@ -37,7 +40,7 @@ class Interval:
             raise IntervalError(f"{self.start.isoformat()} is not UTC: convert it first")
         if not _FIRST <= self.start < _AFTER_LAST:
             raise IntervalError(
-                f"{self.start.isoformat()} is not in the years 2000-2999: check whose clock said so"
+                f"{self.start.isoformat()} is not in the years 1970-2999: check whose clock said so"
             )
         if to_ms(self.start) % LENGTH_MS:
             raise IntervalError(
@@ -57,7 +60,7 @@ class Interval:
         """Return the interval that holds a moment given in UTC milliseconds since 1970."""
         if not to_ms(_FIRST) <= moment_ms < to_ms(_AFTER_LAST):
             raise IntervalError(
-                f"moment {moment_ms} ms is not in the years 2000-2999: check whose clock said so"
+                f"moment {moment_ms} ms is not in the years 1970-2999: check whose clock said so"
             )
         return cls(from_ms(moment_ms - moment_ms % LENGTH_MS))
 
@@ -66,17 +69,18 @@ class Interval:
         """Return the interval of a key such as ``2026-06-23T09:00:00Z``, in this very spelling.
 
         Raises:
-            IntervalError: ``key`` is another spelling, or names no interval.
+            IntervalError: ``key`` is another spelling, or not in the years 2000-2999.
         """
-        advice = f"{key[:40]!r} is not an interval key: write its UTC start as 2026-06-23T09:00:00Z"
+        advice = (
+            f"{key[:40]!r} is not an interval key of the years 2000-2999: "
+            "write its UTC start as 2026-06-23T09:00:00Z"
+        )
         try:
             interval = cls(datetime.strptime(key, _KEY_FORMAT).replace(tzinfo=UTC))
-        except IntervalError:
-            raise
         except ValueError as error:
             raise IntervalError(advice) from error
         # strptime also takes single digits and other scripts' digits; one interval has one key.
-        if interval.key != key:
+        if interval.key != key or key < _FIRST_KEY:
             raise IntervalError(advice)
         return interval
 
