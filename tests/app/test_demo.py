@@ -4,6 +4,7 @@ databases. One run per database serves every test here."""
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -159,6 +160,22 @@ def test_the_command_and_the_lone_file_agree(summary: dict[str, Any], tmp_path: 
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "HOLDS" in run.stdout
+
+
+def test_the_readme_shows_what_verify_prints(summary: dict[str, Any]) -> None:
+    text = Path("README.md").read_text("utf-8")
+    (shown,) = re.findall(r"^```\n(✓.*?)```$", text, re.DOTALL | re.MULTILINE)
+    proof = next(path for path in summary["proofs"] if "090000Z-home-3" in path)
+    printed = iter(_shape(wattloom("verify", proof, "--keys", summary["keys"]).stdout))
+    lines = [line for line in _shape(shown) if line.strip() != "..."]
+    assert len(lines) > 8
+    for line in lines:
+        assert line in printed, line  # an iterator: each has to come after the one before
+
+
+def _shape(text: str) -> list[str]:
+    """Return the lines without the hashes and numbers, which differ from run to run."""
+    return re.sub(r"[0-9a-f]{16,}|[0-9]+", "#", text).splitlines()
 
 
 @settings(max_examples=150)
