@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from market.money import PPM, Money, Price
 from metering.quantities import Energy
@@ -46,6 +48,18 @@ class Tariff:
     def floor(self) -> Price:
         """The lowest hub price at which a local sale earns no less than feeding in."""
         return self.feed_in
+
+    @classmethod
+    def of(cls, payload: Mapping[str, int]) -> Self:
+        """Return the tariff of what :meth:`payload` gave."""
+        return cls(
+            energy=Price(payload["energy_micro_per_kwh"]),
+            grid_fee=Price(payload["grid_fee_micro_per_kwh"]),
+            local_grid_fee=Price(payload["local_grid_fee_micro_per_kwh"]),
+            levy=Price(payload["levy_micro_per_kwh"]),
+            feed_in=Price(payload["feed_in_micro_per_kwh"]),
+            vat_ppm=payload["vat_ppm"],
+        )
 
     def payload(self) -> dict[str, int]:
         """Return what a tariff leaf says (``docs/protocol.md``), ready for canonical JSON."""

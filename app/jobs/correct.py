@@ -13,6 +13,7 @@ from app.services import border_pairs
 from app.services.border_pairs import Fault, Measured
 from app.services.house import House
 from app.store import borders, journal, log, market, people
+from app.store.leaves import tariff_of
 from app.tables import CorrectionRow, IntervalRow, ReadingRow, SlotRow
 from ledger_client.merkle import leaf_hash
 from ledger_client.proof import Borders, slot_leaf, statement_leaf
@@ -155,7 +156,7 @@ def _correct_slot(
     done = correct(
         f"{slot.interval}/{slot.point}/1",
         owner,
-        people.tariffs_by_point(session)[slot.point],
+        tariff_of(slot),
         drawn,
         fed_in,
         new_import_wh=energies_wh[0],

@@ -13,6 +13,7 @@ from app.services import border_pairs, enrolment
 from app.services.border_pairs import Fault, Measured
 from app.services.house import House
 from app.store import borders, intervals, people
+from app.store.leaves import tariff_texts
 from app.tables import EnrolmentRow, ReadingRow, SlotRow
 from ledger_client.merkle import leaf_hash, root
 from ledger_client.proof import Borders, slot_leaf
@@ -56,7 +57,7 @@ def _write_slots(house: House, session: Session, interval: Interval) -> None:
         if seat.point in opening or seat.point in joined
     ]
     found = _judge(session, seats, opening, closing)
-    history = _history(session, interval)
+    history, tariffs = _history(session, interval), tariff_texts(session)
     for position, seat in enumerate(seats):
         first, last = opening.get(seat.point), closing.get(seat.point)
         told = found.get(seat.point)
@@ -65,9 +66,8 @@ def _write_slots(house: House, session: Session, interval: Interval) -> None:
             _tell(house, session, interval, seat, told)
             # What does not go on from the opening closes nothing: it is the next one's opening.
             last = None if first else last
-        session.add(
-            _slot(interval, position, seat, (first, last), leaves.get(seat.point, ()), amount)
-        )
+        readings, tariff = leaves.get(seat.point, ()), tariffs[seat.point]
+        session.add(_slot(interval, position, seat, (first, last), readings, amount, tariff))
 
 
 def _judge(
@@ -95,6 +95,7 @@ def _slot(
     ends: tuple[ReadingRow | None, ReadingRow | None],
     leaves: Sequence[bytes],
     amount: Metered,
+    tariff: str,
 ) -> SlotRow:
     salt = secrets.token_bytes(32)
     opening, closing = ends
@@ -110,6 +111,7 @@ def _slot(
         point=seat.point,
         position=position,
         enrolment=seat.id or 0,
+        tariff=tariff,
         opening=opening.id if opening else None,
         closing=closing.id if closing else None,
         estimated=amount.estimated,

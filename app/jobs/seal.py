@@ -75,7 +75,7 @@ def _entry(house: House, session: Session, row: IntervalRow, late_count: int) ->
         roster_size=len(roster),
         rule=row.rule,
         settlement_root=row.settlement_root,
-        tariff_hash=root(leaves.tariff_hashes(slots, leaves.tariff_texts(session))),
+        tariff_hash=root(leaves.tariff_hashes(slots)),
         tree_root=root([slot.leaf for slot in slots]),
     )
 

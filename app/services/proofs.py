@@ -22,8 +22,8 @@ from app.tables import (
 from ledger_client import proof
 from ledger_client.ledger import InclusionProof
 from ledger_client.log import decode_entry
-from ledger_client.merkle import inclusion_path, root
-from ledger_client.verify import NO_LEAF, Seal
+from ledger_client.merkle import inclusion_path
+from ledger_client.verify import NO_LEAF
 
 
 class ProofError(Exception):
@@ -38,17 +38,12 @@ class ProofNotReadyError(ProofError):
     """The interval is not yet sealed, paid and anchored: ask again later."""
 
 
-class TariffChangedError(ProofError):
-    """The tariffs are not those that were sealed: a person has to enter new ones as new rows."""
-
-
 def settlement_proof(house: House, key: str, participant: str) -> bytes:
     """Return the proof file of one participant and interval.
 
     Raises:
         NoSuchProofError: unknown interval, or the participant has no statement in it.
         ProofNotReadyError: seal, payment or anchor is still on its way.
-        TariffChangedError: a tariff was changed in place since.
     """
     with house.database.read() as session:
         row = session.get(IntervalRow, key)
@@ -70,12 +65,11 @@ def _settlement(
     checkpoint = _covering(session, row.seal_index or 0)
     seal = _log_entry(session, row.seal_index or 0, checkpoint.size)
     slots = intervals.slots(session, row.key)
-    tariffs = _tariffs(session, slots, Seal.read(seal.entry).tariff_hash)
     return proof.SettlementProof(
         anchor=_anchor(house, checkpoint),
         corrections=_corrections(house, session, row.key, participant),
         payments=tuple(_payments(house, session, row.key, participant)),
-        points=tuple(_points(house, session, participant, slots, tariffs, checkpoint.size)),
+        points=tuple(_points(house, session, participant, slots, checkpoint.size)),
         seal=seal,
         statement=proof.salted_leaf(
             mine.payload.decode(), mine.salt, mine.position, leaves.statement_hashes(statements)
@@ -162,30 +156,11 @@ def _payment(house: House, session: Session, payment: Payment) -> proof.Payment:
     return proof.paid(_included(house, payment.transaction_id or ""), consumed)
 
 
-def _tariffs(
-    session: Session, slots: Sequence[SlotRow], sealed: bytes
-) -> Mapping[str, proof.RosterLeaf]:
-    """Return the tariff leaf of each point; ``sealed`` is the seal's tariff hash."""
-    texts = leaves.tariff_texts(session)
-    hashes = leaves.tariff_hashes(slots, texts)
-    if root(hashes) != sealed:
-        raise TariffChangedError(
-            f"the tariffs are not those that the seal of {slots[0].interval} names: restore them"
-        )
-    return {
-        slot.point: proof.RosterLeaf(
-            texts[slot.point], tuple(inclusion_path(hashes, slot.position))
-        )
-        for slot in slots
-    }
-
-
 def _points(
     house: House,
     session: Session,
     participant: str,
     slots: Sequence[SlotRow],
-    tariffs: Mapping[str, proof.RosterLeaf],
     size: int,
 ) -> list[proof.PointProof]:
     key = slots[0].interval
@@ -193,6 +168,7 @@ def _points(
     ids = [end for slot in slots for end in (slot.opening, slot.closing) if end is not None]
     readings = borders.by_ids(session, ids)
     slot_hashes = [slot.leaf for slot in slots]
+    tariff_hashes = leaves.tariff_hashes(slots)
     roster = leaves.roster_entries(session, key)
     roster_hashes = leaves.roster_hashes(roster)
     orders = _orders(house, session, key)
@@ -210,7 +186,9 @@ def _points(
                 tuple(inclusion_path(slot_hashes, slot.position)),
                 slot.salt,
             ),
-            tariff=tariffs[slot.point],
+            tariff=proof.RosterLeaf(
+                slot.tariff, tuple(inclusion_path(tariff_hashes, slot.position))
+            ),
         )
         for slot in slots
         if slot.point in owned

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 from sqlmodel import Session, col, select
@@ -11,6 +12,7 @@ from app.tables import EnrolmentRow, OrderRow, SlotRow, StatementRow
 from ledger_client.merkle import leaf_hash
 from ledger_client.proof import order_leaf, roster_leaf, statement_leaf, tariff_leaf
 from ledger_client.verify import Order, RosterEntry, canonical
+from market.tariff import Tariff
 
 
 def roster_entries(session: Session, key: str) -> Sequence[RosterEntry]:
@@ -70,9 +72,14 @@ def tariff_texts(session: Session) -> Mapping[str, str]:
     return {point: canonical(tariff.payload()).decode() for point, tariff in tariffs.items()}
 
 
-def tariff_hashes(slots: Sequence[SlotRow], texts: Mapping[str, str]) -> list[bytes]:
+def tariff_of(slot: SlotRow) -> Tariff:
+    """Return the tariff on which a point was in an interval."""
+    return Tariff.of(json.loads(slot.tariff))
+
+
+def tariff_hashes(slots: Sequence[SlotRow]) -> list[bytes]:
     """Return the leaf hashes of a tariff tree: one per slot, in roster order."""
-    return [leaf_hash(tariff_leaf(slot.point, slot.salt, texts[slot.point])) for slot in slots]
+    return [leaf_hash(tariff_leaf(slot.point, slot.salt, slot.tariff)) for slot in slots]
 
 
 def statements(session: Session, key: str) -> Sequence[StatementRow]:

@@ -22,7 +22,7 @@ from metering.quantities import Energy
 
 def metered_points(session: Session, key: str) -> Sequence[MeteredPoint]:
     """Return what each roster point drew and fed in, as first settled."""
-    points, tariffs = people.points(session), people.tariffs_by_point(session)
+    points = people.points(session)
     return [
         MeteredPoint(
             point=slot.point,
@@ -30,7 +30,7 @@ def metered_points(session: Session, key: str) -> Sequence[MeteredPoint]:
             imported=Energy(slot.import_wh),
             exported=Energy(slot.export_wh),
             estimated=slot.estimated,
-            tariff=tariffs[slot.point],
+            tariff=leaves.tariff_of(slot),
         )
         for slot in intervals.slots(session, key)
     ]

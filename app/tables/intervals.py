@@ -34,6 +34,7 @@ class SlotRow(SQLModel, table=True):
     point: str = Field(primary_key=True, foreign_key="metering_point.gsrn")
     position: int  # index in roster order
     enrolment: int = Field(foreign_key="enrolment.id")
+    tariff: str  # as it was then: the canonical text of the tariff leaf
     opening: int | None = Field(default=None, foreign_key="reading.id")
     closing: int | None = Field(default=None, foreign_key="reading.id")
     estimated: bool

@@ -406,6 +406,7 @@ class Kit:
                     point=point,
                     position=0,
                     enrolment=row.id or 0,
+                    tariff="",
                     estimated=estimated,
                     import_wh=import_wh,
                     export_wh=0,

@@ -70,8 +70,8 @@ def test_what_a_reading_session_writes_is_not_kept(database: Database) -> None:
 
 def test_foreign_keys_hold(database: Database) -> None:
     slot = SlotRow(
-        interval="2026-06-23T09:00:00Z", point="0" * 18, position=0, enrolment=1, estimated=True,
-        import_wh=0, export_wh=0, salt=b"", count=0, readings_root=b"", leaf=b"",
+        interval="2026-06-23T09:00:00Z", point="0" * 18, position=0, enrolment=1, tariff="",
+        estimated=True, import_wh=0, export_wh=0, salt=b"", count=0, readings_root=b"", leaf=b"",
     )  # fmt: skip
     with pytest.raises(IntegrityError), database.write() as session:
         session.add(slot)

@@ -415,6 +415,7 @@ def upgrade() -> None:
         sa.Column("point", sa.String(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("enrolment", sa.Integer(), nullable=False),
+        sa.Column("tariff", sa.String(), nullable=False),
         sa.Column("opening", sa.Integer(), nullable=True),
         sa.Column("closing", sa.Integer(), nullable=True),
         sa.Column("estimated", sa.Boolean(), nullable=False),
