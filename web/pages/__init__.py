@@ -2,7 +2,7 @@
 
 An application needs four calls: ``app.include_router(build_router(views, sessions))``,
 ``mount_static(app)``, ``app.add_middleware(ProblemPages)`` and, outermost,
-``app.add_middleware(SecurityMiddleware)``. Uvicorn should run with a
+``app.add_middleware(SecurityMiddleware, surprise=...)``. Uvicorn should run with a
 graceful-shutdown time-out, since a live page keeps its stream open for as long as it is shown.
 """
 
