@@ -19,6 +19,10 @@ cli = typer.Typer(
 )
 
 
+_FRESH = typer.Option("--fresh", help="Put an earlier run aside (old-1, ...), begin again.")
+_SUMMARY = typer.Option(help="Write the run's figures to this JSON file.")
+
+
 @cli.command(
     epilog="Example: wattloom demo --headless --intervals 8 --speed max --summary out.json"
 )
@@ -38,12 +42,8 @@ def demo(
         str, typer.Option(help="How fast the district's clock runs: 60, or max.")
     ] = "60",
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Names the run.")] = 1,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Put an earlier run aside (old-1, ...), begin again.")
-    ] = False,
-    summary: Annotated[
-        Path | None, typer.Option(help="Write the run's figures to this JSON file.")
-    ] = None,
+    fresh: Annotated[bool, _FRESH] = False,
+    summary: Annotated[Path | None, _SUMMARY] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON line per sealed interval.")
     ] = False,

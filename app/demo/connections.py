@@ -48,9 +48,9 @@ class BoundedProtocol(H11Protocol):
     _opened: float = 0.0
     _deadline: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a place; if there is none, that of whoever has waited longest without asking."""
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", transport))
         self._opened = self.loop.time()
         self._watch_head()
         if len(self.connections) > self.most:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,20 +106,20 @@ def test_a_lock_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
 # Whole runs
 
 
-def options(folder: Path, **changes: object) -> DemoOptions:
-    given: dict[str, object] = {
-        "settings": Settings(data=folder, port=0),
-        "headless": True,
-        "intervals": 1,
-        "speed": None,
-        "seed": 1,
-        "fresh": False,
-        "on_step": lambda _sealed, _now: None,
-        "on_sealed": lambda _line: None,
-        "on_ready": lambda _url: None,
-        "on_notice": lambda _text: None,
-    }
-    return DemoOptions(**(given | changes))  # type: ignore[arg-type]
+def options(folder: Path, **changes: Any) -> DemoOptions:
+    plain = DemoOptions(
+        settings=Settings(data=folder, port=0),
+        headless=True,
+        intervals=1,
+        speed=None,
+        seed=1,
+        fresh=False,
+        on_step=lambda _sealed, _now: None,
+        on_sealed=lambda _line: None,
+        on_ready=lambda _url: None,
+        on_notice=lambda _text: None,
+    )
+    return replace(plain, **changes)
 
 
 @pytest.fixture
