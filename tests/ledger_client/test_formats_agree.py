@@ -14,7 +14,7 @@ from metering.identity import PublicKey
 from metering.interval import Interval
 from metering.quantities import Energy
 from tests.ledger_client.ledger_bytes import key, public, salt
-from tests.ledger_client.proof_chain import INTERVAL, ORIGIN, ROOF, START_MS
+from tests.ledger_client.proof_records import INTERVAL, ORIGIN, ROOF, START_MS
 
 ENROLMENT = reading.Enrolment(
     district=ORIGIN,

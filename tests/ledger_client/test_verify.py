@@ -14,19 +14,16 @@ from ledger_client import verify
 from ledger_client.proof import to_bytes
 from ledger_client.verify import Verdict, render, verify_bytes
 from tests.ledger_client.ledger_bytes import text
-from tests.ledger_client.proof_chain import (
+from tests.ledger_client.proof_chain import Sealing, World, failing_step, rotate
+from tests.ledger_client.proof_records import (
     END_MS,
     ROOF,
     SILENT,
     START_MS,
     Json,
-    Sealing,
-    World,
-    failing_step,
     line,
     metered,
     reading,
-    rotate,
     tariff,
 )
 

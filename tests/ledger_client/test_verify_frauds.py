@@ -10,7 +10,8 @@ import pytest
 from ledger_client.proof import to_bytes
 from ledger_client.verify import render, verify_bytes
 from tests.ledger_client.ledger_bytes import NIL, public
-from tests.ledger_client.proof_chain import (
+from tests.ledger_client.proof_chain import Sealing, World, failing_step, rotate
+from tests.ledger_client.proof_records import (
     END_MS,
     OTHER,
     ROOF,
@@ -20,13 +21,9 @@ from tests.ledger_client.proof_chain import (
     TREASURY,
     WALLET,
     Json,
-    Sealing,
-    World,
-    failing_step,
     line,
     metered,
     order,
-    rotate,
     tariff,
 )
 

@@ -12,11 +12,8 @@ import pytest
 from ledger_client import verify
 from ledger_client.verify import Verdict, main, render, verify_bytes, verify_receipt
 from tests.ledger_client.ledger_bytes import blake, key, public, salt, text
-from tests.ledger_client.proof_chain import (
-    Json,
-    World,
-    receipt,
-)
+from tests.ledger_client.proof_chain import World, receipt
+from tests.ledger_client.proof_records import Json
 
 STRANGER = public("x").hex()
 WORLD = World()
