@@ -84,10 +84,12 @@ class Served:
         self._app = app
         self._port = 0
         self.streams = 0
+        self.opened = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         here = scope["type"] == "http" and scope["path"] == "/stream"
         self.streams += here
+        self.opened += here
         try:
             await self._app(scope, receive, send)
         finally:
@@ -284,32 +286,13 @@ def change(views: FakeViews, kilowatts: int) -> str:
     return f"Now: {kilowatts}\u00a0kW solar surplus"
 
 
-def settle(page: Page, served: Served, streams: int) -> None:
-    """Wait until so many streams are open, and fail when it takes long."""
+def settle(page: Page, served: Served, streams: int, after: int = 0) -> None:
+    """Wait until so many streams are open, of at least ``after`` ever opened, or fail."""
     for _ in range(100):
-        if served.streams == streams:
+        if served.streams == streams and served.opened >= after:
             return
         page.wait_for_timeout(50)
     pytest.fail(f"{served.streams} streams are open instead of {streams}")
-
-
-def test_eight_live_tabs_share_one_stream(open_as: Open, served: Served, views: FakeViews) -> None:
-    first, console = open_as("building-manager")
-    tabs = [first, *(first.context.new_page() for _ in range(7))]
-    for tab in tabs:
-        tab.goto("/district", timeout=5_000)
-    settle(first, served, 1)
-    said = change(views, 33)
-    for tab in tabs:
-        expect(tab.locator("#sentence")).to_contain_text(said)
-    assert served.streams == 1
-    # When the tab that listens is closed, another takes over.
-    first.close()
-    said = change(views, 44)
-    for tab in tabs[1:]:
-        expect(tab.locator("#sentence")).to_contain_text(said)
-    settle(tabs[1], served, 1)
-    assert console.lines == []
 
 
 TURN = """hidden => {
@@ -335,25 +318,102 @@ def test_a_hidden_tab_holds_no_stream_and_catches_up_when_shown(
     assert console.lines == []
 
 
+def test_a_tab_opened_in_the_background_connects_when_it_is_shown(
+    open_as: Open, served: Served, views: FakeViews
+) -> None:
+    page, console = open_as("building-manager")
+    settle(page, served, 1)
+    other = page.context.new_page()
+    console.watch(other)
+    other.add_init_script(f"({TURN})(true)")
+    other.goto("/district")
+    said = change(views, 33)
+    expect(page.locator("#sentence")).to_contain_text(said)
+    expect(other.locator("#sentence")).to_contain_text("62\u00a0kW")
+    assert served.opened == 1
+    other.evaluate(TURN, False)
+    expect(other.locator("#sentence")).to_contain_text(said)
+    settle(page, served, 2)
+    assert console.lines == []
+
+
+def test_a_tab_hidden_while_it_first_connects_gives_up_until_shown(
+    open_as: Open, served: Served, views: FakeViews
+) -> None:
+    page, console = open_as("building-manager")
+    settle(page, served, 1)
+    page.add_init_script(f"""
+      addEventListener("htmx:before:request", () => ({TURN})(true), {{ once: true }});
+      addEventListener("htmx:sse:close", () => {{ window.gaveUp = true; }});""")
+    page.goto("/district")
+    page.wait_for_function("window.gaveUp")
+    said = change(views, 33)
+    settle(page, served, 0, after=2)
+    page.evaluate(TURN, False)
+    expect(page.locator("#sentence")).to_contain_text(said)
+    settle(page, served, 1)
+    assert console.lines == []
+
+
+def test_a_tab_shown_in_passing_keeps_no_stream(
+    open_as: Open, served: Served, views: FakeViews
+) -> None:
+    page, _ = open_as("building-manager")
+    settle(page, served, 1)
+    page.evaluate(TURN, True)
+    change(views, 33)
+    settle(page, served, 0)
+    before = served.opened
+    page.evaluate(TURN, False)
+    page.evaluate(TURN, True)
+    # Its connection was already on the way, and is given up as soon as it stands.
+    settle(page, served, 0, after=before + 1)
+    page.evaluate(TURN, False)
+    settle(page, served, 1)
+
+
 def test_a_lost_connection_is_said_until_it_is_back(
     open_as: Open, served: Served, views: FakeViews
 ) -> None:
     page, _ = open_as("building-manager", width=390)
-    other = page.context.new_page()
-    other.goto("/intervals")
     settle(page, served, 1)
     served.stop()
-    for tab in (page, other):
-        expect(tab.get_by_role("status")).to_contain_text(
-            "Connection lost, figures from 13:07 CEST; trying again"
-        )
-        assert tab.evaluate("document.documentElement.scrollWidth") <= tab.viewport_size["width"]
+    expect(page.get_by_role("status")).to_contain_text(
+        "Connection lost, figures from 13:07 CEST; trying again"
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     expect(page.locator("#sentence")).to_contain_text("62\u00a0kW")
     said = change(views, 33)
     served.start()
-    for tab in (page, other):
-        expect(tab.locator("#lost")).to_be_hidden(timeout=15_000)
+    expect(page.locator("#lost")).to_be_hidden(timeout=15_000)
     expect(page.locator("#sentence")).to_contain_text(said)
+
+
+def test_a_stream_that_is_refused_at_first_is_tried_again(
+    open_as: Open, served: Served, views: FakeViews
+) -> None:
+    page, _ = open_as("building-manager")
+    page.route("**/stream", lambda route: route.fulfill(status=503))
+    page.goto("/district")
+    expect(page.locator("#lost")).to_be_visible()
+    page.unroute("**/stream")
+    expect(page.locator("#lost")).to_be_hidden(timeout=15_000)
+    settle(page, served, 1)
+    said = change(views, 33)
+    expect(page.locator("#sentence")).to_contain_text(said)
+
+
+def test_a_session_that_ends_while_the_connection_is_lost_leads_to_the_entrance(
+    open_as: Open, served: Served, sessions: FakeSessions
+) -> None:
+    page, _ = open_as("building-manager")
+    settle(page, served, 1)
+    served.stop()
+    expect(page.locator("#lost")).to_be_visible()
+    sessions.living.clear()
+    served.start()
+    page.wait_for_url(f"{served.url}/", timeout=15_000)
+    expect(page.get_by_role("heading", name="Wattloom")).to_be_visible()
 
 
 def test_a_failing_refresh_leaves_the_page_as_it_was(open_as: Open, views: FakeViews) -> None:

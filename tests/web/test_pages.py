@@ -425,8 +425,9 @@ def test_pause_stops_stream_and_refresh(client: TestClient) -> None:
     enter(client, Role.MANAGER)
     live, paused = client.get("/district").text, client.get("/district?pause=1").text
     for mark in (
+        'src="/static/vendor/hx-sse.js"',
         'src="/static/live.js"',
-        'id="stream"',
+        'hx-sse:connect="/stream"',
         'http-equiv="refresh"',
         'hx-trigger="revision',
     ):

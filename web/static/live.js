@@ -1,78 +1,28 @@
-// Keeps live pages live. The tabs of one browser share one stream, since a browser opens only six
-// connections to a host: whichever visible tab holds the lock listens and tells the others. A
-// hidden tab neither listens nor refreshes; it catches up when it is shown.
+// What hx-sse leaves to the page: it says when the figures are no longer fresh, and it keeps every
+// hidden tab from opening a stream, since a browser opens only six connections to a host.
 (() => {
   "use strict";
 
-  const RETRY_MS = 5000;
   const stream = document.getElementById("stream");
-  if (!stream) return;
   const lost = document.getElementById("lost");
-  const channel = new BroadcastChannel("wattloom-live");
-  let shown = null;
+  const visibleOnly = (event) => { if (document.hidden) event.preventDefault(); };
 
-  const refresh = () => stream.dispatchEvent(new Event("revision"));
-
-  function hear(news) {
-    if (document.hidden) return;
-    if (news !== "revision" && lost.hidden) {
-      lost.querySelector("time").textContent = document.querySelector(".stamp time").textContent;
-    }
-    lost.hidden = news === "revision";
-    // A refused stream may mean that the session is over: looking again leads to the entrance.
-    if (news !== "lost") refresh();
+  function lose() {
+    if (!lost.hidden) return;
+    lost.querySelector("time").textContent = document.querySelector(".stamp time").textContent;
+    lost.hidden = false;
   }
 
-  function tell(news) {
-    hear(news);
-    channel.postMessage(news);
-  }
-
-  // Listens until the signal aborts. The browser itself reconnects after a lost connection, but
-  // not after an answer that is no stream.
-  const listen = (signal) => new Promise((done) => {
-    let source;
-    let timer;
-    const open = () => {
-      source = new EventSource("/stream");
-      source.addEventListener("revision", () => tell("revision"));
-      source.addEventListener("error", () => {
-        const refused = source.readyState === EventSource.CLOSED;
-        if (refused) timer = setTimeout(open, RETRY_MS);
-        tell(refused ? "refused" : "lost");
-      });
-    };
-    open();
-    signal.addEventListener("abort", () => {
-      clearTimeout(timer);
-      source.close();
-      done();
-    });
+  stream.addEventListener("htmx:before:request", visibleOnly);
+  stream.addEventListener("htmx:sse:before:connection", visibleOnly);
+  stream.addEventListener("htmx:sse:after:connection", ({ detail: { connection } }) => {
+    // The tab was hidden again before its connection stood.
+    if (document.hidden) connection.abortController.abort();
+    // A session that ended meanwhile has no stream; looking again leads to the entrance.
+    else if (connection.status === 204) location.reload();
   });
-
-  function show() {
-    shown?.abort();
-    shown = new AbortController();
-    const { signal } = shown;
-    // Browsers offer locks on loopback and over TLS only; elsewhere each tab listens by itself.
-    if (!navigator.locks) {
-      listen(signal);
-      return;
-    }
-    navigator.locks.request("wattloom-stream", { signal }, () => listen(signal)).catch((error) => {
-      if (error.name !== "AbortError") throw error;
-    });
+  for (const name of ["htmx:error", "htmx:response:error", "htmx:sse:error"]) {
+    stream.addEventListener(name, lose);
   }
-
-  const hide = () => shown?.abort();
-
-  channel.addEventListener("message", (event) => hear(event.data));
-  document.addEventListener("visibilitychange", () => {
-    if (document.hidden) return hide();
-    refresh();
-    return show();
-  });
-  window.addEventListener("pagehide", hide);
-  window.addEventListener("pageshow", (event) => { if (event.persisted) show(); });
-  if (!document.hidden) show();
+  stream.addEventListener("revision", () => { lost.hidden = true; });
 })();
