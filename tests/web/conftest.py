@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from typing import Literal
+
 import pytest
 from fastapi import FastAPI
+from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.web.browsing import Console, Open, Served
 from tests.web.web_fakes import FakeSessions, FakeViews
-from web.pages import build_router, mount_static
+from web.pages import STATIC, build_router, mount_static
 from web.security import SecurityMiddleware
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+]
 
 
 @pytest.fixture
@@ -27,3 +43,52 @@ def app(views: FakeViews, sessions: FakeSessions) -> FastAPI:
     mount_static(app)
     app.add_middleware(SecurityMiddleware)
     return app
+
+
+@pytest.fixture
+def served(app: FastAPI) -> Iterator[Served]:
+    served = Served(app)
+    served.start()
+    yield served
+    served.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = shutil.which("chromium")
+    assert path, "chromium is missing: install it (Debian: apt-get install chromium)"
+    vendored = STATIC / "vendor" / "htmx.js"
+    assert vendored.is_file(), "front-end packages are missing: run `npm ci && npm run vendor`"
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_as(browser: Browser, served: Served) -> Iterator[Open]:
+    """Return a function that enters in a role and gives the page and its console."""
+    contexts = []
+
+    def enter(
+        role: str,
+        width: int = 1280,
+        color_scheme: Literal["dark", "light"] = "light",
+        scripts: bool = True,
+    ) -> tuple[Page, Console]:
+        context = browser.new_context(
+            base_url=served.url,
+            viewport={"width": width, "height": 844},
+            color_scheme=color_scheme,
+            java_script_enabled=scripts,
+        )
+        contexts.append(context)
+        page, console = context.new_page(), Console()
+        console.watch(page)
+        page.goto("/")
+        page.click(f"button[value={role}]")
+        return page, console
+
+    yield enter
+    for context in contexts:
+        context.close()
