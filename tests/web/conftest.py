@@ -8,6 +8,7 @@ from typing import Literal
 
 import pytest
 from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.web.browsing import Console, Open, Served
@@ -92,3 +93,9 @@ def open_as(browser: Browser, served: Served) -> Iterator[Open]:
     yield enter
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def client(app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(app, base_url="http://127.0.0.1:8000", follow_redirects=False) as client:
+        yield client
