@@ -26,10 +26,10 @@ MIGRATIONS = "app/migrations/versions/"
 PACKAGES = ("app", "ledger_client", "market", "metering", "optimizer", "web")
 
 LONGEST_FUNCTION = 47
-LONGEST_FILE = 500
-ANY_COUNT = 11  # in the packages; tests may
-NOQA_COUNT = 17
-TYPE_IGNORE_COUNT = 9
+LONGEST_FILE = 480
+ANY_COUNT = 6  # in the packages; tests may
+NOQA_COUNT = 16
+TYPE_IGNORE_COUNT = 8
 
 # Files that may be longer than LONGEST_FILE, each with its reason.
 LONG_FILES = {

@@ -103,7 +103,7 @@ async def run(options: DemoOptions) -> Summary:
             keys = write_keys(demo.house)
             seconds = round(time.monotonic() - started, 3)
             return await asyncio.to_thread(
-                summarise, demo.house, demo.node.stats(), proofs, keys, seconds
+                summarise, demo.house, demo.node.stats(), options.intervals, proofs, keys, seconds
             )
 
 

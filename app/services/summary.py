@@ -65,9 +65,18 @@ class Summary(TypedDict):
 
 
 def summarise(
-    house: House, stats: LedgerStats, proofs: Sequence[Path], keys: Path, wall_seconds: float
+    house: House,
+    stats: LedgerStats,
+    wanted: int | None,
+    proofs: Sequence[Path],
+    keys: Path,
+    wall_seconds: float,
 ) -> Summary:
-    """Return the figures of a run that took ``wall_seconds``."""
+    """Return the figures of a run that took ``wall_seconds``.
+
+    ``interval_states`` names the first ``wanted`` intervals: the one that is open by then is no
+    part of the run. None means all.
+    """
     with house.database.read() as session:
         energy = energies(session)
         books = accounts(house, session)
@@ -99,7 +108,7 @@ def summarise(
                 abs(account.difference_micro) for account in books.values()
             ),
             "last_seq_by_meter": _last_seq(session),
-            "interval_states": states,
+            "interval_states": dict(sorted(states.items())[:wanted]),
             "proofs": [str(path.resolve()) for path in proofs],
             "keys": str(keys.resolve()),
             "wall_seconds": wall_seconds,

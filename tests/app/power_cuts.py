@@ -359,7 +359,7 @@ class Story:
             _check_log(house)
             self._check_readings(house)
             _check_proofs(house)
-            figures = summarise(house, node.stats(), [], Path("/keys.json"), 0.0)
+            figures = summarise(house, node.stats(), None, [], Path("/keys.json"), 0.0)
             return {"summary": figures} | _rows(house)
 
     def _check_readings(self, house: House) -> None:

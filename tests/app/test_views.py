@@ -317,7 +317,7 @@ def test_the_board_hands_out_copies() -> None:
 
 
 def summarise_of(kit: Kit) -> dict[str, Any]:
-    return dict(summarise(kit.house, kit.node.stats(), [Path("p.json")], Path("k.json"), 0.0))
+    return dict(summarise(kit.house, kit.node.stats(), None, [Path("p.json")], Path("k.json"), 0.0))
 
 
 def test_the_summary(kit: Kit) -> None:
