@@ -96,13 +96,7 @@ def summarise(
             "local_share": local_share(energy.traded_wh, energy.import_wh),
             "saving_micro": savings(session),
             "postings_sum_micro": journal.total(session),
-            "ledger": LedgerFigures(
-                blocks=stats.blocks,
-                milestones=stats.milestones,
-                transfers_confirmed=stats.transfers_confirmed,
-                supply_units=stats.supply_units,
-                supply_expected_units=stats.supply_expected_units,
-            ),
+            "ledger": _ledger_figures(stats),
             "balances_micro": {who: account.wallet_micro for who, account in books.items()},
             "journal_minus_ledger_micro": sum(
                 abs(account.difference_micro) for account in books.values()
@@ -119,6 +113,16 @@ def corrected() -> ColumnElement[bool]:
     """Return the condition that joins a slot to its correction."""
     return (col(CorrectionRow.interval) == SlotRow.interval) & (
         col(CorrectionRow.point) == SlotRow.point
+    )
+
+
+def _ledger_figures(stats: LedgerStats) -> LedgerFigures:
+    return LedgerFigures(
+        blocks=stats.blocks,
+        milestones=stats.milestones,
+        transfers_confirmed=stats.transfers_confirmed,
+        supply_units=stats.supply_units,
+        supply_expected_units=stats.supply_expected_units,
     )
 
 
