@@ -288,14 +288,6 @@ class Store:
         """Return the unspent outputs whose address unlock condition names ``address``."""
         return self._outputs("WHERE address = ? AND spent_index IS NULL ORDER BY id", address)
 
-    def created_by(self, index: int) -> list[OutputRow]:
-        """Return the outputs that a milestone booked."""
-        return self._outputs("WHERE booked_index = ? ORDER BY id", index)
-
-    def consumed_by(self, index: int) -> list[OutputRow]:
-        """Return the outputs that a milestone spent."""
-        return self._outputs("WHERE spent_index = ? ORDER BY id", index)
-
     def _outputs(self, rest: str, *values: object) -> list[OutputRow]:
         with self._using() as connection:
             return [OutputRow(*row) for row in connection.execute(_OUTPUTS + rest, values)]
