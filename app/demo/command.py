@@ -16,8 +16,9 @@ from app.clock import ClockError
 from app.db import DatabaseError
 from app.demo.folder import FolderInUseError, NoRunError
 from app.demo.outputs import write_summary
-from app.demo.run import DemoOptions, run
+from app.demo.run import run
 from app.demo.server import PortBusyError
+from app.demo.steps import DemoOptions
 from app.services.founding import FoundingError
 from app.services.keyring import KeyringError
 from app.services.summary import Summary

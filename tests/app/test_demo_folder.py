@@ -14,7 +14,8 @@ import pytest
 from app import db
 from app.demo import folder as folders
 from app.demo.folder import FolderInUseError, NoRunError, alone, check_run, put_aside
-from app.demo.run import DemoOptions, run
+from app.demo.run import run
+from app.demo.steps import DemoOptions
 from app.services.summary import Summary
 from app.settings import Settings
 

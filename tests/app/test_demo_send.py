@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from app.demo import run as module
-from app.demo.run import send_patiently
+from app.demo import steps as module
+from app.demo.steps import send_patiently
 from app.services.founding import GATEWAY_NAME
 from app.tables import ReadingRow
 from metering.batch import Batch
