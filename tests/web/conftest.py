@@ -88,6 +88,8 @@ def open_as(browser: Browser, served: Served) -> Iterator[Open]:
         console.watch(page)
         page.goto("/")
         page.click(f"button[value={role}]")
+        if scripts:  # until htmx has taken the page over, forms and links go the plain way
+            page.locator("#live[data-htmx-powered]").wait_for(state="attached")
         return page, console
 
     yield enter

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.web.browsing import Open, Served
+from tests.web.browsing import Open, Served, until
 from tests.web.web_fakes import FakeSessions, FakeViews
 from web.ports import FlowsNow
 
@@ -117,7 +117,7 @@ def test_a_tab_hidden_while_it_first_connects_gives_up_until_shown(
       addEventListener("htmx:before:request", () => ({TURN})(true), {{ once: true }});
       addEventListener("htmx:sse:close", () => {{ window.gaveUp = true; }});""")
     page.goto("/district")
-    page.wait_for_function("window.gaveUp")
+    until(page, "window.gaveUp === true")
     said = change(views, 33)
     settle(page, served, 0, after=2)
     page.evaluate(TURN, False)
