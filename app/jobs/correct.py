@@ -120,10 +120,10 @@ def _correct_gap(house: House, session: Session, gap: Gap, told: Measured) -> No
     imports, exports = _split(gap, told.import_wh), _split(gap, told.export_wh)
     for slot, import_wh, export_wh in zip(gap.slots, imports, exports, strict=True):
         _correct_slot(house, session, gap, slot, (import_wh, export_wh))
-    _tell_of_return(house, session, gap, (sum(imports), sum(exports)))
+    _tell_of_return(house, session, gap)
 
 
-def _tell_of_return(house: House, session: Session, gap: Gap, energies_wh: tuple[int, int]) -> None:
+def _tell_of_return(house: House, session: Session, gap: Gap) -> None:
     first, last = (Interval.parse(gap.slots[place].interval) for place in (0, -1))
     zone = house.settings.tz
     point = gap.slots[0].point
@@ -132,9 +132,8 @@ def _tell_of_return(house: House, session: Session, gap: Gap, energies_wh: tuple
         ref=f"corrected/{first}/{point}",
         at_ms=house.clock.now_ms(),
         level="info",
-        text=f"{people.points(session)[point].name}: the meter is back; "
-        f"{energies_wh[0] / 1000:.2f} kWh drawn and {energies_wh[1] / 1000:.2f} kWh fed in from "
-        f"{first.start.astimezone(zone):%H:%M} to {last.end.astimezone(zone):%H:%M %Z} replace "
+        text=f"{people.points(session)[point].name}: the meter is back; what it measured from "
+        f"{first.start.astimezone(zone):%H:%M} to {last.end.astimezone(zone):%H:%M %Z} replaces "
         "the estimates",
         point=point,
     )

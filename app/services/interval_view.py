@@ -98,11 +98,16 @@ def _orders(
         others = [order for order in tick if order.participant not in own]
         if not others:
             continue
-        if len({order.participant for order in tick}) < _FEWEST_SHOWN:
+        if _too_few({order.participant for order in tick}, own):
             hidden = True
         else:
             lines.append(_order_line(others, f"{len(others)} others", own=False))
     return lines, hidden
+
+
+def _too_few(participants: set[str], own: frozenset[str]) -> bool:
+    """Return whether a sum would show what a neighbour did; the viewer counts as one of five."""
+    return len(participants - own) + bool(participants & own) < _FEWEST_SHOWN
 
 
 def _tick(order: OrderRow) -> tuple[str, int]:
@@ -158,17 +163,30 @@ def _trades(session: Session, key: str, own: frozenset[str], names: Names) -> li
 
 
 def _postings(session: Session, key: str, own: frozenset[str], names: Names) -> list[PostingLine]:
-    """Return the postings, those on other people's accounts added up by kind of account."""
+    """Return the postings, those on other people's accounts added up by kind of account.
+
+    An entry that concerns fewer than five people (a correction, say) shows one's own accounts
+    alone; everything else in it is one line, so that it still sums to 0.
+    """
     rows = session.exec(
-        select(JournalEntry, PostingRow)
+        select(JournalEntry.kind, PostingRow.account, PostingRow.micro)
         .join(PostingRow, col(PostingRow.entry) == JournalEntry.id)
         .where(JournalEntry.interval == key)
         .order_by(col(PostingRow.id))
-    )
+    ).all()
+    parties: dict[str, set[str]] = defaultdict(set)
+    for kind, account, _ in rows:
+        parties[kind] |= {_owner(account)} - {""}
     sums: dict[tuple[str, str], int] = defaultdict(int)
-    for entry, posting in rows:
-        sums[entry.kind, _account(posting.account, own, names)] += posting.micro
+    for kind, account, micro in rows:
+        veiled = _too_few(parties[kind], own) and _owner(account) not in own
+        sums[kind, "all other accounts" if veiled else _account(account, own, names)] += micro
     return [PostingLine(kind, account, micro) for (kind, account), micro in sums.items()]
+
+
+def _owner(account: str) -> str:
+    """Return whose account it is, '' for the district's own."""
+    return account.partition(":")[2]
 
 
 def _account(account: str, own: frozenset[str], names: Names) -> str:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from sqlalchemy import CTE, BigInteger, Integer, String, column, values
+from sqlalchemy import CTE, BigInteger, ColumnElement, Integer, String, column, values
 from sqlmodel import Session, col, or_, select
 
 from app.tables import EnrolmentRow, ReadingRow, SlotRow
@@ -20,8 +20,18 @@ def at_border(session: Session, border_ms: int) -> Mapping[str, ReadingRow]:
     """Return each point's border reading of ``border_ms``.
 
     That is the first by (answered_ms, seq) of effective quality ``measured`` within ten seconds
-    (docs/protocol.md, "Border readings and quantities"). Points without one are absent.
+    (docs/protocol.md, "Border readings and quantities"), unless a slot already holds the border:
+    what was metered with once stays the border, whatever arrives later. Points without one are
+    absent.
     """
+    here = Interval.containing_ms(border_ms)
+    first = {
+        row.point: row
+        for row in (
+            *_held(session, SlotRow.opening, SlotRow.interval == here.key),
+            *_held(session, SlotRow.closing, SlotRow.interval == here.previous().key),
+        )
+    }
     rows = session.exec(
         select(ReadingRow)
         .where(
@@ -30,14 +40,28 @@ def at_border(session: Session, border_ms: int) -> Mapping[str, ReadingRow]:
         )
         .order_by(col(ReadingRow.answered_ms), col(ReadingRow.seq))
     )
-    first: dict[str, ReadingRow] = {}
     for row in rows:
         first.setdefault(row.point, row)
     return first
 
 
 def of_point(session: Session, point: str, first_ms: int, last_ms: int) -> Mapping[int, ReadingRow]:
-    """Return one point's border readings from border ``first_ms`` to ``last_ms``, by border."""
+    """Return one point's border readings from border ``first_ms`` to ``last_ms``, by border.
+
+    As :func:`at_border`: a border that a slot holds stays as it is.
+    """
+    begin, end = Interval.containing_ms(first_ms), Interval.containing_ms(last_ms)
+    around = (
+        SlotRow.point == point,
+        col(SlotRow.interval).between(begin.previous().key, end.key),
+    )
+    first = {
+        _border_ms(row): row
+        for row in (
+            *_held(session, SlotRow.opening, *around),
+            *_held(session, SlotRow.closing, *around),
+        )
+    }
     after_ms = col(ReadingRow.answered_ms) % LENGTH_MS
     rows = session.exec(
         select(ReadingRow)
@@ -49,10 +73,21 @@ def of_point(session: Session, point: str, first_ms: int, last_ms: int) -> Mappi
         )
         .order_by(col(ReadingRow.answered_ms), col(ReadingRow.seq))
     )
-    first: dict[int, ReadingRow] = {}
     for row in rows:
-        first.setdefault(row.answered_ms - row.answered_ms % LENGTH_MS, row)
+        first.setdefault(_border_ms(row), row)
     return first
+
+
+def _border_ms(row: ReadingRow) -> int:
+    return row.answered_ms - row.answered_ms % LENGTH_MS
+
+
+def _held(
+    session: Session, end: int | None, *where: ColumnElement[bool] | bool
+) -> list[ReadingRow]:
+    """Return the readings that slots hold as their opening or closing (``end``: the column)."""
+    query = select(ReadingRow).join(SlotRow, col(end) == col(ReadingRow.id)).where(*where)
+    return list(session.exec(query))
 
 
 class Stretch(NamedTuple):

@@ -84,6 +84,27 @@ def test_the_closing_of_one_interval_opens_the_next(kit: Kit) -> None:
     assert (first.import_wh, second.import_wh) == (500, 300)
 
 
+def test_a_border_once_metered_stays_whatever_arrives_later(kit: Kit) -> None:
+    """Held back, an earlier reading of the border would bill the seconds between them twice."""
+    kit.quarter(silent=["solar", "flat", "shop"])
+    solar = kit.homes["solar"]
+    before_wh = solar.export_wh
+    solar.use(0, 1_000)
+    held_back = kit.sign("solar", BORDER_MS)
+    solar.use(0, 100)
+    kit.clock.advance_to(BORDER_MS + 10_000)
+    kit.send([kit.sign("solar", BORDER_MS + 10_000)])
+    kit.settle()
+    assert kit.send([held_back]) == [200]
+    solar.use(0, 900)
+    kit.clock.advance_to(BORDER_MS + 900_000)
+    kit.read()
+    kit.settle()
+    first, second = kit.slot(key(0), "solar"), kit.slot(key(1), "solar")
+    assert first.closing == second.opening is not None
+    assert first.export_wh + second.export_wh == solar.export_wh - before_wh == 2_000
+
+
 def test_a_reading_within_the_grace_counts_and_a_later_one_is_late(kit: Kit) -> None:
     kit.quarter(silent=["flat", "shop"], solar=(0, 400))
     held = [kit.sign(name, BORDER_MS, import_wh=1_200) for name in ("flat", "shop")]

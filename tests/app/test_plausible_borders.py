@@ -249,9 +249,9 @@ def test_correcting_reads_nothing_but_open_gaps(plain: Kit) -> None:
     assert _readings_asked(plain) == []
     plain.live(silent=["shop"])
     plain.live(silent=["shop"])
-    (asked,) = _readings_asked(plain)
-    assert asked[0] == plain.homes["shop"].point
-    assert asked[1:3] == (
+    asked = _readings_asked(plain)
+    assert all(plain.homes["shop"].point in parameters for parameters in asked)
+    assert asked[-1][1:3] == (
         Interval.parse(key(2)).start_ms,
         Interval.parse(key(3)).end_ms + borders.BORDER_WINDOW_MS,
     )

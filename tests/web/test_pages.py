@@ -57,7 +57,7 @@ def test_others_orders_hide_below_five_participants(client: TestClient) -> None:
     enter(client, Role.PROSUMER)
     few, many = (client.get(f"/intervals/{keys()[n]}").text for n in (0, 1))
     assert "others’ orders stay hidden" in few
-    assert "Your own orders" in few
+    assert "The orders that may be shown" in few
     assert 'class="orders"' not in few
     assert "5 others" not in few
     assert "5 others" in many
