@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlmodel import Session
 
@@ -29,16 +29,36 @@ class Account:
 
 
 def accounts(house: House, session: Session) -> Mapping[str, Account]:
-    """Return every participant's account; the ledger is asked for each address."""
+    """Return every participant's account as an audit: the ledger itself is asked for each address.
+
+    Right at rest: between a milestone and its booking a payment counts on both sides.
+    """
+    addresses = {who: row.address for who, row in people.participants(session).items()}
+    return {
+        who: replace(account, ledger_micro=_units(house, addresses[who]))
+        for who, account in booked_accounts(session).items()
+    }
+
+
+def _units(house: House, address: str) -> int:
+    return house.ledger.balance(bytes.fromhex(address)).units
+
+
+def booked_accounts(session: Session) -> Mapping[str, Account]:
+    """Return every participant's account, the ledger's part being the payments booked as confirmed.
+
+    All from one view of the database, so that the parts add up at any moment.
+    """
     wallets = journal.balances(session, "wallet:")
     carries = market.carries(session)
+    paid = payments.totals(session, confirmed=True)
     waiting = payments.totals(session, confirmed=False)
     return {
         participant: Account(
             wallet_micro=wallets.get(f"wallet:{participant}", 0),
-            ledger_micro=house.ledger.balance(bytes.fromhex(row.address)).units,
+            ledger_micro=paid.get(participant, 0),
             carry_micro=carries.get(participant, Money(0)).micro,
             unconfirmed_micro=waiting.get(participant, 0),
         )
-        for participant, row in people.participants(session).items()
+        for participant in people.participants(session)
     }

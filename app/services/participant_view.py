@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlmodel import Session, col, select
 
-from app.services.accounts import accounts
+from app.services.accounts import booked_accounts
 from app.services.house import House
 from app.services.notices import notices
 from app.services.summary import corrected, savings
@@ -24,7 +24,7 @@ _QUARTERS = 24
 def page(house: House, session: Session, participant: str) -> ParticipantPage:
     """Return everything that a participant sees of their own."""
     row = people.participants(session)[participant]
-    account = accounts(house, session)[participant]
+    account = booked_accounts(session)[participant]
     points = [
         point.gsrn for point in people.points(session).values() if point.participant == participant
     ]
