@@ -39,7 +39,7 @@ def demo(
         typer.Option(min=1, max=2976, help="Quarter-hours in total (headless: 8, else no end)."),
     ] = None,
     speed: Annotated[
-        str, typer.Option(help="How fast the district's clock runs: 60, or max.")
+        str, typer.Option(help="How fast the district's clock runs: up to 3600, or max.")
     ] = "60",
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Names the run.")] = 1,
     fresh: Annotated[bool, _FRESH] = False,

@@ -143,7 +143,9 @@ def energies(session: Session) -> Energies:
             func.coalesce(func.sum(func.coalesce(CorrectionRow.export_wh, SlotRow.export_wh)), 0),
         )
         .select_from(SlotRow)
+        .join(IntervalRow, col(IntervalRow.key) == SlotRow.interval)
         .outerjoin(CorrectionRow, corrected())
+        .where(col(IntervalRow.state).in_(("settled", "sealed", "final")))
     ).one()
     return Energies(int(traded), int(imported), int(exported))
 
