@@ -1,4 +1,4 @@
-"""The command line: ``wattloom demo | clear | verify``.
+"""The command line: ``wattloom demo | clear | verify | node | bank``.
 
 Imports stand inside the commands, so that ``wattloom verify`` starts as fast as its one file.
 """
@@ -10,6 +10,9 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
+from app.commands.bank import bank_cli
+from app.commands.node import node_cli
+
 cli = typer.Typer(
     name="wattloom",
     help="The operating software of a positive-energy district.",
@@ -17,7 +20,8 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
+cli.add_typer(node_cli, name="node")
+cli.add_typer(bank_cli, name="bank")
 
 _FRESH = typer.Option("--fresh", help="Put an earlier run aside (old-1, ...), begin again.")
 _SUMMARY = typer.Option(help="Write the run's figures to this JSON file.")

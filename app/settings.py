@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -23,6 +30,9 @@ from pydantic_settings import (
 from ledger_client.verify import ANCHOR_DEADLINE_S
 from metering.identity import check_district
 
+_NODE_URL: Final = re.compile(
+    r"https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?/?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?/?"
+)
 _HOST_NAME: Final = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
 
 
@@ -52,6 +62,15 @@ def _host_name(name: str) -> str:
     return name
 
 
+def _node_url(url: str) -> str:
+    if not _NODE_URL.fullmatch(url):
+        raise ValueError(
+            f"{url[:80]!r} is no address of a node: write it as http://127.0.0.1:14265 or with "
+            "https://, without a path"
+        )
+    return url.rstrip("/")
+
+
 class Settings(BaseSettings):
     """What one district's processes need to know. Prices are net, in micro-euros per kWh."""
 
@@ -74,6 +93,13 @@ class Settings(BaseSettings):
     network: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")] = "wattloom-lindenhof"
     hrp: Annotated[str, Field(pattern=r"^[a-z]{1,10}$")] = "wl"
     credit_limit_micro: Annotated[int, Field(ge=0, le=10**12)] = 20_000_000
+
+    # The ledger's nodes, first choice first; () means the embedded node in this process.
+    ledger_url: Annotated[
+        tuple[Annotated[str, AfterValidator(_node_url)], ...], NoDecode, BeforeValidator(_split)
+    ] = ()
+    ledger_token: SecretStr = SecretStr("")
+    ledger_timeout_s: Annotated[int, Field(ge=1, le=120)] = 10
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000

@@ -1,0 +1,1 @@
+"""The commands beside ``demo``, ``clear`` and ``verify``; imports stand inside the functions."""
