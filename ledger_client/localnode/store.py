@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ledger_client.ledger import LedgerUnavailableError
 from ledger_client.localnode.errors import LedgerCorruptError
+from ledger_client.stardust.codec import MAX_U32
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -68,6 +69,9 @@ _COUNTS = {
     "transfers": "SELECT count(*) FROM block WHERE conflict = 0",
     "units": "SELECT coalesce(sum(units), 0) FROM output WHERE spent_index IS NULL",
 }
+
+# An index of spent outputs by address would cost every payment for the sake of a look now and then.
+_SPENDS_LOOKED_AT = 20_000
 
 Connect = Callable[[str], sqlite3.Connection]
 
@@ -230,6 +234,24 @@ class Store:
         rest = "WHERE milestone_index = ? " + only + "ORDER BY white_flag_index"
         return [row.block_id for row in self._blocks(rest, index)]
 
+    def referenced_blocks(self, index: int, limit: int) -> list[BlockRow]:
+        """Return at most ``limit`` blocks that a milestone references, in white-flag order."""
+        return self._blocks(
+            "WHERE milestone_index = ? ORDER BY white_flag_index LIMIT ?", index, limit
+        )
+
+    def count_referenced(self, index: int) -> int:
+        """Return how many blocks a milestone references."""
+        with self._using() as connection:
+            query = "SELECT count(*) FROM block WHERE milestone_index = ?"
+            (number,) = connection.execute(query, (index,)).fetchone()
+            return int(number)
+
+    def blocks_after(self, block_id: bytes, limit: int) -> list[BlockRow]:
+        """Return at most ``limit`` blocks that arrived after one, in order of arrival."""
+        rest = "WHERE seq > (SELECT seq FROM block WHERE id = ?) ORDER BY seq LIMIT ?"
+        return self._blocks(rest, block_id, limit)
+
     def _blocks(self, rest: str, *values: object) -> list[BlockRow]:
         with self._using() as connection:
             return [BlockRow(*row) for row in connection.execute(_BLOCKS + rest, values)]
@@ -253,6 +275,11 @@ class Store:
         """Return the newest milestone; None for a new database."""
         rows = self._milestones("ORDER BY milestone_index DESC LIMIT 1")
         return next(iter(rows), None)
+
+    def milestones_below(self, index: int | None, limit: int) -> list[MilestoneRow]:
+        """Return at most ``limit`` milestones below an index (all when None), newest first."""
+        rest = "WHERE milestone_index < ? ORDER BY milestone_index DESC LIMIT ?"
+        return self._milestones(rest, MAX_U32 + 1 if index is None else index, limit)
 
     def all_milestones(self) -> list[MilestoneRow]:
         """Return every milestone by rising index."""
@@ -287,6 +314,13 @@ class Store:
     def unspent_of(self, address: bytes) -> list[OutputRow]:
         """Return the unspent outputs whose address unlock condition names ``address``."""
         return self._outputs("WHERE address = ? AND spent_index IS NULL ORDER BY id", address)
+
+    def spent_of(self, address: bytes, limit: int) -> list[OutputRow]:
+        """Return an address's spent outputs, newest first, looking at the latest spends alone."""
+        latest = "SELECT rowid FROM output WHERE spent_index IS NOT NULL "
+        latest += f"ORDER BY spent_index DESC LIMIT {_SPENDS_LOOKED_AT}"
+        rest = f"WHERE rowid IN ({latest}) AND address = ? ORDER BY spent_index DESC, id LIMIT ?"
+        return self._outputs(rest, address, limit)
 
     def _outputs(self, rest: str, *values: object) -> list[OutputRow]:
         with self._using() as connection:
