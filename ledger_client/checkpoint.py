@@ -2,38 +2,61 @@
 
 A note is ``origin\\nsize\\nbase64(root)\\n``, an empty line, and one signature line per key
 (c2sp.org/signed-note, c2sp.org/tlog-checkpoint). Origin and key name are the district.
-Reading and checking a note stands in :mod:`.verify`; this module makes them.
+Cosignatures (c2sp.org/tlog-cosignature) are further signature lines of that note: a witness's by
+Ed25519, and a second one of the log's own by ML-DSA-44 (FIPS 204).
+Reading and checking them stands in :mod:`.verify`; this module makes them.
 """
 
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
 
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from nacl.signing import SigningKey
 
 from ledger_client.verify import (
+    COSIGNATURE,
+    MLDSA,
     ORIGIN_PATTERN,
     AnchorData,
     Checkpoint,
     Head,
     NoteError,
+    NoteLine,
+    Witness,
     anchor_tag,
     canonical,
+    cosigned,
     key_id,
+    mldsa_message,
     note_body,
+    open_cosignature,
+    open_mldsa,
     open_note,
+    parse_body,
     parse_note,
+    split_note,
 )
 
 __all__ = [
     "Checkpoint",
     "NoteError",
+    "NoteLine",
+    "Witness",
     "anchor_data",
     "anchor_tag",
+    "cosign",
+    "full_note",
     "key_id",
+    "mldsa_sign",
+    "open_cosignature",
+    "open_mldsa",
     "open_note",
+    "parse_body",
     "parse_note",
     "sign_note",
+    "split_note",
 ]
 
 
@@ -49,8 +72,34 @@ def sign_note(checkpoint: Checkpoint, key: SigningKey) -> str:
         raise NoteError(f"a checkpoint needs a size >= 0 and a 32-byte root, got {checkpoint}")
     body = note_body(checkpoint)
     signature = key.sign(body.encode()).signature
-    blob = key_id(checkpoint.origin, bytes(key.verify_key)) + signature
-    return f"{body}\n\u2014 {checkpoint.origin} {b64encode(blob).decode()}\n"
+    name = checkpoint.origin
+    return f"{body}\n{_line(name, key_id(name, bytes(key.verify_key)), signature)}\n"
+
+
+def cosign(checkpoint: Checkpoint, name: str, key: SigningKey, time_s: int) -> str:
+    """Return a witness's signature line (without its newline), made at ``time_s`` (UTC seconds).
+
+    The caller has checked before that the log only grew: this is the statement that it did.
+    """
+    signature = key.sign(cosigned(checkpoint, time_s)).signature
+    named = key_id(name, bytes(key.verify_key), COSIGNATURE)
+    return _line(name, named, time_s.to_bytes(8, "big") + signature)
+
+
+def mldsa_sign(checkpoint: Checkpoint, key: MLDSA44PrivateKey) -> str:
+    """Return the log's second signature line (without its newline); it says nothing about time."""
+    origin = checkpoint.origin
+    named = key_id(origin, key.public_key().public_bytes_raw(), MLDSA)
+    return _line(origin, named, bytes(8) + key.sign(mldsa_message(checkpoint, 0)))
+
+
+def full_note(note: str, lines: Sequence[str]) -> str:
+    """Return a note with further signature lines below its own."""
+    return note + "".join(f"{line}\n" for line in lines)
+
+
+def _line(name: str, named: bytes, signature: bytes) -> str:
+    return f"\u2014 {name} {b64encode(named + signature).decode()}"
 
 
 def anchor_data(note: str, previous: Checkpoint | None) -> bytes:

@@ -1,8 +1,8 @@
 """Merkle trees of RFC 9162 over SHA-256: roots, audit paths and consistency paths.
 
 Works on leaf *hashes* (32 bytes each), so that a tree can be built without the leaves. How a
-leaf and a node are hashed, and how an audit path is folded, stands in :mod:`.verify`, which
-has to run alone; here are the sides that make paths, and the consistency check.
+leaf and a node are hashed, and how paths are folded, stands in :mod:`.verify`, which has to run
+alone; here are the sides that make paths.
 """
 
 from __future__ import annotations
@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 
-from ledger_client.verify import HASH_SIZE, PathError, leaf_hash, node_hash, root_from_path
+from ledger_client.verify import (
+    HASH_SIZE,
+    PathError,
+    leaf_hash,
+    node_hash,
+    root_from_path,
+    verify_consistency,
+)
 
 __all__ = [
     "EMPTY_ROOT",
@@ -121,43 +128,6 @@ def verify_inclusion(
         return root_from_path(leaf, index, size, path) == expected_root
     except PathError:
         return False
-
-
-def verify_consistency(
-    old_size: int, size: int, proof: Sequence[bytes], old_root: bytes, new_root: bytes
-) -> bool:
-    """Tell whether the tree of ``old_size`` is a prefix of that of ``size`` (section 2.1.4.2).
-
-    Equal sizes need equal roots and an empty proof; size 0 proves nothing and is refused.
-    """
-    if any(len(item) != HASH_SIZE for item in (old_root, new_root, *proof)):
-        return False
-    if not 1 <= old_size <= size:
-        return False
-    if old_size == size:
-        return not proof and old_root == new_root
-    # A complete old tree is a node of the new one, and then the proof leaves it out.
-    steps = list(proof) if old_size & (old_size - 1) else [old_root, *proof]
-    return bool(steps) and _fold_consistency(old_size, size, steps) == (old_root, new_root)
-
-
-def _fold_consistency(old_size: int, size: int, steps: list[bytes]) -> tuple[bytes, bytes] | None:
-    """Return both roots that the proof leads to; None when its length does not fit."""
-    first, last = old_size - 1, size - 1
-    while first & 1:
-        first, last = first >> 1, last >> 1
-    old = new = steps[0]
-    for step in steps[1:]:
-        if last == 0:
-            return None
-        if first & 1 or first == last:
-            old, new = node_hash(step, old), node_hash(step, new)
-            while first and not first & 1:
-                first, last = first >> 1, last >> 1
-        else:
-            new = node_hash(new, step)
-        first, last = first >> 1, last >> 1
-    return (old, new) if last == 0 else None
 
 
 def split(size: int) -> int:

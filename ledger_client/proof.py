@@ -6,15 +6,17 @@ and :func:`to_bytes` writes the file. Nothing is checked here: ``verify`` alone 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ledger_client.ledger import InclusionProof
 from ledger_client.merkle import inclusion_path
 from ledger_client.verify import (
     Anchor,
     Borders,
+    ConsistencyProof,
     Correction,
     Corrections,
+    Equivocation,
     Keys,
     LogEntry,
     Payment,
@@ -40,12 +42,15 @@ from ledger_client.verify import (
 __all__ = [
     "Anchor",
     "Borders",
+    "ConsistencyProof",
     "Correction",
     "Corrections",
+    "Equivocation",
     "Keys",
     "LogEntry",
     "Payment",
     "PointProof",
+    "ProofFile",
     "ReadingProof",
     "RosterLeaf",
     "SaltedLeaf",
@@ -67,7 +72,10 @@ __all__ = [
 ]
 
 
-def to_bytes(record: SettlementProof | ReadingProof | Keys) -> bytes:
+ProofFile = SettlementProof | ReadingProof | ConsistencyProof | Equivocation
+
+
+def to_bytes(record: ProofFile | Keys) -> bytes:
     """Return the bytes of a proof or KEYS file: canonical JSON and a final newline."""
     return canonical(record) + b"\n"
 
@@ -77,9 +85,15 @@ def salted_leaf(text: str, salt: bytes, index: int, leaf_hashes: Sequence[bytes]
     return SaltedLeaf(index, text, tuple(inclusion_path(leaf_hashes, index)), salt)
 
 
-def anchored(proof: InclusionProof) -> Anchor:
-    """Return the ledger's evidence for the block that anchors a checkpoint."""
-    return Anchor(proof.block, proof.milestone, poi_path(proof.path)[1])
+def anchored(proof: InclusionProof, cosignatures: Iterable[str] = ()) -> Anchor:
+    """Return the ledger's evidence for the block that anchors a checkpoint.
+
+    Args:
+        proof: The proof by block id.
+        cosignatures: The signature lines that stand beside the anchored note.
+    """
+    lines = tuple(sorted(cosignatures))
+    return Anchor(proof.block, lines, proof.milestone, poi_path(proof.path)[1])
 
 
 def paid(proof: InclusionProof, consumed: Sequence[bytes]) -> Payment:

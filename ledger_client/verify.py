@@ -1,5 +1,7 @@
 """Checks Wattloom's proofs offline: this one file, the standard library and PyNaCl.
 
+KEYS that pin an ML-DSA key need the package cryptography, too; nothing else does.
+
     python verify.py PROOF.json --keys KEYS.json
 
 Exit code 0: the proof holds. 1: it does not, and the step that fails is named. 2: it could
@@ -19,6 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b, sha256
+from importlib import import_module
 from pathlib import Path
 from types import NoneType
 from typing import (
@@ -50,6 +53,12 @@ BORDER_LATE_MS: Final = 10_000
 ANCHOR_DEADLINE_S: Final = (5 + 15) * 60
 """Grace plus seal time, at most: a real interval has to be on the ledger by then."""
 GROUP_PARTIES: Final = 60
+MAX_NOTE_LINES: Final = 64
+NEEDS_MLDSA: Final = "its signatures need ML-DSA-44: pip install 'cryptography>=50'"
+ED25519: Final = b"\1"
+COSIGNATURE: Final = b"\4"
+MLDSA: Final = b"\6"
+"""Signature types of a note's keys (C2SP signed-note); 6 is the ML-DSA-44 of tlog-cosignature."""
 
 ENROL_PREFIX: Final = b"wattloom-enrol-v1\0"
 READING_PREFIX: Final = b"wattloom-reading-v1\0"
@@ -175,6 +184,8 @@ def _refuse(number: str) -> None:
 
 Hash = Annotated[bytes, HASH_SIZE]
 Key = Annotated[bytes, 32]
+MldsaKey = Annotated[bytes, 1312]
+KeyName = Annotated[str, re.compile(r"[!-*,-~]{1,255}")]
 Signature = Annotated[bytes, 64]
 Natural = Annotated[int, range(MAX_INT)]
 Positive = Annotated[int, range(1, MAX_INT)]
@@ -483,9 +494,14 @@ LedgerPath = tuple[Sibling, ...]
 
 @dataclass(frozen=True, slots=True)
 class Anchor(Record):
-    """The block with the checkpoint, the milestone payload that refers to it, and the path."""
+    """The block with the checkpoint, the milestone payload that refers to it, and the path.
+
+    ``cosignatures`` are signature lines beside the anchored note, sorted: of witnesses, and the
+    log's own by ML-DSA-44.
+    """
 
     block: bytes
+    cosignatures: tuple[str, ...]
     milestone: bytes
     path: LedgerPath
 
@@ -615,6 +631,33 @@ class ReadingProof(Record):
     version: Literal[1] = 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsistencyProof(Record):
+    """Two signed notes of one log, and the path that shows that the new one only appended."""
+
+    kind: Literal["consistency"] = "consistency"
+    new: str
+    old: str
+    path: AuditPath
+    version: Literal[1] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equivocation(Record):
+    """Two signed notes that cannot be of one log.
+
+    The path shows that ``root`` is what the new note's log had at the old note's size; the old
+    note says otherwise. For notes of one size the path is empty and ``root`` the new note's.
+    """
+
+    kind: Literal["equivocation"] = "equivocation"
+    new: str
+    old: str
+    path: AuditPath
+    root: Hash
+    version: Literal[1] = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt(Record):
     """The promise, given for a reading, that a seal will hold it."""
@@ -661,10 +704,18 @@ class Milestones(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Witnesses(Record):
-    """How many witnesses have to cosign a checkpoint."""
+class Witness(Record):
+    """A witness: its key, and the name by which a signature line calls it."""
 
-    keys: tuple[Key, ...]
+    key: Key
+    name: KeyName
+
+
+@dataclass(frozen=True, slots=True)
+class Witnesses(Record):
+    """How many distinct witnesses have to cosign a checkpoint."""
+
+    keys: tuple[Witness, ...]
     threshold: Natural
 
 
@@ -674,6 +725,7 @@ class Keys(Record):
 
     log: tuple[Key, ...]
     milestones: Milestones
+    mldsa: tuple[MldsaKey, ...]
     origin: Origin
     receipts: tuple[Key, ...]
     registry: tuple[Key, ...]
@@ -726,6 +778,43 @@ def root_from_path(leaf: bytes, index: int, size: int, path: Sequence[bytes]) ->
     if last:
         raise PathError(f"the path is too short for a tree of {size}")
     return found
+
+
+def verify_consistency(
+    old_size: int, size: int, path: Sequence[bytes], old_root: bytes, new_root: bytes
+) -> bool:
+    """Tell whether the tree of ``old_size`` is a prefix of that of ``size`` (section 2.1.4.2).
+
+    Equal sizes need equal roots and an empty path; size 0 proves nothing and is refused.
+    """
+    if any(len(item) != HASH_SIZE for item in (old_root, new_root, *path)):
+        return False
+    if not 1 <= old_size <= size:
+        return False
+    if old_size == size:
+        return not path and old_root == new_root
+    # A complete old tree is a node of the new one, and then the path leaves it out.
+    steps = list(path) if old_size & (old_size - 1) else [old_root, *path]
+    return bool(steps) and _both_roots(old_size, size, steps) == (old_root, new_root)
+
+
+def _both_roots(old_size: int, size: int, steps: list[bytes]) -> tuple[bytes, bytes] | None:
+    """Return the two roots that a consistency path leads to; None when its length is wrong."""
+    first, last = old_size - 1, size - 1
+    while first & 1:
+        first, last = first >> 1, last >> 1
+    old = new = steps[0]
+    for step in steps[1:]:
+        if last == 0:
+            return None
+        if first & 1 or first == last:
+            old, new = node_hash(step, old), node_hash(step, new)
+            while first and not first & 1:
+                first, last = first >> 1, last >> 1
+        else:
+            new = node_hash(new, step)
+        first, last = first >> 1, last >> 1
+    return (old, new) if last == 0 else None
 
 
 def in_tree(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> bool:
@@ -786,6 +875,26 @@ def signature_holds(key: bytes, message: bytes, signature: bytes) -> bool:
     return True
 
 
+def mldsa_holds(key: bytes, message: bytes, signature: bytes) -> bool:
+    """Tell whether an ML-DSA-44 signature (FIPS 204, empty context) is valid.
+
+    Raises:
+        UnjudgedError: the package cryptography is missing, or too old to know ML-DSA.
+    """
+    try:
+        errors = import_module("cryptography.exceptions")
+        means = import_module("cryptography.hazmat.primitives.asymmetric.mldsa")
+    except ImportError as error:
+        raise UnjudgedError(f"KEYS pin an ML-DSA key: {NEEDS_MLDSA}") from error
+    try:
+        means.MLDSA44PublicKey.from_public_bytes(key).verify(signature, message)
+    except errors.InvalidSignature:
+        return False
+    except errors.UnsupportedAlgorithm as error:
+        raise UnjudgedError(f"KEYS pin an ML-DSA key: {NEEDS_MLDSA}") from error
+    return True
+
+
 def key_is_sound(key: bytes) -> bool:
     """Tell whether a public key is a canonical point of the main group, not of small order."""
     return crypto_core_ed25519_is_valid_point(key)
@@ -809,9 +918,9 @@ def note_body(checkpoint: Checkpoint) -> str:
     return f"{checkpoint.origin}\n{checkpoint.size}\n{root}\n"
 
 
-def key_id(name: str, key: bytes) -> bytes:
-    """Return the four bytes by which a signature line names its Ed25519 key."""
-    return sha256(name.encode() + b"\n\1" + key).digest()[:4]
+def key_id(name: str, key: bytes, kind: bytes = ED25519) -> bytes:
+    """Return the four bytes by which a signature line names its key."""
+    return sha256(name.encode() + b"\n" + kind + key).digest()[:4]
 
 
 def anchor_tag(origin: str) -> bytes:
@@ -819,7 +928,55 @@ def anchor_tag(origin: str) -> bytes:
     return b"wattloom/" + sha256(origin.encode()).digest()
 
 
-_NOTE = re.compile(r"([^\n]+)\n(0|[1-9][0-9]{0,15})\n([^\n]+)\n\n\u2014 ([^\n ]+) ([^\n ]+)\n")
+@dataclass(frozen=True, slots=True)
+class NoteLine:
+    """A signature line of a note: key name, key id and signature, none of them checked yet."""
+
+    name: str
+    key_id: bytes
+    signature: bytes
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Return a signature line given without its newline; NoteError when it is none."""
+        match = _NOTE_LINE.fullmatch(text)
+        if match is None:
+            raise NoteError(f"{text!r:.60} is no signature line: a dash, a name and base64")
+        blob = _base64(match[2])
+        if len(blob) <= 4:
+            raise NoteError(f"the signature line of {match[1]} is too short")
+        return cls(match[1], blob[:4], blob[4:])
+
+    def is_of(self, name: str, key: bytes, kind: bytes) -> bool:
+        """Tell whether the line claims to be by this key."""
+        return self.name == name and self.key_id == key_id(name, key, kind)
+
+
+_NOTE_LINE: Final = re.compile(r"\u2014 ([^\s+\x00-\x1f\x7f]+) ([A-Za-z0-9+/=]+)")
+_BODY: Final = re.compile(r"([^\n]+)\n(0|[1-9][0-9]{0,15})\n([^\n]+)\n")
+
+
+def split_note(text: str) -> tuple[str, tuple[NoteLine, ...]]:
+    """Return a signed note's text and its signature lines (C2SP signed-note), not checked yet.
+
+    Raises:
+        NoteError: no signature line, too many of them, or control characters.
+    """
+    body, _, tail = text.rpartition("\n\n")
+    lines = tail.removesuffix("\n").split("\n")
+    if not body or not tail.endswith("\n") or len(lines) > MAX_NOTE_LINES:
+        raise NoteError(f"a note has a text, an empty line and 1 to {MAX_NOTE_LINES} signatures")
+    if any(character < " " and character != "\n" for character in body):
+        raise NoteError("the note holds control characters")
+    return body + "\n", tuple(map(NoteLine.read, lines))
+
+
+def parse_body(body: str) -> Checkpoint:
+    """Return the checkpoint that a note's text says (no extension lines); else NoteError."""
+    match = _BODY.fullmatch(body)
+    if match is None or not ORIGIN_PATTERN.fullmatch(match[1]):
+        raise NoteError("the note's text is not a checkpoint: origin, size and root, a line each")
+    return Checkpoint(match[1], int(match[2]), _base64(match[3], HASH_SIZE))
 
 
 def parse_note(text: str) -> tuple[Checkpoint, bytes, bytes]:
@@ -828,11 +985,11 @@ def parse_note(text: str) -> tuple[Checkpoint, bytes, bytes]:
     Raises:
         NoteError: not a checkpoint with exactly one signature line of the origin's name.
     """
-    match = _NOTE.fullmatch(text)
-    if match is None or match[4] != match[1] or not ORIGIN_PATTERN.fullmatch(match[1]):
+    body, lines = split_note(text)
+    checkpoint = parse_body(body)
+    if [line.name for line in lines] != [checkpoint.origin] or len(lines[0].signature) != 64:
         raise NoteError("the note is not a checkpoint with one signature line of its origin")
-    root, blob = _base64(match[3], HASH_SIZE), _base64(match[5], 4 + 64)
-    return Checkpoint(match[1], int(match[2]), root), blob[:4], blob[4:]
+    return checkpoint, lines[0].key_id, lines[0].signature
 
 
 def open_note(text: str, origin: str, pinned: Sequence[bytes]) -> Checkpoint:
@@ -851,12 +1008,66 @@ def open_note(text: str, origin: str, pinned: Sequence[bytes]) -> Checkpoint:
     raise NoteError("the checkpoint's signature is by no pinned log key, or is wrong")
 
 
-def _base64(text: str, size: int) -> bytes:
+def open_cosignature(
+    text: str, checkpoint: Checkpoint, pinned: Sequence[Witness]
+) -> tuple[Witness, int]:
+    """Return which pinned witness made a signature line, and when it says so (UTC seconds).
+
+    It says that no larger log of this origin was shown to the witness by then, and that all that
+    were are consistent (C2SP tlog-cosignature, cosignature/v1).
+
+    Raises:
+        NoteError: by no pinned witness, or wrong.
+    """
+    line = NoteLine.read(text)
+    time_s, signature = int.from_bytes(line.signature[:8], "big"), line.signature[8:]
+    message = cosigned(checkpoint, time_s)
+    for witness in pinned:
+        if line.is_of(witness.name, witness.key, COSIGNATURE):
+            dated = len(signature) == 64 and 0 < time_s < 2**63
+            if dated and signature_holds(witness.key, message, signature):
+                return witness, time_s
+    raise NoteError(f"the cosignature of {line.name} is by no pinned witness, or is wrong")
+
+
+def cosigned(checkpoint: Checkpoint, time_s: int) -> bytes:
+    """Return what a witness signs (C2SP tlog-cosignature, cosignature/v1)."""
+    return f"cosignature/v1\ntime {time_s}\n{note_body(checkpoint)}".encode()
+
+
+def open_mldsa(text: str, checkpoint: Checkpoint, pinned: Sequence[bytes]) -> bytes:
+    """Return the pinned ML-DSA-44 key with which the log itself made a signature line.
+
+    Raises:
+        NoteError: by no pinned key, or wrong.
+        UnjudgedError: the means are missing.
+    """
+    line = NoteLine.read(text)
+    time_s, signature = int.from_bytes(line.signature[:8], "big"), line.signature[8:]
+    for key in pinned:
+        ours = line.is_of(checkpoint.origin, key, MLDSA) and time_s < 2**63
+        if ours and mldsa_holds(key, mldsa_message(checkpoint, time_s), signature):
+            return key
+    raise NoteError("the log's ML-DSA-44 signature is by no pinned key, or is wrong")
+
+
+def mldsa_message(checkpoint: Checkpoint, time_s: int) -> bytes:
+    """Return what the log's ML-DSA-44 key signs, the cosigner's name being the origin.
+
+    C2SP tlog-cosignature, ``cosigned_message``; time 0 makes no statement about time.
+    """
+    origin = checkpoint.origin.encode()
+    named = bytes([len(origin)]) + origin
+    numbers = bytes(8) + checkpoint.size.to_bytes(8, "big")
+    return b"subtree/v1\n\0" + named + time_s.to_bytes(8, "big") + named + numbers + checkpoint.root
+
+
+def _base64(text: str, size: int | None = None) -> bytes:
     try:
         data = b64decode(text, validate=True)
     except ValueError as error:
         raise NoteError(f"the note holds bad base64: {error}") from error
-    if len(data) != size or b64encode(data).decode() != text:
+    if size not in (None, len(data)) or b64encode(data).decode() != text:
         raise NoteError(f"the note's base64 is not canonical or not of {size} bytes")
     return data
 
@@ -1188,17 +1399,22 @@ def load_keys(data: bytes) -> Keys | LedgerKeys:
     try:
         value = parse_json(data)
         short = isinstance(value, dict) and value.keys() == {"milestones", "version"}
+        if isinstance(value, dict) and not short:
+            value.setdefault("mldsa", [])  # KEYS from before there was such a key stay good
         keys = LedgerKeys.load(value, "KEYS") if short else Keys.load(value, "KEYS")
     except RefusedError as error:
         raise UnjudgedError(f"KEYS cannot be read: {error}") from error
     pinned = {item.key for item in keys.milestones.keys}
     flat = [*pinned]
     if isinstance(keys, Keys):
-        flat += [*keys.log, *keys.receipts, *keys.registry]
+        witnesses = keys.witnesses.keys
+        flat += [*keys.log, *keys.receipts, *keys.registry, *(item.key for item in witnesses)]
         if not keys.log or not keys.registry:
             raise UnjudgedError("KEYS pin no log key or no registry key: ask the district for them")
-        if keys.witnesses.threshold or keys.witnesses.keys:
-            raise UnjudgedError("KEYS demand witnesses, whose cosignatures are not checked yet")
+        if keys.witnesses.threshold > len({item.name for item in witnesses}):
+            raise UnjudgedError("KEYS ask for more cosignatures than they pin witnesses")
+        if len(set(keys.mldsa)) != len(keys.mldsa):
+            raise UnjudgedError("KEYS pin one ML-DSA key twice")
     if len(set(flat)) != len(flat):
         raise UnjudgedError("KEYS give one key two roles: keys of distinct roles are distinct")
     if not all(map(key_is_sound, flat)):
@@ -1282,11 +1498,34 @@ class Walk:
         found = open_note(content.note, origin, self.keys.log)
         grown = content.previous is None or content.previous.size <= found.size
         require(grown, "the checkpoint is smaller than the one before it")
-        self.report.tick(f"a pinned key of {origin} signed the log of {found.size} entries")
-        self.report.remark(
-            "No witness is pinned: that others are shown another log is not excluded."
-        )
+        self.report.tick(f"a pinned key of {origin} signed the log of {_count(found.size)} entries")
+        self._cosigned(anchor.cosignatures, found)
         return found
+
+    def _cosigned(self, lines: Sequence[str], found: Checkpoint) -> None:
+        """Check what stands beside the note: none but pinned keys, and as many as KEYS demand."""
+        require([*lines] == sorted(set(lines)), "a cosignature stands twice or out of order")
+        pinned, signers = self.keys.witnesses, []
+        own = [text for text in lines if self._is_own(NoteLine.read(text))]
+        for text in own:
+            signers.append(open_mldsa(text, found, self.keys.mldsa))
+            self.report.tick("the log's pinned ML-DSA-44 key signed it, too")
+        require(own or not self.keys.mldsa, "KEYS demand an ML-DSA-44 signature, there is none")
+        names = set()
+        for text in (text for text in lines if text not in own):
+            witness, time_s = open_cosignature(text, found, pinned.keys)
+            self.report.tick(f"witness {witness.name} cosigned it at {_moment(time_s * 1000)}")
+            signers.append(witness.key)
+            names.add(witness.name)
+        require(len(set(signers)) == len(signers), "one key cosigned the checkpoint twice")
+        need = pinned.threshold
+        require(len(names) >= need, f"{len(names)} of {need} needed witnesses cosigned it")
+        if not names:
+            why = "No witness cosigned it" if pinned.keys else "No witness is pinned"
+            self.report.remark(f"{why}: that others are shown another log is not excluded.")
+
+    def _is_own(self, line: NoteLine) -> bool:
+        return any(line.is_of(self.keys.origin, key, MLDSA) for key in self.keys.mldsa)
 
     def entry(self, item: LogEntry, kind: str, log: Checkpoint | None = None) -> None:
         """Check that an entry is in the log of the anchored checkpoint, or of ``log``."""
@@ -1309,7 +1548,8 @@ class Walk:
             return
         late_s = milestone.timestamp_s - self.end_ms // 1000
         require(late_s >= 0, "the anchor is older than the end of the interval it seals")
-        says = f"anchored {late_s} s after the interval's end, {ANCHOR_DEADLINE_S} s are allowed"
+        late, most = _count(late_s), _count(ANCHOR_DEADLINE_S)
+        says = f"anchored {late} s after the interval's end, {most} s are allowed"
         require(late_s <= ANCHOR_DEADLINE_S, says)
         self.report.tick(says)
 
@@ -1345,12 +1585,14 @@ class Walk:
         due = (place, enrolled.epoch, enrolled.key, enrolled.point, enrolled.valid_from)
         require(says == due, f"the roster does not name this enrolment of {entry.point}")
         require(entry.valid_from <= seal.interval, "the enrolment is not valid yet")
-        self.report.tick(f"{entry.point} has slot {entry.slot} in the roster of {size} points")
+        self.report.tick(
+            f"{entry.point} has slot {entry.slot} in the roster of {_count(size)} points"
+        )
         self.report.begin("slot")
         leaf = slot_leaf(entry.point, seal.interval, item.salt, item.borders)
         held = in_tree(leaf, entry.slot, size, item.path, seal.tree_root)
         require(held, f"the slot of {entry.point} is not in the seal")
-        what = f"{item.borders.count} readings" if item.borders else "no reading (missing)"
+        what = f"{_count(item.borders.count)} readings" if item.borders else "no reading (missing)"
         self.report.tick(f"the seal holds {what} of {entry.point}")
         return entry.slot, leaf_hash(leaf)
 
@@ -1429,10 +1671,11 @@ class PointWalk(Walk):
         self.report.begin("border")
         late_ms = found.answered_ms - border_ms
         punctual = 0 <= late_ms <= BORDER_LATE_MS
-        require(punctual, f"{late_ms} ms after the border {border}, 0 to {BORDER_LATE_MS} count")
+        says = f"{_count(late_ms)} ms after the border {border}"
+        require(punctual, f"{says}, 0 to {_count(BORDER_LATE_MS)} count")
         require(found.quality == "measured", f"a reading that is {found.quality} is no border")
         require(found.clock in ("S", "I"), "the meter's clock was not good enough for a border")
-        self.report.tick(f"{late_ms} ms after the border {border}")
+        self.report.tick(says)
         return found
 
     def _orders(self, items: tuple[SaltedLeaf, ...], point: str) -> tuple[Order, ...]:
@@ -1491,7 +1734,7 @@ class Account:
         own = self._own()
         for (name, direction), item in self.metered.items():
             due = own[name, direction]
-            require(item.own_wh == due, f"{direction} of {name}: {due} Wh are its owner's own")
+            require(item.own_wh == due, f"{direction} of {name}: {_wh(due)} are its owner's own")
 
     def _own(self) -> Counter[tuple[str, str]]:
         """Match the points in the order of their ids: each serves the others."""
@@ -1509,7 +1752,7 @@ class Account:
     def _metered(self, item: Metered, read: tuple[int | None, int | None] | None) -> None:
         what = f"{item.direction} of {item.point}"
         parts = item.local_wh + item.own_wh + item.residual_wh
-        require(parts == item.wh, f"{what}: the parts add up to {parts} Wh, not {item.wh}")
+        require(parts == item.wh, f"{what}: the parts add up to {_wh(parts)}, not {_wh(item.wh)}")
         if read is None:
             require(item.estimated == 1, f"{what} has no two borders and is not called estimated")
             require(item.residual_wh == item.wh, f"{what} is estimated, yet in the market")
@@ -1521,8 +1764,9 @@ class Account:
         before, after = read
         require((before is None) == (after is None), f"{what}: one border lacks the register")
         used = (after or 0) - (before or 0)
-        require(used == item.wh, f"{what}: the registers say {used} Wh, the statement {item.wh}")
-        split = f"{item.local_wh} local + {item.own_wh} own + {item.residual_wh} residual"
+        require(used == item.wh, f"{what}: the registers say {_wh(used)}, not {_wh(item.wh)}")
+        local, own, residual = map(_count, (item.local_wh, item.own_wh, item.residual_wh))
+        split = f"{local} local + {own} own + {residual} residual"
         self.report.tick(f"{what}: closing - opening = {_wh(item.wh)} = {split}")
 
     def limits(self) -> None:
@@ -1533,9 +1777,9 @@ class Account:
             order = next((o for o in self.points[name].orders if o.side == side), None)
             due = 0 if item.estimated else item.wh - item.own_wh
             if order is not None:
-                require(order.wh == due, f"{order.order_id} is of {order.wh} Wh, not {due}")
+                require(order.wh == due, f"{order.order_id} is of {_wh(order.wh)}, not {_wh(due)}")
             elif item.local_wh or (due and side == "offer"):
-                raise ClaimError(f"{name} has {due} Wh to trade, and no {side} in the book")
+                raise ClaimError(f"{name} has {_wh(due)} to trade, and no {side} in the book")
             elif due:
                 self.report.remark(f"{name} had no bid: its credit cannot be judged here.")
             if order is not None and item.local_wh:
@@ -1544,9 +1788,10 @@ class Account:
     def _within_limit(self, order: Order, traded_wh: int) -> None:
         price, limit = self.seal.price, order.limit_micro_per_kwh
         if price is None:
-            raise ClaimError(f"{order.order_id} traded {traded_wh} Wh without a price")
+            raise ClaimError(f"{order.order_id} traded {_wh(traded_wh)} without a price")
         kept = price <= limit if order.side == "bid" else price >= limit
-        require(kept, f"the price {price} is beyond the limit {limit} of {order.order_id}")
+        beyond = f"{_price(price)} is beyond the limit {_price(limit)} of {order.order_id}"
+        require(kept, beyond)
         self.report.tick(f"{order.order_id} traded {_wh(traded_wh)} within its limit")
 
     def lines(self) -> None:
@@ -1569,23 +1814,30 @@ class Account:
             for kind, item in zip(LOCAL, (drawn, fed_in), strict=True):
                 found = traded.pop((name, kind), 0)
                 fits = found == item.local_wh
-                require(fits, f"{kind} of {name}: lines of {found} Wh, traded {item.local_wh}")
+                require(
+                    fits, f"{kind} of {name}: lines of {_wh(found)}, traded {_wh(item.local_wh)}"
+                )
             near_wh = drawn.local_wh + drawn.own_wh
             energies = (drawn.residual_wh, near_wh, fed_in.residual_wh)
             for due in memo_lines(name, point.tariff, *energies, bought[name]):
                 same = memo.pop((name, due.kind), None) == due
-                require(same, f"{due.kind} of {name} has to be {due.micro} for {due.wh} Wh")
+                require(
+                    same, f"{due.kind} of {name} has to be {_micro(due.micro)} for {_wh(due.wh)}"
+                )
         for name, kind in (*traded, *memo):
             raise ClaimError(f"there is a line {kind} of {name}, and nothing to bill")
         self._sums()
 
     def _local(self, line: Line, where: str) -> None:
         price = line.price_micro_per_kwh
-        require(price == self.seal.price, f"{where} is not at the sealed price {self.seal.price}")
+        require(price == self.seal.price, f"{where} is not at the sealed price")
         sign = -1 if line.kind == "local-buy" else 1
         due = sign * round_half_up(price * line.wh, 1000)
-        require(line.wh > 0, f"{where} is of {line.wh} Wh")
-        require(line.micro == due, f"{where} says {line.micro}, its price makes it {due}")
+        require(line.wh > 0, f"{where} is of {_wh(line.wh)}")
+        require(
+            line.micro == due,
+            f"{where} says {_micro(line.micro)}, its price makes it {_micro(due)}",
+        )
 
     def _sums(self) -> None:
         says, lines = self.statement, self.statement.lines
@@ -1594,12 +1846,17 @@ class Account:
         single = max(sides[kind] for kind in LOCAL) <= self.seal.counts.trades
         require(single, f"more local lines than the {self.seal.counts.trades} sealed trades")
         memo = sum(line.micro for line in lines if line.kind not in LOCAL)
-        require(local == says.sum_micro, f"local lines make {local}, not {says.sum_micro}")
-        require(memo == says.memo_micro, f"memo lines make {memo}, not {says.memo_micro}")
-        price = "none" if self.seal.price is None else _price(self.seal.price)
-        self.report.tick(
-            f"{len(lines)} lines: {_micro(local)} local, {_micro(memo)} beside; local price {price}"
+        require(
+            local == says.sum_micro,
+            f"local lines make {_micro(local)}, not {_micro(says.sum_micro)}",
         )
+        require(
+            memo == says.memo_micro,
+            f"memo lines make {_micro(memo)}, not {_micro(says.memo_micro)}",
+        )
+        price = "none" if self.seal.price is None else _price(self.seal.price)
+        sums = f"{_micro(local)} local, {_micro(memo)} beside"
+        self.report.tick(f"{_count(len(lines))} lines: {sums}; local price {price}")
         self.report.remark(
             "Who traded how much with whom, and how the price came about, is not shown."
         )
@@ -1610,7 +1867,8 @@ class Account:
         paid = sum(item.micro for item in self.statement.transfers)
         have = self.statement.opening_carry_micro + self.statement.sum_micro
         due = paid + self.statement.closing_carry_micro
-        require(have == due, f"opening carry + sum is {have}, transfers + closing carry {due}")
+        apart = f"opening carry + sum is {_micro(have)}, transfers + closing carry {_micro(due)}"
+        require(have == due, apart)
         carried = _micro(self.statement.closing_carry_micro)
         self.report.tick(f"{_micro(paid)} to be moved on the ledger, {carried} carried on")
         self.report.remark("The opening carry has to be the closing carry of the statement before.")
@@ -1661,8 +1919,9 @@ class Account:
                 moved[output.address] -= output.micro
         for address, micro in due.items():
             found = moved[address]
-            require(found == micro, f"{address.hex()} got {found} units, {micro} are due")
-            self.report.tick(f"{address.hex()} got {micro:+} units on the ledger")
+            apart = f"got {_count(found)} units, {_count(micro)} are due"
+            require(found == micro, f"{address.hex()} {apart}")
+            self.report.tick(f"{address.hex()} got {_count(micro, '+')} units on the ledger")
 
     def _payment(self, item: Payment, pinned: Milestones) -> Transaction:
         milestone = check_milestone(item.milestone, pinned)
@@ -1721,6 +1980,39 @@ def check_single(proof: ReadingProof, keys: Keys, report: Report) -> None:
     walk.reading_sealed(reading)
 
 
+def check_consistency(proof: ConsistencyProof, keys: Keys, report: Report) -> None:
+    """Run the steps of a proof of kind ``consistency``."""
+    old, new = _two_notes(proof.old, proof.new, keys, report)
+    report.begin("consistency")
+    held = verify_consistency(old.size, new.size, proof.path, old.root, new.root)
+    require(held, "the path does not lead from the old log to the new one")
+    sizes = f"{_count(old.size)} to {_count(new.size)} entries"
+    report.tick(f"from {sizes} the log was only appended to")
+    report.remark("Cosignatures are not looked at here, nor where the two are anchored.")
+
+
+def check_equivocation(proof: Equivocation, keys: Keys, report: Report) -> None:
+    """Run the steps of a piece of evidence of kind ``equivocation``."""
+    old, new = _two_notes(proof.old, proof.new, keys, report)
+    report.begin("equivocation")
+    held = verify_consistency(old.size, new.size, proof.path, proof.root, new.root)
+    require(held, "the path does not show which root the new log had at the old one's size")
+    require(proof.root != old.root, "the two notes are of one history: this is no evidence")
+    report.tick(
+        f"the evidence holds: the log's holder signed two histories of {_count(old.size)} entries"
+    )
+
+
+def _two_notes(old: str, new: str, keys: Keys, report: Report) -> tuple[Checkpoint, Checkpoint]:
+    found = []
+    for name, note in (("old", old), ("new", new)):
+        report.begin(name)
+        head = open_note(note, keys.origin, keys.log)
+        report.tick(f"a pinned key of {head.origin} signed the log of {_count(head.size)} entries")
+        found.append(head)
+    return found[0], found[1]
+
+
 def check_inclusion(value: dict[str, Json], pinned: Milestones, report: Report) -> None:
     """Judge a raw proof of inclusion: the block is referenced, and no more than that."""
     report.begin("milestone")
@@ -1766,9 +2058,13 @@ def _verify(proof: bytes, keys_bytes: bytes, report: Report) -> None:
         return
     if canonical(value) + b"\n" != proof:
         raise CanonicalError("the file is not canonical JSON with a final newline")
-    full = _full(keys)
-    if isinstance(value, dict) and value.get("kind") == "reading":
+    full, kind = _full(keys), value.get("kind") if isinstance(value, dict) else None
+    if kind == "reading":
         check_single(ReadingProof.load(value, "proof"), full, report)
+    elif kind == "consistency":
+        check_consistency(ConsistencyProof.load(value, "proof"), full, report)
+    elif kind == "equivocation":
+        check_equivocation(Equivocation.load(value, "proof"), full, report)
     else:
         check_settlement(SettlementProof.load(value, "proof"), full, report)
 
@@ -1853,12 +2149,16 @@ def _moment(moment_ms: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}{millis}Z"
 
 
+def _count(number: int, sign: str = "") -> str:
+    return f"{number:{sign},}".replace(",", " ")
+
+
 def _wh(wh: int) -> str:
-    return f"{wh:,} Wh".replace(",", " ")
+    return f"{_count(wh)} Wh"
 
 
 def _micro(micro: int) -> str:
-    return f"{micro:,} micro-euro".replace(",", " ")
+    return f"{_count(micro)} micro-euro"
 
 
 def _price(micro_per_kwh: int) -> str:

@@ -120,6 +120,7 @@ class Keyring:
             "receipts": [public_key(self.receipt).hex],
             "registry": [public_key(self.registry).hex],
             "milestones": {"threshold": threshold, "keys": milestones},
+            "mldsa": [],
             "witnesses": {"threshold": 0, "keys": []},
         }
         return canonical.encode(keys) + b"\n"

@@ -109,6 +109,7 @@ def test_keys_file_holds_public_keys_only(tmp_path: Path) -> None:
                 for key in ring.milestone
             ],
         },
+        "mldsa": [],
         "witnesses": {"threshold": 0, "keys": []},
     }
     assert isinstance(load_keys(text), Keys)  # and the offline verifier takes it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from hashlib import blake2b, sha256
 
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from nacl.signing import SigningKey
 
 from ledger_client.verify import Sibling
@@ -22,6 +23,10 @@ def key(name: str) -> SigningKey:
 
 def public(name: str) -> bytes:
     return bytes(key(name).verify_key)
+
+
+def mldsa(name: str) -> MLDSA44PrivateKey:
+    return MLDSA44PrivateKey.from_seed_bytes(sha256(f"test key {name}".encode()).digest())
 
 
 def salt(name: str) -> bytes:

@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ledger_client import merkle
-from ledger_client.checkpoint import Checkpoint, anchor_data, anchor_tag, sign_note
+from ledger_client.checkpoint import (
+    Checkpoint,
+    anchor_data,
+    anchor_tag,
+    cosign,
+    mldsa_sign,
+    sign_note,
+)
 from ledger_client.log import encode_entry
 from ledger_client.proof import (
     Anchor,
@@ -44,6 +51,7 @@ from tests.ledger_client.ledger_bytes import (
     block,
     key,
     milestone,
+    mldsa,
     output,
     public,
     salt,
@@ -71,6 +79,8 @@ from tests.ledger_client.proof_records import (
     meters_of_the_district,
     order,
 )
+
+COSIGNED_S = END_MS // 1000 + 500
 
 
 @dataclass
@@ -116,6 +126,8 @@ class World:
     pay_root: bytes | None = None
     note_origin: str = ORIGIN
     log_signer: str = "log"
+    witnesses: list[str] = field(default_factory=list)
+    mldsa_signers: list[str] = field(default_factory=list)
     previous_size: int = 1
     registry_signer: str = "registry"
     tag: bytes = anchor_tag(ORIGIN)
@@ -130,6 +142,7 @@ class World:
         value = {
             "log": [public("log").hex()],
             "milestones": {"keys": pinned, "threshold": 2},
+            "mldsa": [],
             "origin": ORIGIN,
             "receipts": [public("receipt").hex()],
             "registry": [public("old registry").hex(), public("registry").hex()],
@@ -312,17 +325,26 @@ class Sealing:
         log = self.log[: size or self.size]
         return LogEntry(body, index, tuple(merkle.inclusion_path(log, index)))
 
-    def anchored_data(self, size: int = 0) -> bytes:
+    def checkpoint(self, size: int = 0) -> Checkpoint:
         log = self.log[: size or self.size]
-        checkpoint = Checkpoint(self.world.note_origin, len(log), merkle.root(log))
-        note = sign_note(checkpoint, key(self.world.log_signer))
+        return Checkpoint(self.world.note_origin, len(log), merkle.root(log))
+
+    def cosignatures(self, size: int) -> list[str]:
+        head = self.checkpoint(size)
+        found = [cosign(head, name, key(name), COSIGNED_S) for name in self.world.witnesses]
+        return found + [mldsa_sign(head, mldsa(name)) for name in self.world.mldsa_signers]
+
+    def anchored_data(self, size: int = 0) -> bytes:
+        note = sign_note(self.checkpoint(size), key(self.world.log_signer))
         return anchor_data(note, Checkpoint(ORIGIN, self.world.previous_size, salt("earlier")))
 
     def anchor(self, size: int = 0) -> Anchor:
         body = block(tagged(self.world.tag, self.anchored_data(size)))
         root, path = tree([salt("b1"), salt("b2"), blake(body), salt("b3"), salt("b4")], 2)
         time_s, signers = self.world.anchor_s, self.world.milestone_signers
-        return Anchor(body, milestone(7, time_s, root, salt("applied"), signers), path)
+        cosigned = tuple(sorted(self.cosignatures(size)))
+        signed = milestone(7, time_s, root, salt("applied"), signers)
+        return Anchor(body, cosigned, signed, path)
 
     def payment(self) -> Payment:
         world = self.world

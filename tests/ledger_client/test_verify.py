@@ -46,7 +46,7 @@ def test_a_settlement_is_proven_from_the_readings_to_the_payment() -> None:
     assert "signed by meter SN-0018 at 2026-06-23T09:15:00.900Z" in said
     assert "export register 5 400 Wh" in said
     assert "estimated at 250 Wh, wholly residual" in said
-    assert "+21600 units" in said
+    assert "+21 600 units" in said
     assert said.endswith("The proof HOLDS.")
     names = ["milestone", "anchor", "checkpoint", "seal", "enrolment", "roster", "slot"]
     assert [step.name for step in verdict.steps][:7] == names

@@ -49,6 +49,16 @@ VECTOR = Path(__file__).parents[2].parent / "shared/vectors/inx-poi-example.json
         (2, {"surplus": 1}),
         (2, {"witnesses": {"keys": [], "threshold": 1}}),
         (2, {"witnesses": {"keys": [public("witness").hex()], "threshold": 0}}),
+        (2, {"witnesses": {"keys": [{"key": public("log").hex(), "name": "w"}], "threshold": 0}}),
+        (2, {"witnesses": {"keys": [{"key": "00" * 32, "name": "w"}], "threshold": 0}}),
+        (2, {"witnesses": {"keys": [{"key": STRANGER, "name": "a b"}], "threshold": 0}}),
+        (2, {"witnesses": {"keys": [{"key": STRANGER, "name": "w"}] * 2, "threshold": 0}}),
+        (2, {"witnesses": {"keys": [{"key": STRANGER, "name": "w"}], "threshold": 2}}),
+        (1, {"witnesses": {"keys": [{"key": STRANGER, "name": "w"}], "threshold": 1}}),
+        (0, {"witnesses": {"keys": [{"key": STRANGER, "name": "w"}], "threshold": 0}}),
+        (1, {"mldsa": ["00" * 1312]}),
+        (2, {"mldsa": ["00" * 1312] * 2}),
+        (2, {"mldsa": [STRANGER]}),
     ],
 )  # fmt: skip
 def test_keys_decide(code: int, changes: dict[str, object]) -> None:
