@@ -31,14 +31,14 @@ class LedgerRefusedError(LedgerError):
 
 
 class TransferStatus(Enum):
-    """What became of a transaction, read by its id."""
+    """What became of a transaction or a block, read by its id."""
 
     UNKNOWN = "unknown"
-    """No block with this transaction is known: send the payload again."""
+    """No such block, or none with this transaction, is known: send the payload again."""
     PENDING = "pending"
     """Attached and not yet confirmed: ask again later."""
     CONFIRMED = "confirmed"
-    """Applied to the ledger; final."""
+    """Applied to the ledger, or, for a block without a transaction, referenced; final."""
     CONFLICTING = "conflicting"
     """Every block that carries it was ignored: look at the inputs, build another transaction."""
 
@@ -91,7 +91,8 @@ class Ledger(Protocol):
         """Attach tagged data and return its block id (32 bytes).
 
         ``tag`` has at most 64 bytes. The same tag and data again give a block that is already
-        there, so that a retry after a crash leaves one anchor.
+        there where the ledger can be searched for it; elsewhere a retry after a crash may leave a
+        second, equal anchor, which says nothing new.
         """
 
     def transfer(self, transaction_payload: bytes) -> bytes:
@@ -100,13 +101,15 @@ class Ledger(Protocol):
         Idempotent: the same payload again is never a second spend.
         """
 
-    def status(self, transaction_id: bytes) -> TransferStatus:
-        """Return what became of a transaction, whichever block carried it."""
+    def status(self, identifier: bytes) -> TransferStatus:
+        """Return what became of a transaction, whichever block carried it, or of a block."""
 
     def inclusion_proof(self, identifier: bytes) -> InclusionProof | None:
         """Return the proof for a block id (inclusion root) or a transaction id (applied root).
 
-        None while there is no such proof: unknown, pending, or a transaction that conflicts.
+        None while there is no such proof: unknown, pending, or a transaction that conflicts. A
+        block that grew too old to be confirmed is attached again by some ledgers: its proof then
+        has another block, with the same payload. Keep that one's id.
         """
 
     def balance(self, address: bytes) -> Balance:

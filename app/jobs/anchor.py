@@ -7,7 +7,8 @@ from sqlmodel import col, select
 from app.services.alarms import alarm
 from app.services.house import House
 from app.tables import CheckpointRow, IntervalRow
-from ledger_client.ledger import LedgerError, LedgerUnavailableError
+from ledger_client.ledger import LedgerError, LedgerUnavailableError, TransferStatus
+from ledger_client.stardust.block import block_id
 from ledger_client.verify import anchor_tag
 
 
@@ -39,20 +40,29 @@ def anchor(house: House) -> bool:
 
 
 def _submit(house: House, checkpoint: CheckpointRow) -> bool:
-    block_id = house.ledger.anchor(anchor_tag(house.settings.origin), checkpoint.data)
+    attached = house.ledger.anchor(anchor_tag(house.settings.origin), checkpoint.data)
     with house.database.write() as session:
         row = session.get_one(CheckpointRow, checkpoint.size)
-        row.block_id = block_id.hex()
+        row.block_id = attached.hex()
         row.state = "submitted"
     return True
 
 
 def _look(house: House, checkpoint: CheckpointRow) -> bool:
-    proof = house.ledger.inclusion_proof(bytes.fromhex(checkpoint.block_id or ""))
+    """Conclude what is proved; send again, once in this run, what the ledger has forgotten.
+
+    The proof's block may be another than the one that was sent: the ledger may attach it again.
+    """
+    identifier = bytes.fromhex(checkpoint.block_id or "")
+    proof = house.ledger.inclusion_proof(identifier)
     if proof is None:
+        if house.ledger.status(identifier) is TransferStatus.UNKNOWN:
+            _submit(house, checkpoint)
         return False
     with house.database.write() as session:
-        session.get_one(CheckpointRow, checkpoint.size).state = "confirmed"
+        anchored = session.get_one(CheckpointRow, checkpoint.size)
+        anchored.state = "confirmed"
+        anchored.block_id = block_id(proof.block).hex()
         rows = session.exec(
             select(IntervalRow).where(
                 IntervalRow.anchor == "pending", col(IntervalRow.seal_index) < checkpoint.size

@@ -55,11 +55,11 @@ class LocalLedger(Ledger):
                 self.node.submit(transaction)
         return transaction_id
 
-    def status(self, transaction_id: bytes) -> TransferStatus:
-        """Return what became of a transaction; see the port."""
-        status = self._status(transaction_id)
+    def status(self, identifier: bytes) -> TransferStatus:
+        """Return what became of a transaction or a block; see the port."""
+        status = self._status(identifier)
         if status is TransferStatus.PENDING and self._decide():
-            return self._status(transaction_id)
+            return self._status(identifier)
         return status
 
     def inclusion_proof(self, identifier: bytes) -> InclusionProof | None:
@@ -85,18 +85,21 @@ class LocalLedger(Ledger):
         self.node.issue_milestone()
         return True
 
-    def _status(self, transaction_id: bytes) -> TransferStatus:
-        rows = self.node.store.blocks_with_payload(transaction_id)
-        if any(row.conflict == ConflictReason.NONE for row in rows):
+    def _status(self, identifier: bytes) -> TransferStatus:
+        rows = self._rows(identifier)
+        if any(_took_effect(row) for row in rows):
             return TransferStatus.CONFIRMED
         if any(row.milestone_index is None for row in rows):
             return TransferStatus.PENDING
         return TransferStatus.CONFLICTING if rows else TransferStatus.UNKNOWN
 
-    def _is_pending(self, identifier: bytes) -> bool:
+    def _rows(self, identifier: bytes) -> list[BlockRow]:
+        """Return the block with this id, or the blocks that carry the transaction with this id."""
         row = self.node.store.block(identifier)
-        rows = [row] if row else self.node.store.blocks_with_payload(identifier)
-        return any(item.milestone_index is None for item in rows)
+        return [row] if row else self.node.store.blocks_with_payload(identifier)
+
+    def _is_pending(self, identifier: bytes) -> bool:
+        return any(row.milestone_index is None for row in self._rows(identifier))
 
     def _proof(self, identifier: bytes) -> InclusionProof | None:
         row = self.node.store.block(identifier)
@@ -117,6 +120,11 @@ class LocalLedger(Ledger):
         ids = self.node.store.referenced_ids(row.milestone_index, applied_only=root == "applied")
         path = inclusion_path(ids, ids.index(row.block_id))
         return InclusionProof(milestone.payload, milestone.index, row.data, path, root)
+
+
+def _took_effect(row: BlockRow) -> bool:
+    """Whether a milestone references the block, and applied it if it is a transaction's."""
+    return row.milestone_index is not None and row.conflict in {None, ConflictReason.NONE}
 
 
 def _settles(row: BlockRow) -> bool:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlmodel import select
 
+from app.jobs.anchor import anchor
 from app.jobs.pay import pay
 from app.services.accounts import Account
 from app.services.proofs import ProofNotReadyError, settlement_proof
@@ -147,6 +149,25 @@ def test_a_refused_payment_stops_payments_alone(kit: Kit) -> None:
     kit.ledger.refuses_transfers = False
     kit.worker.run_due()
     paid_once(kit)
+
+
+def test_an_anchor_that_the_ledger_forgot_is_sent_again(kit: Kit) -> None:
+    kit.ledger.refuses_anchors = True
+    kit.live(**TRADE)
+    kit.ledger.refuses_anchors = False
+    blocks = kit.node.stats().blocks
+    with kit.database.write() as session:
+        for row in session.exec(select(CheckpointRow).where(CheckpointRow.state != "confirmed")):
+            row.block_id, row.state = "00" * 32, "submitted"
+    assert not anchor(kit.house)
+    assert kit.node.stats().blocks > blocks
+    while anchor(kit.house):
+        pass
+    kit.worker.run_due()
+    for row in kit.rows(CheckpointRow):
+        assert row.state == "confirmed"
+        assert kit.node.store.block(bytes.fromhex(row.block_id or "")) is not None
+    settlement_proof(kit.house, key(0), "solar")
 
 
 def test_a_refused_anchor_stops_anchors_alone(kit: Kit) -> None:
