@@ -1,16 +1,15 @@
-"""What a milestone does to the ledger: white-flag application of blocks in order (TIP-2).
+"""What a milestone does to the ledger: white-flag application of blocks in order (TIP-2); pure.
 
-The same code runs when a milestone is issued and when the history is replayed.
+The same code runs when a milestone is drafted and when the history is replayed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from ledger_client.localnode.semantics import ConflictReason, find_conflict
 from ledger_client.localnode.store import OutputRow, Store
-from ledger_client.stardust.block import Block
 from ledger_client.stardust.codec import ID_LENGTH
 from ledger_client.stardust.merkle import merkle_root
 from ledger_client.stardust.output import BasicOutput
@@ -23,7 +22,7 @@ class Cone:
 
     index: int
     timestamp: int
-    blocks: tuple[tuple[bytes, Block], ...]
+    block_ids: Sequence[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,45 +33,90 @@ class Roots:
     applied: bytes
 
 
+@dataclass(slots=True)
+class Mutation:
+    """What a cone does to the ledger, before it is done: nothing is stored until :meth:`apply`.
+
+    ``conflicts`` has, for each block of the cone, the reason that was found for its transaction;
+    None for everything else. ``spent`` gives the consuming transaction of each consumed output.
+    """
+
+    cone: Cone
+    conflicts: list[int | None] = field(default_factory=list)
+    spent: dict[bytes, bytes] = field(default_factory=dict)
+    booked: dict[bytes, OutputRow] = field(default_factory=dict)
+
+    def roots(self) -> Roots:
+        """Return the roots that the milestone has to carry."""
+        ids = self.cone.block_ids
+        applied = [
+            block_id
+            for block_id, conflict in zip(ids, self.conflicts, strict=True)
+            if conflict == ConflictReason.NONE
+        ]
+        return Roots(merkle_root(ids), merkle_root(applied))
+
+    def apply(self, store: Store) -> None:
+        """Write it all, inside a write of ``store``."""
+        cone = self.cone
+        marked = enumerate(zip(cone.block_ids, self.conflicts, strict=True))
+        store.reference_blocks(
+            (cone.index, position, conflict, block_id) for position, (block_id, conflict) in marked
+        )
+        store.book_outputs(self.booked.values())
+        store.spend_outputs(cone.index, cone.timestamp, self.spent)
+
+
 def book_genesis(store: Store, genesis: Mapping[bytes, int]) -> None:
     """Book the genesis outputs: the whole supply, of the all-zero transaction, by address."""
     outputs = [BasicOutput.to(address, units) for address, units in sorted(genesis.items())]
     store.book_outputs(_rows(outputs, bytes(ID_LENGTH), bytes(ID_LENGTH), Cone(0, 0, ())))
 
 
-def apply_cone(store: Store, cone: Cone) -> Roots:
-    """Apply the cone's transactions to the stored ledger and return the roots.
+def confirm(
+    cone: Cone,
+    transaction_of: Callable[[bytes], Transaction | None],
+    output_of: Callable[[bytes], OutputRow | None],
+) -> Mutation:
+    """Return what the cone does to the ledger that ``output_of`` reads; it is not changed.
 
-    Runs inside a write of ``store``. Conflicting transactions are ignored, with their reason.
+    ``transaction_of`` gives the transaction of a block by id, if it carries one. Conflicting
+    transactions are ignored, with their reason.
     """
-    applied: list[bytes] = []
-    references: list[tuple[int, int, int | None, bytes]] = []
-    for position, (block_id, block) in enumerate(cone.blocks):
-        conflict: int | None = None
-        if isinstance(block.payload, Transaction):
-            conflict = _apply(store, block_id, block.payload, cone)
-            if conflict == ConflictReason.NONE:
-                applied.append(block_id)
-        references.append((cone.index, position, conflict, block_id))
-    store.reference_blocks(references)
-    return Roots(merkle_root([block_id for block_id, _ in cone.blocks]), merkle_root(applied))
+    mutation = Mutation(cone)
+    for block_id in cone.block_ids:
+        transaction = transaction_of(block_id)
+        conflict = None
+        if transaction is not None:
+            conflict = _take(mutation, block_id, transaction, output_of)
+        mutation.conflicts.append(conflict)
+    return mutation
 
 
-def _apply(store: Store, block_id: bytes, transaction: Transaction, cone: Cone) -> int:
+def _take(
+    mutation: Mutation,
+    block_id: bytes,
+    transaction: Transaction,
+    output_of: Callable[[bytes], OutputRow | None],
+) -> ConflictReason:
     consumed: list[bytes] = []
+    # As Hornet does, input by input: unknown, spent here, spent before; then all the rest.
     for item in transaction.essence.inputs:
-        row = store.output(item)
+        if item in mutation.spent:
+            return ConflictReason.SPENT_IN_MILESTONE
+        row = mutation.booked.get(item) or output_of(item)
         if row is None:
             return ConflictReason.NOT_FOUND
         if row.spent_index is not None:
-            same = row.spent_index == cone.index
-            return ConflictReason.SPENT_IN_MILESTONE if same else ConflictReason.SPENT
+            return ConflictReason.SPENT
         consumed.append(row.data)
+    cone = mutation.cone
     conflict = find_conflict(transaction, consumed, cone.timestamp)
-    if conflict == ConflictReason.NONE:
+    if conflict is ConflictReason.NONE:
         transaction_id = transaction.id()
-        store.spend_outputs(transaction.essence.inputs, cone.index, cone.timestamp, transaction_id)
-        store.book_outputs(_rows(transaction.essence.outputs, transaction_id, block_id, cone))
+        mutation.spent |= dict.fromkeys(transaction.essence.inputs, transaction_id)
+        made = _rows(transaction.essence.outputs, transaction_id, block_id, cone)
+        mutation.booked |= {row.output_id: row for row in made}
     return conflict
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ledger_client.ledger import LedgerError, LedgerRefusedError
+from dataclasses import dataclass
+
+from ledger_client.ledger import LedgerError, LedgerRefusedError, LedgerUnavailableError
 
 
 class BlockRefusedError(LedgerRefusedError):
@@ -15,6 +17,34 @@ class UnknownParentError(BlockRefusedError):
 
 class BelowMaxDepthError(BlockRefusedError):
     """The parents are too old to be confirmed: attach the payload again to current tips."""
+
+
+class ProofOfWorkMissingError(BlockRefusedError):
+    """The block's proof of work is too small (503): mine a nonce, then send it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureWait:
+    """A drafted milestone that has ``have`` of ``need`` signatures; it is asked for again."""
+
+    index: int
+    have: int
+    need: int
+
+
+class MilestoneUnsignedError(LedgerUnavailableError):
+    """Too few signers answered: the drafted milestone waits; issue again later to ask again."""
+
+    def __init__(self, wait: SignatureWait) -> None:
+        super().__init__(
+            f"milestone {wait.index} has {wait.have} of {wait.need} signatures: "
+            "start the signers; it is kept and asked for again"
+        )
+        self.wait = wait
+
+
+class MilestoneClockError(LedgerUnavailableError):
+    """The wall clock cannot be right: set it, or restart the node if it is, and issue again."""
 
 
 class LedgerSettingsError(LedgerError):

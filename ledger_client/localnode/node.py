@@ -3,99 +3,48 @@
 A block is acknowledged only after its commit; a milestone and what it does to the ledger are one
 commit. What is in memory (the blocks since the last milestone) is a copy of the database and is
 read again whenever a write did not end well.
+
+A milestone comes about in three steps: its draft is stored; it is signed, which may take as long as
+it takes while blocks are attached; it is stored with what it does to the ledger. Signers never sign
+two drafts of one index, so a draft that is stored stays as it is, over restarts as well.
 """
 
 from __future__ import annotations
 
-import json
-import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Unpack
 
-from nacl.signing import SigningKey
-
-from ledger_client.ledger import LedgerError
-from ledger_client.localnode.confirmation import Cone, Roots, apply_cone, book_genesis
+from ledger_client.localnode.confirmation import Cone, Roots, book_genesis, confirm
+from ledger_client.localnode.door import Candidate, Door
 from ledger_client.localnode.errors import (
     BelowMaxDepthError,
     BlockRefusedError,
     LedgerCorruptError,
     LedgerSettingsError,
+    MilestoneUnsignedError,
+    SignatureWait,
     UnknownParentError,
 )
+from ledger_client.localnode.issuing import Clockwork, Draft, MilestoneClock, collect
 from ledger_client.localnode.replay import replay
-from ledger_client.localnode.semantics import TransactionRules, check_syntax
-from ledger_client.localnode.store import BlockRow, MilestoneRow, Store
+from ledger_client.localnode.semantics import TransactionRules
+from ledger_client.localnode.settings import NodeOptions, NodeSettings
+from ledger_client.localnode.store import MilestoneRow, NewBlock, Store
 from ledger_client.localnode.tangle import SOLID_ENTRY_POINT, Tangle
-from ledger_client.stardust.block import Block, Payload, block_id
-from ledger_client.stardust.codec import (
-    ID_LENGTH,
-    StardustSyntaxError,
-    blake2b_256,
-    network_id,
-)
+from ledger_client.stardust.block import Block, Payload
+from ledger_client.stardust.codec import ID_LENGTH, StardustSyntaxError, network_id
 from ledger_client.stardust.milestone import MAX_PARENTS, Milestone, MilestoneEssence
-from ledger_client.stardust.output import BasicOutput, Rent
-from ledger_client.stardust.transaction import MAX_OUTPUTS, TaggedData, Transaction
+from ledger_client.stardust.transaction import Transaction
+from ledger_client.verify import Milestones
 
 BELOW_MAX_DEPTH = 15
 """A block may rest on milestones at most this many indices old (TIP-22)."""
-MAX_SUPPLY_UNITS = 2**63 - 1
-
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class NodeSettings:
-    """What makes a network: name, address prefix, supply, and who signs its milestones.
-
-    ``genesis`` gives the units of each 32-byte address; every milestone carries the signatures of
-    all ``milestone_keys``, at least ``threshold``. Without ``milestone_interval_s`` milestones are
-    issued on demand only.
-    """
-
-    network: str
-    hrp: str
-    genesis: Mapping[bytes, int]
-    milestone_keys: Sequence[SigningKey] = field(repr=False)
-    threshold: int = 1
-    milestone_interval_s: float | None = None
-    rent: Rent = field(default_factory=Rent)
-
-    def __post_init__(self) -> None:
-        distinct = len({bytes(key.verify_key) for key in self.milestone_keys})
-        if distinct != len(self.milestone_keys) or not 1 <= self.threshold <= distinct:
-            raise LedgerSettingsError(
-                f"{distinct} distinct milestone keys and threshold {self.threshold}: "
-                "give distinct keys, at least as many as the threshold"
-            )
-        if not 1 <= len(self.genesis) <= MAX_OUTPUTS or self.supply_units > MAX_SUPPLY_UNITS:
-            raise LedgerSettingsError("genesis: 1 to 128 addresses, less than 2^63 units together")
-        try:
-            for address, units in self.genesis.items():
-                self.rent.check(BasicOutput.to(address, units))
-        except StardustSyntaxError as error:
-            raise LedgerSettingsError(f"genesis: {error}") from error
-
-    @property
-    def supply_units(self) -> int:
-        """The sum of the genesis outputs."""
-        return sum(self.genesis.values())
-
-    def stored(self) -> dict[str, str]:
-        """Return what a database remembers and must find again, by name."""
-        rent = (self.rent.v_byte_cost, self.rent.v_byte_factor_data, self.rent.v_byte_factor_key)
-        genesis = {address.hex(): units for address, units in sorted(self.genesis.items())}
-        return {
-            "network": self.network,
-            "hrp": self.hrp,
-            "rent": json.dumps(rent),
-            "genesis": json.dumps(genesis),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,39 +67,34 @@ class LocalNode:
         """Take over ``store``; raises LedgerSettingsError when it holds another network."""
         self.store = store
         self.settings = settings
-        self._now = now
-        self._rules = TransactionRules(
-            network_id(settings.network), settings.rent, settings.supply_units
-        )
+        self.waiting_for_signatures: SignatureWait | None = None
+        rules = TransactionRules(network_id(settings.network), settings.rent, settings.supply_units)
+        self._door = Door(rules, settings.min_pow_score)
+        self._clock = MilestoneClock(now)
         self._tangle = Tangle()
         self._is_stale = True
-        self._stop = threading.Event()
-        self._clockwork: threading.Thread | None = None
+        # Taken before the store's lock, and held while signers are asked.
+        self._issuing = threading.Lock()
+        self._draft: Draft | None = None
         self._found_network()
-        if settings.milestone_interval_s is not None:
-            self._start_clockwork(settings.milestone_interval_s)
+        interval_s = settings.milestone_interval_s
+        self._clockwork = Clockwork(self.issue_milestone, interval_s) if interval_s else None
 
     @classmethod
     def open(
         cls,
         path: str | Path,
         *,
-        genesis: Mapping[bytes, int],
-        milestone_keys: Sequence[SigningKey],
-        network: str = "wattloom-private",
-        hrp: str = "wl",
-        threshold: int = 1,
         now: Callable[[], float] = time.time,
-        milestone_interval_s: float | None = None,
+        **options: Unpack[NodeOptions],
     ) -> LocalNode:
-        """Open or create the ledger at ``path`` (``:memory:`` for tests); see NodeSettings.
+        """Open or create the ledger at ``path`` (``:memory:`` for tests); see NodeOptions.
 
         ``now`` is the wall clock in seconds. A second process on the same file gets
-        LedgerUnavailableError.
+        LedgerUnavailableError, and so does who founds a network whose signers do not answer: the
+        first milestone waits for them and is asked for again at the next opening.
         """
-        settings = NodeSettings(
-            network, hrp, genesis, milestone_keys, threshold, milestone_interval_s
-        )
+        settings = NodeSettings.of(**options)
         store = Store(path)
         try:
             return cls(store, settings, now)
@@ -160,9 +104,8 @@ class LocalNode:
 
     def close(self) -> None:
         """Stop issuing milestones and close the database."""
-        self._stop.set()
         if self._clockwork is not None:
-            self._clockwork.join()
+            self._clockwork.stop()
         self.store.close()
 
     # Writing ------------------------------------------------------------------------------------
@@ -173,55 +116,74 @@ class LocalNode:
         A block that is already there gives its id again. Conflicts between transactions are no
         reason to refuse: milestones resolve them. Raises :class:`BlockRefusedError`.
         """
-        identifier = block_id(data)
-        try:
-            block = Block.decode(data)
-            if isinstance(block.payload, Milestone):
-                raise BlockRefusedError("block: only this node issues milestones")
-            self._check(block.payload)
-        except StardustSyntaxError as error:
-            raise BlockRefusedError(str(error)) from error
-        with self.store.lock:
-            if self.store.block(identifier) is None:
-                root = self._oldest_root(block)
-                with self._writing() as tangle:
-                    self._add(tangle, identifier, block, root)
-        return identifier
+        (verdict,) = self.attach_many([data])
+        if isinstance(verdict, BlockRefusedError):
+            raise verdict
+        return verdict
+
+    def attach_many(self, blocks: Sequence[bytes]) -> list[bytes | BlockRefusedError]:
+        """Attach blocks in one commit; return, for each, its id or why it is refused.
+
+        Each is judged alone, as by :meth:`attach`: a refused one stores nothing and hinders no
+        other. A parent may stand earlier in the list. Whatever is raised, nothing was stored.
+        """
+        judged = [self._door.judge(data) for data in blocks]
+        with self._writing() as tangle:
+            return self._take_in(tangle, judged)
 
     def submit(self, payload: Payload) -> bytes:
-        """Attach a transaction or tagged data to the current tips; return the block id."""
+        """Attach a transaction or tagged data to the current tips; return the block id.
+
+        Blocks of the node itself need no proof of work: it keeps strangers at a distance.
+        """
         if isinstance(payload, Milestone):
             raise BlockRefusedError("block: only this node issues milestones")
         try:
-            self._check(payload)
-            with self.store.lock:
-                block = Block(self.tips(), payload)
-                identifier, root = block.id(), self._oldest_root(block)
-                with self._writing() as tangle:
-                    self._add(tangle, identifier, block, root)
+            self._door.check(payload)
+            with self._writing() as tangle:
+                block = Block(tangle.tips(), payload)
+                (verdict,) = self._take_in(tangle, [Candidate.of(block, block.encode())])
         except StardustSyntaxError as error:
             raise BlockRefusedError(str(error)) from error
-        return identifier
+        if isinstance(verdict, BlockRefusedError):
+            raise verdict
+        return verdict
 
     def issue_milestone(self) -> Milestone:
-        """Confirm every block attached so far: resolve conflicts, mutate the ledger, sign.
+        """Confirm every block attached so far: resolve conflicts, sign, mutate the ledger.
 
-        The timestamp (seconds) is the wall clock's, or one after the last milestone's.
+        The timestamp (seconds) is the wall clock's when it was drafted, or one after the last
+        milestone's. Raises LedgerUnavailableError when signers are missing
+        (``waiting_for_signatures`` then says how many) or the clock cannot be right; issue again
+        later: a milestone that waits is the one that is issued next. Not to be called by a thread
+        that holds the store's lock.
         """
-        with self._writing() as tangle:
-            self._merge_tips(tangle)
-            return self._issue(tangle, self.store.latest_milestone())
+        with self._issuing:
+            try:
+                draft = self._stored_draft() or self._new_draft()
+                milestone = collect(self.settings.signer, draft.essence, self.pinned)
+                self._issue(draft, milestone)
+            except MilestoneUnsignedError as error:
+                self.waiting_for_signatures = error.wait
+                raise
+            self.waiting_for_signatures = None
+            return milestone
 
     def rebuild(self) -> None:
         """Replay the stored history and replace the derived state by what comes out.
 
         Raises LedgerCorruptError, and changes nothing, when a root, id or signature does not fit.
         """
-        with self._writing():
-            replay(self.store, self.settings.genesis, self.settings.threshold)
+        with self._issuing, self._writing():
+            replay(self.store, self.settings.genesis, self.pinned)
             self.check_supply()
 
     # Reading ------------------------------------------------------------------------------------
+
+    @property
+    def pinned(self) -> Milestones:
+        """The keys that count for milestones, and how many have to sign."""
+        return self.settings.pinned
 
     def tips(self) -> tuple[bytes, ...]:
         """Return 1 to 8 block ids to use as parents, sorted."""
@@ -259,17 +221,16 @@ class LocalNode:
                 f"unspent outputs hold {units} units, the supply is {expected}; restore a backup"
             )
 
-    # Inside -------------------------------------------------------------------------------------
+    # The database and its copy in memory --------------------------------------------------------
 
     def _found_network(self) -> None:
         wanted = self.settings.stored()
         with self.store.lock:
             found = self.store.settings()
             if not found:
-                with self._writing() as tangle:
+                with self._writing():
                     self.store.put_settings(wanted)
                     book_genesis(self.store, self.settings.genesis)
-                    self._issue(tangle, None)
             differing = [name for name in wanted if found and found.get(name) != wanted[name]]
             if differing:
                 raise LedgerSettingsError(
@@ -277,6 +238,8 @@ class LocalNode:
                     "use its settings or another data folder"
                 )
             self.check_supply()
+        if self.store.latest_milestone() is None:
+            self.issue_milestone()
 
     @contextmanager
     def _writing(self) -> Iterator[Tangle]:
@@ -291,90 +254,135 @@ class LocalNode:
     def _current(self) -> Tangle:
         if self._is_stale:
             tangle = self._tangle = Tangle()
-            for row in self.store.unreferenced_blocks():
-                block = Block.decode(row.data)
-                tangle.add(row.block_id, block, self._root_of_parents(tangle, block))
+            for identifier, data in self.store.each_unreferenced():
+                block = Block.decode(data)
+                tangle.add(
+                    identifier,
+                    block.parents,
+                    self._root_of(tangle, block.parents),
+                    has_transaction=isinstance(block.payload, Transaction),
+                )
             self._is_stale = False
         return self._tangle
 
-    def _check(self, payload: Payload | None) -> None:
-        if isinstance(payload, Transaction):
-            check_syntax(payload, self._rules)
+    # Attaching ----------------------------------------------------------------------------------
 
-    def _oldest_root(self, block: Block) -> int:
-        root = self._root_of_parents(self._current(), block)
-        latest = self.latest_milestone().index
+    def _take_in(
+        self, tangle: Tangle, judged: Iterable[Candidate | BlockRefusedError]
+    ) -> list[bytes | BlockRefusedError]:
+        """Store what fits the Tangle, inside a write; return ids and refusals."""
+        verdicts: list[bytes | BlockRefusedError] = []
+        rows: list[NewBlock] = []
+        latest = self.store.count("milestones")
+        for item in judged:
+            if isinstance(item, BlockRefusedError):
+                verdicts.append(item)
+                continue
+            try:
+                if self._connect(tangle, item, latest):
+                    rows.append(item.row)
+                verdicts.append(item.row.block_id)
+            except BlockRefusedError as error:
+                verdicts.append(error)
+        self.store.add_blocks(rows)
+        return verdicts
+
+    def _connect(self, tangle: Tangle, item: Candidate, latest: int) -> bool:
+        """Add a block to the Tangle in memory; return whether it was new."""
+        identifier = item.row.block_id
+        if identifier in tangle or self.store.has_block(identifier):
+            return False
+        root = self._root_of(tangle, item.parents)
         if latest - root > BELOW_MAX_DEPTH:
             raise BelowMaxDepthError(
                 f"block: rests on milestone {root}, more than 15 below {latest}; use current tips"
             )
-        return root
+        tangle.add(identifier, item.parents, root, has_transaction=item.has_transaction)
+        return True
 
-    def _root_of_parents(self, tangle: Tangle, block: Block) -> int:
-        return min(self._root_of_parent(tangle, parent) for parent in block.parents)
+    def _root_of(self, tangle: Tangle, parents: Sequence[bytes]) -> int:
+        return min(self._root_of_parent(tangle, parent) for parent in parents)
 
     def _root_of_parent(self, tangle: Tangle, parent: bytes) -> int:
         if parent in tangle:
             return tangle.oldest_root(parent)
         if parent == SOLID_ENTRY_POINT:
             return 0
-        row = self.store.block(parent)
-        if row is None or row.milestone_index is None:
+        index = self.store.referenced_by(parent)
+        if index is None:
             raise UnknownParentError(f"block: parent {parent.hex()} is unknown; attach it first")
-        return row.milestone_index
+        return index
 
-    def _add(self, tangle: Tangle, identifier: bytes, block: Block, root: int) -> None:
-        payload = block.payload
-        self.store.add_block(
-            BlockRow(
-                identifier, block.encode(), payload.TYPE if payload else None, None, None, None
-            ),
-            blake2b_256(payload.encode()) if payload else None,
-            payload.tag if isinstance(payload, TaggedData) else None,
-        )
-        tangle.add(identifier, block, root)
+    # Milestones ---------------------------------------------------------------------------------
+
+    def _stored_draft(self) -> Draft | None:
+        """Return the draft that waits for signatures; after a restart, worked out again."""
+        with self.store.lock:
+            if self._draft is None and (data := self.store.draft()):
+                tangle = self._current()
+                essence = MilestoneEssence.decode(data)
+                draft = self._worked_out(tangle, essence)
+                roots = draft.mutation.roots()
+                if roots != Roots(essence.inclusion_root, essence.applied_root):
+                    raise LedgerCorruptError(
+                        f"draft of milestone {essence.index}: other roots; restore a backup"
+                    )
+                self._draft = draft
+            return self._draft
+
+    def _new_draft(self) -> Draft:
+        with self._writing() as tangle:
+            self._merge_tips(tangle)
+            last = self.store.latest_milestone()
+            essence = MilestoneEssence(
+                last.index + 1 if last else 1,
+                self._clock.stamp(last.timestamp if last else 0),
+                last.milestone_id if last else bytes(ID_LENGTH),
+                tangle.tips(),
+                bytes(ID_LENGTH),
+                bytes(ID_LENGTH),
+            )
+            mutation = self._worked_out(tangle, essence).mutation
+            roots = mutation.roots()
+            essence = replace(essence, inclusion_root=roots.inclusion, applied_root=roots.applied)
+            self.store.put_draft(essence.index, essence.encode())
+        self._draft = Draft(essence, mutation)
+        return self._draft
+
+    def _worked_out(self, tangle: Tangle, essence: MilestoneEssence) -> Draft:
+        def transaction_of(identifier: bytes) -> Transaction | None:
+            found = tangle.has_transaction(identifier)
+            return self.store.transaction(identifier) if found else None
+
+        cone = Cone(essence.index, essence.timestamp, tangle.order(essence.parents))
+        return Draft(essence, confirm(cone, transaction_of, self.store.output))
 
     def _merge_tips(self, tangle: Tangle) -> None:
         """Join surplus tips by empty blocks, so that one milestone confirms all there is."""
         while tangle.tip_count() > MAX_PARENTS:
             block = Block(tangle.tips())
-            self._add(tangle, block.id(), block, self._root_of_parents(tangle, block))
+            self._add(tangle, block)
 
-    def _issue(self, tangle: Tangle, last: MilestoneRow | None) -> Milestone:
-        index = last.index + 1 if last else 1
-        timestamp = max(int(self._now()), last.timestamp + 1 if last else 0)
-        parents = tangle.tips()
-        order = tangle.order(parents)
-        cone = Cone(index, timestamp, tuple((item, tangle.block(item)) for item in order))
-        roots = apply_cone(self.store, cone)
-        previous = last.milestone_id if last else bytes(ID_LENGTH)
-        milestone = self._sign(index, timestamp, previous, parents, roots)
-        tangle.remove(order)
-        block = Block(parents, milestone)
-        identifier = block.id()
-        self._add(tangle, identifier, block, self._root_of_parents(tangle, block))
-        self.store.add_milestone(
-            MilestoneRow(index, milestone.essence.id(), timestamp, identifier, milestone.encode())
-        )
-        return milestone
+    def _issue(self, draft: Draft, milestone: Milestone) -> None:
+        """Store a signed milestone and what it does to the ledger, and drop its draft."""
+        # Whatever comes of the write, the database alone knows whether a draft is left.
+        self._draft = None
+        essence = draft.essence
+        with self._writing() as tangle:
+            draft.mutation.apply(self.store)
+            tangle.remove(draft.mutation.cone.block_ids, partial(self._root_of, tangle))
+            identifier = self._add(tangle, Block(essence.parents, milestone))
+            self.store.add_milestone(
+                MilestoneRow(
+                    essence.index, essence.id(), essence.timestamp, identifier, milestone.encode()
+                )
+            )
+            self.store.drop_draft()
 
-    def _sign(
-        self, index: int, timestamp: int, previous: bytes, parents: tuple[bytes, ...], roots: Roots
-    ) -> Milestone:
-        essence = MilestoneEssence(
-            index, timestamp, previous, parents, roots.inclusion, roots.applied
-        )
-        return Milestone.sign(essence, self.settings.milestone_keys)
-
-    def _start_clockwork(self, interval_s: float) -> None:
-        self._clockwork = threading.Thread(
-            target=self._tick, args=(interval_s,), name="milestones", daemon=True
-        )
-        self._clockwork.start()
-
-    def _tick(self, interval_s: float) -> None:
-        while not self._stop.wait(interval_s):
-            try:
-                self.issue_milestone()
-            except LedgerError:
-                _log.exception("no milestone was issued; trying again in %s s", interval_s)
+    def _add(self, tangle: Tangle, block: Block) -> bytes:
+        """Store a block of the node's own, on parents that are known."""
+        candidate = Candidate.of(block, block.encode())
+        identifier = candidate.row.block_id
+        self.store.add_blocks([candidate.row])
+        tangle.add(identifier, block.parents, self._root_of(tangle, block.parents))
+        return identifier

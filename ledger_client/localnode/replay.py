@@ -2,49 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
-from ledger_client.localnode.confirmation import Cone, Roots, apply_cone, book_genesis
+from ledger_client.localnode.confirmation import Cone, Roots, book_genesis, confirm
 from ledger_client.localnode.errors import LedgerCorruptError
 from ledger_client.localnode.store import MilestoneRow, Store
 from ledger_client.localnode.tangle import white_flag_order
 from ledger_client.stardust.block import Block, block_id
 from ledger_client.stardust.codec import ID_LENGTH, StardustSyntaxError
 from ledger_client.stardust.milestone import Milestone
+from ledger_client.stardust.transaction import Transaction
+from ledger_client.verify import Milestones, RefusedError, check_milestone
 
 
-def replay(store: Store, genesis: Mapping[bytes, int], threshold: int) -> None:
+def replay(store: Store, genesis: Mapping[bytes, int], pinned: Milestones) -> None:
     """Derive the ledger again, inside a write of ``store``; the caller undoes it on an error.
 
-    Checks every block id, milestone chain, signature count and both roots. Raises
-    LedgerCorruptError.
+    Checks every block id, the chain of milestones, their signatures by keys pinned for their index,
+    and both roots. Reads the blocks one by one in their order of arrival and keeps, of those that
+    no milestone references yet, the parents alone. Raises LedgerCorruptError.
     """
-    blocks = _load_blocks(store)
     store.forget_ledger()
     book_genesis(store, genesis)
+    milestones = _chain(store, pinned)
+    waiting = _Waiting(store)
+    due = next(milestones, None)
+    for identifier, data in store.each_block():
+        block = _decoded(identifier, data)
+        if due is not None and identifier == due[0]:
+            if block.payload != due[1]:
+                raise LedgerCorruptError(f"block {identifier.hex()}: not the milestone's")
+            waiting.confirm(due[1])
+            due = next(milestones, None)
+        waiting.add(identifier, block)
+    if due is not None:
+        raise LedgerCorruptError(f"milestone {due[1].essence.index}: its block is missing")
+
+
+def _chain(store: Store, pinned: Milestones) -> Iterator[tuple[bytes, Milestone]]:
+    """Yield (block id, milestone) by rising index, each checked against the one before."""
     previous: MilestoneRow | None = None
-    for row in store.all_milestones():
-        milestone = _checked(row, previous, threshold)
-        _replay_one(store, milestone, blocks)
+    for index in range(1, store.count("milestones") + 1):
+        row = store.milestone_at(index)
+        if row is None:
+            raise LedgerCorruptError(f"milestone {index} is missing; restore a backup")
+        yield row.block_id, _checked(row, previous, pinned)
         previous = row
 
 
-def _load_blocks(store: Store) -> dict[bytes, Block]:
-    blocks: dict[bytes, Block] = {}
-    for row in store.all_blocks():
-        if block_id(row.data) != row.block_id:
-            raise LedgerCorruptError(f"block {row.block_id.hex()}: bytes of another; use a backup")
-        try:
-            blocks[row.block_id] = Block.decode(row.data)
-        except StardustSyntaxError as error:
-            raise LedgerCorruptError(f"block {row.block_id.hex()}: {error}") from error
-    return blocks
-
-
-def _checked(row: MilestoneRow, previous: MilestoneRow | None, threshold: int) -> Milestone:
+def _checked(row: MilestoneRow, previous: MilestoneRow | None, pinned: Milestones) -> Milestone:
     try:
         milestone = Milestone.decode(row.payload)
-    except StardustSyntaxError as error:
+        check_milestone(row.payload, pinned)
+    except (StardustSyntaxError, RefusedError) as error:
         raise LedgerCorruptError(f"milestone {row.index}: {error}; restore a backup") from error
     essence = milestone.essence
     follows = (
@@ -55,20 +66,46 @@ def _checked(row: MilestoneRow, previous: MilestoneRow | None, threshold: int) -
     )
     if not follows:
         raise LedgerCorruptError(f"milestone {row.index} does not follow the one before")
-    keys = {item.public_key for item in milestone.signatures}
-    if milestone.count_valid(keys) != len(keys) or len(keys) < threshold:
-        raise LedgerCorruptError(f"milestone {row.index}: signatures are wrong or too few")
     return milestone
 
 
-def _replay_one(store: Store, milestone: Milestone, unreferenced: dict[bytes, Block]) -> None:
-    """Apply what ``milestone`` references and take it out of ``unreferenced``."""
-    essence = milestone.essence
-    parents = {identifier: block.parents for identifier, block in unreferenced.items()}
-    order = white_flag_order(essence.parents, parents)
-    blocks = tuple((identifier, unreferenced.pop(identifier)) for identifier in order)
-    roots = apply_cone(store, Cone(essence.index, essence.timestamp, blocks))
-    if roots != Roots(essence.inclusion_root, essence.applied_root):
-        raise LedgerCorruptError(
-            f"milestone {essence.index}: replay gives other roots; stop and restore a backup"
-        )
+def _decoded(identifier: bytes, data: bytes) -> Block:
+    if block_id(data) != identifier:
+        raise LedgerCorruptError(f"block {identifier.hex()}: bytes of another; use a backup")
+    try:
+        return Block.decode(data)
+    except StardustSyntaxError as error:
+        raise LedgerCorruptError(f"block {identifier.hex()}: {error}") from error
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """The blocks that no milestone replayed so far references: parents, and who pays."""
+
+    store: Store
+    parents: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict)
+    transactions: set[bytes] = field(default_factory=set)
+
+    def add(self, identifier: bytes, block: Block) -> None:
+        """Take the next block in order of arrival."""
+        self.parents[identifier] = block.parents
+        if isinstance(block.payload, Transaction):
+            self.transactions.add(identifier)
+
+    def confirm(self, milestone: Milestone) -> None:
+        """Apply what ``milestone`` references, and forget it."""
+        essence = milestone.essence
+        order = white_flag_order(essence.parents, self.parents)
+        cone = Cone(essence.index, essence.timestamp, order)
+        mutation = confirm(cone, self._transaction, self.store.output)
+        if mutation.roots() != Roots(essence.inclusion_root, essence.applied_root):
+            raise LedgerCorruptError(
+                f"milestone {essence.index}: replay gives other roots; stop and restore a backup"
+            )
+        mutation.apply(self.store)
+        for identifier in order:
+            del self.parents[identifier]
+        self.transactions.difference_update(order)
+
+    def _transaction(self, identifier: bytes) -> Transaction | None:
+        return self.store.transaction(identifier) if identifier in self.transactions else None

@@ -78,28 +78,30 @@ def find_conflict(
     ``consumed`` are the serialised outputs in input order, ``timestamp`` the confirming milestone's
     (seconds). Semantic rules of TIP-20 and TIP-18; signatures were checked at the door.
     """
-    if inputs_commitment(consumed) != transaction.essence.commitment:
-        return ConflictReason.INPUTS_COMMITMENT
     outputs = [BasicOutput.decode(data) for data in consumed]
     owners = [_owner(output, timestamp) for output in outputs]
+    # The first reason found counts; the order is that of iota.go v3, hence of Hornet.
     return (
-        _unlock_conflict(transaction, owners)
-        or _timelock_conflict(outputs, timestamp)
+        _timelock_conflict(outputs, timestamp)
+        or _commitment_conflict(transaction, consumed)
+        or _unlock_conflict(transaction, owners)
         or _sender_conflict(transaction, owners)
         or _sum_conflict(transaction, outputs)
-        or _return_conflict(transaction, outputs, timestamp)
+        or _return_conflict(transaction, outputs, owners)
     )
-
-
-def _has_expired(output: BasicOutput, timestamp: int) -> bool:
-    return output.expiration is not None and output.expiration.unix_time <= timestamp
 
 
 def _owner(output: BasicOutput, timestamp: int) -> bytes:
     """Return the address that may spend ``output`` now."""
-    if output.expiration and _has_expired(output, timestamp):
-        return output.expiration.return_address
+    expiration = output.expiration
+    if expiration is not None and expiration.unix_time <= timestamp:
+        return expiration.return_address
     return output.address
+
+
+def _commitment_conflict(transaction: Transaction, consumed: Sequence[bytes]) -> ConflictReason:
+    held = inputs_commitment(consumed) == transaction.essence.commitment
+    return ConflictReason.NONE if held else ConflictReason.INPUTS_COMMITMENT
 
 
 def _unlock_conflict(transaction: Transaction, owners: Sequence[bytes]) -> ConflictReason:
@@ -136,13 +138,17 @@ def _sum_conflict(transaction: Transaction, consumed: Sequence[BasicOutput]) -> 
 
 
 def _return_conflict(
-    transaction: Transaction, consumed: Sequence[BasicOutput], timestamp: int
+    transaction: Transaction, consumed: Sequence[BasicOutput], owners: Sequence[bytes]
 ) -> ConflictReason:
-    """Returns are owed per address and paid by plain outputs; an expired output owes nothing."""
+    """Returns are owed per address and paid by plain outputs.
+
+    Whoever is to be paid owes nothing for what he unlocks himself, through an expiration mostly.
+    """
     owed: Counter[bytes] = Counter()
-    for output in consumed:
-        if output.deposit_return and not _has_expired(output, timestamp):
-            owed[output.deposit_return.return_address] += output.deposit_return.return_units
+    for output, owner in zip(consumed, owners, strict=True):
+        back = output.deposit_return
+        if back is not None and back.return_address != owner:
+            owed[back.return_address] += back.return_units
     paid: Counter[bytes] = Counter()
     for output in transaction.essence.outputs:
         if output.is_plain:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ledger_client.ledger import LedgerUnavailableError
 from ledger_client.localnode.errors import LedgerCorruptError
+from ledger_client.stardust.block import Block
 from ledger_client.stardust.codec import MAX_U32
+from ledger_client.stardust.transaction import Transaction
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -29,7 +31,9 @@ CREATE TABLE IF NOT EXISTS block (
 CREATE INDEX IF NOT EXISTS block_payload ON block (payload_id) WHERE payload_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS block_tag ON block (tag, seq) WHERE tag IS NOT NULL;
 CREATE INDEX IF NOT EXISTS block_conflict ON block (conflict) WHERE conflict IS NOT NULL;
-CREATE INDEX IF NOT EXISTS block_milestone ON block (milestone_index, white_flag_index);
+CREATE INDEX IF NOT EXISTS block_milestone ON block (milestone_index, white_flag_index)
+  WHERE milestone_index IS NOT NULL;
+CREATE INDEX IF NOT EXISTS block_unreferenced ON block (seq) WHERE milestone_index IS NULL;
 CREATE TABLE IF NOT EXISTS milestone (
   milestone_index INTEGER PRIMARY KEY,
   id BLOB NOT NULL UNIQUE,
@@ -37,6 +41,7 @@ CREATE TABLE IF NOT EXISTS milestone (
   block_id BLOB NOT NULL UNIQUE,
   payload BLOB NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS draft (milestone_index INTEGER PRIMARY KEY, essence BLOB) STRICT;
 CREATE TABLE IF NOT EXISTS output (
   id BLOB PRIMARY KEY,
   bytes BLOB NOT NULL,
@@ -52,6 +57,9 @@ CREATE TABLE IF NOT EXISTS output (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS output_unspent ON output (address, id) WHERE spent_index IS NULL;
 CREATE INDEX IF NOT EXISTS output_booked ON output (booked_index);
+CREATE INDEX IF NOT EXISTS output_live ON output (booked_index, id) WHERE spent_index IS NULL;
+CREATE INDEX IF NOT EXISTS output_conditional ON output (booked_index, id)
+  WHERE spent_index IS NULL AND is_plain = 0;
 CREATE INDEX IF NOT EXISTS output_spent ON output (spent_index) WHERE spent_index IS NOT NULL;
 """
 _BLOCKS = "SELECT id, bytes, payload_type, milestone_index, white_flag_index, conflict FROM block "
@@ -59,13 +67,19 @@ _MILESTONES = "SELECT milestone_index, id, timestamp, block_id, payload FROM mil
 _OUTPUTS = """
 SELECT id, bytes, address, units, is_plain, block_id, booked_index, booked_timestamp,
   spent_index, spent_timestamp, spent_transaction FROM output """
+_EACH_BLOCK = "SELECT seq, id, bytes FROM block WHERE seq > ? ORDER BY seq LIMIT 500"
+_EACH_UNREFERENCED = """
+SELECT seq, id, bytes FROM block WHERE milestone_index IS NULL AND seq > ? ORDER BY seq LIMIT 500"""
+_REFERENCED_IDS = "SELECT id FROM block WHERE milestone_index = ? ORDER BY white_flag_index"
+_APPLIED_IDS = """
+SELECT id FROM block WHERE milestone_index = ? AND conflict = 0 ORDER BY white_flag_index"""
 _ADD_BLOCK = """
-INSERT INTO block (id, bytes, payload_type, milestone_index, white_flag_index, conflict,
-  payload_id, tag) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+INSERT INTO block (id, bytes, payload_type, payload_id, tag) VALUES (?, ?, ?, ?, ?)"""
 _ADD_OUTPUT = "INSERT INTO output VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _COUNTS = {
-    "blocks": "SELECT count(*) FROM block",
-    "milestones": "SELECT count(*) FROM milestone",
+    # Neither blocks nor milestones are ever removed.
+    "blocks": "SELECT coalesce(max(seq), 0) FROM block",
+    "milestones": "SELECT coalesce(max(milestone_index), 0) FROM milestone",
     "transfers": "SELECT count(*) FROM block WHERE conflict = 0",
     "units": "SELECT coalesce(sum(units), 0) FROM output WHERE spent_index IS NULL",
 }
@@ -89,6 +103,17 @@ class BlockRow:
     milestone_index: int | None
     white_flag_index: int | None
     conflict: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewBlock:
+    """A block that is being attached; ``payload_id`` is the hash of its payload, if any."""
+
+    block_id: bytes
+    data: bytes
+    payload_type: int | None
+    payload_id: bytes | None
+    tag: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +173,7 @@ class Store:
         self.lock = threading.RLock()
         with _translated():
             self._connection = connect(str(path))
+            self._connection.row_factory = sqlite3.Row
             self._connection.executescript(_SCHEMA)
 
     def close(self) -> None:
@@ -178,12 +204,15 @@ class Store:
         with self.lock, _translated():
             yield self._connection
 
+    def _all(self, query: str, *values: object) -> list[sqlite3.Row]:
+        with self._using() as connection:
+            return connection.execute(query, values).fetchall()
+
     # Settings -----------------------------------------------------------------------------------
 
     def settings(self) -> dict[str, str]:
         """Return the stored settings; empty for a new database."""
-        with self._using() as connection:
-            return dict(connection.execute("SELECT name, value FROM setting").fetchall())
+        return {name: value for name, value in self._all("SELECT name, value FROM setting")}
 
     def put_settings(self, settings: dict[str, str]) -> None:
         """Store settings by name."""
@@ -192,12 +221,10 @@ class Store:
 
     # Blocks -------------------------------------------------------------------------------------
 
-    def add_block(
-        self, row: BlockRow, payload_id: bytes | None = None, tag: bytes | None = None
-    ) -> None:
-        """Store an attached block."""
+    def add_blocks(self, rows: Iterable[NewBlock]) -> None:
+        """Store attached blocks."""
         with self._using() as connection:
-            connection.execute(_ADD_BLOCK, (*_values(row), payload_id, tag))
+            connection.executemany(_ADD_BLOCK, map(_values, rows))
 
     def reference_blocks(self, rows: Iterable[tuple[int, int, int | None, bytes]]) -> None:
         """Set (milestone index, white-flag index, conflict) of blocks by id."""
@@ -212,13 +239,35 @@ class Store:
         """Return one block."""
         return next(iter(self._blocks("WHERE id = ?", block_id)), None)
 
-    def all_blocks(self) -> list[BlockRow]:
-        """Return every block in order of arrival."""
-        return self._blocks("ORDER BY seq")
+    def has_block(self, block_id: bytes) -> bool:
+        """Return whether a block is stored."""
+        return bool(self._all("SELECT 1 FROM block WHERE id = ?", block_id))
 
-    def unreferenced_blocks(self) -> list[BlockRow]:
-        """Return the blocks that no milestone references, in order of arrival."""
-        return self._blocks("WHERE milestone_index IS NULL ORDER BY seq")
+    def referenced_by(self, block_id: bytes) -> int | None:
+        """Return the index of the milestone that references a block; None as long as none does."""
+        rows = self._all("SELECT milestone_index FROM block WHERE id = ?", block_id)
+        return rows[0][0] if rows else None
+
+    def each_block(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (id, bytes) of every block in order of arrival, a few in memory at a time."""
+        return self._each(_EACH_BLOCK)
+
+    def each_unreferenced(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (id, bytes) of the blocks that no milestone references, in order of arrival."""
+        return self._each(_EACH_UNREFERENCED)
+
+    def _each(self, query: str) -> Iterator[tuple[bytes, bytes]]:
+        rows = self._all(query, 0)
+        while rows:
+            for _, block_id, data in rows:
+                yield block_id, data
+            rows = self._all(query, rows[-1][0])
+
+    def transaction(self, block_id: bytes) -> Transaction | None:
+        """Return the transaction that a stored block carries, if it carries one."""
+        row = self.block(block_id)
+        payload = Block.decode(row.data).payload if row else None
+        return payload if isinstance(payload, Transaction) else None
 
     def blocks_with_payload(self, payload_id: bytes) -> list[BlockRow]:
         """Return the blocks that carry a payload (for transactions: by transaction id)."""
@@ -230,9 +279,8 @@ class Store:
 
     def referenced_ids(self, index: int, *, applied_only: bool) -> list[bytes]:
         """Return the block ids that a milestone references (or applied), in white-flag order."""
-        only = "AND conflict = 0 " if applied_only else ""
-        rest = "WHERE milestone_index = ? " + only + "ORDER BY white_flag_index"
-        return [row.block_id for row in self._blocks(rest, index)]
+        query = _APPLIED_IDS if applied_only else _REFERENCED_IDS
+        return [block_id for (block_id,) in self._all(query, index)]
 
     def referenced_blocks(self, index: int, limit: int) -> list[BlockRow]:
         """Return at most ``limit`` blocks that a milestone references, in white-flag order."""
@@ -253,8 +301,7 @@ class Store:
         return self._blocks(rest, block_id, limit)
 
     def _blocks(self, rest: str, *values: object) -> list[BlockRow]:
-        with self._using() as connection:
-            return [BlockRow(*row) for row in connection.execute(_BLOCKS + rest, values)]
+        return [BlockRow(*row) for row in self._all(_BLOCKS + rest, *values)]
 
     # Milestones ---------------------------------------------------------------------------------
 
@@ -286,25 +333,37 @@ class Store:
         return self._milestones("ORDER BY milestone_index")
 
     def _milestones(self, rest: str, *values: object) -> list[MilestoneRow]:
+        return [MilestoneRow(*row) for row in self._all(_MILESTONES + rest, *values)]
+
+    def put_draft(self, index: int, essence: bytes) -> None:
+        """Store the essence of the milestone that is to be signed; at most one at a time."""
         with self._using() as connection:
-            return [MilestoneRow(*row) for row in connection.execute(_MILESTONES + rest, values)]
+            connection.execute("INSERT INTO draft VALUES (?, ?)", (index, essence))
+
+    def draft(self) -> bytes | None:
+        """Return the essence of the milestone that waits for signatures."""
+        rows = self._all("SELECT essence FROM draft")
+        return rows[0][0] if rows else None
+
+    def drop_draft(self) -> None:
+        """Forget the draft, in the same write that stores its milestone."""
+        with self._using() as connection:
+            connection.execute("DELETE FROM draft")
 
     # Outputs ------------------------------------------------------------------------------------
 
     def book_outputs(self, rows: Iterable[OutputRow]) -> None:
         """Store new outputs."""
         with self._using() as connection:
-            connection.executemany(_ADD_OUTPUT, [_values(row) for row in rows])
+            connection.executemany(_ADD_OUTPUT, map(_values, rows))
 
-    def spend_outputs(
-        self, output_ids: Iterable[bytes], index: int, timestamp: int, transaction_id: bytes
-    ) -> None:
-        """Mark outputs as spent by a transaction in a milestone."""
+    def spend_outputs(self, index: int, timestamp: int, spent: Mapping[bytes, bytes]) -> None:
+        """Mark outputs as spent in a milestone, each by its transaction's id."""
         with self._using() as connection:
             connection.executemany(
                 "UPDATE output SET spent_index = ?, spent_timestamp = ?, spent_transaction = ? "
                 "WHERE id = ?",
-                [(index, timestamp, transaction_id, output_id) for output_id in output_ids],
+                [(index, timestamp, by, output_id) for output_id, by in spent.items()],
             )
 
     def output(self, output_id: bytes) -> OutputRow | None:
@@ -315,6 +374,25 @@ class Store:
         """Return the unspent outputs whose address unlock condition names ``address``."""
         return self._outputs("WHERE address = ? AND spent_index IS NULL ORDER BY id", address)
 
+    def unspent_page(
+        self,
+        start: tuple[int, bytes],
+        limit: int,
+        address: bytes | None = None,
+        *,
+        conditional: bool = False,
+    ) -> list[OutputRow]:
+        """Return at most ``limit`` unspent outputs from (booked index, id) ``start`` on, in order.
+
+        With ``address`` only those whose address unlock condition names it, with ``conditional``
+        only those with further conditions or features, with both the ones and the others.
+        """
+        kinds = ["address = ?"] * (address is not None) + ["is_plain = 0"] * conditional
+        rest = "WHERE spent_index IS NULL AND (booked_index, id) >= (?, ?) "
+        rest += f"AND ({' OR '.join(kinds) or 'TRUE'}) ORDER BY booked_index, id LIMIT ?"
+        values = [*start, *([] if address is None else [address]), limit]
+        return self._outputs(rest, *values)
+
     def spent_of(self, address: bytes, limit: int) -> list[OutputRow]:
         """Return an address's spent outputs, newest first, looking at the latest spends alone."""
         latest = "SELECT rowid FROM output WHERE spent_index IS NOT NULL "
@@ -323,16 +401,13 @@ class Store:
         return self._outputs(rest, address, limit)
 
     def _outputs(self, rest: str, *values: object) -> list[OutputRow]:
-        with self._using() as connection:
-            return [OutputRow(*row) for row in connection.execute(_OUTPUTS + rest, values)]
+        return [OutputRow(*row) for row in self._all(_OUTPUTS + rest, *values)]
 
     # Whole ledger -------------------------------------------------------------------------------
 
     def count(self, what: str) -> int:
         """Return a count: ``blocks``, ``milestones``, ``transfers`` or ``units`` unspent."""
-        with self._using() as connection:
-            (number,) = connection.execute(_COUNTS[what]).fetchone()
-            return int(number)
+        return int(self._all(_COUNTS[what])[0][0])
 
     def forget_ledger(self) -> None:
         """Drop everything that replaying the milestones gives again; blocks stay."""
@@ -347,5 +422,5 @@ class Store:
         return [*self._blocks("ORDER BY id"), *self._outputs("ORDER BY id")]
 
 
-def _values(row: BlockRow | MilestoneRow | OutputRow) -> tuple[object, ...]:
+def _values(row: NewBlock | MilestoneRow | OutputRow) -> tuple[object, ...]:
     return tuple(getattr(row, name) for name in row.__slots__)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
-from ledger_client.stardust.block import Block
 from ledger_client.stardust.milestone import MAX_PARENTS
 
 SOLID_ENTRY_POINT = bytes(32)
@@ -38,40 +38,49 @@ def white_flag_order(
 
 
 class Tangle:
-    """Blocks since the last milestone. ``oldest_root`` is the lowest milestone in a past cone."""
+    """Blocks since the last milestone: their parents and who pays; the rest is in the database."""
 
     def __init__(self) -> None:
-        self._blocks: dict[bytes, Block] = {}
+        self._parents: dict[bytes, tuple[bytes, ...]] = {}
         self._oldest_roots: dict[bytes, int] = {}
+        self._transactions: set[bytes] = set()
         # A dict keeps arrival order, so that the oldest tip is never starved.
         self._tips: dict[bytes, None] = {}
 
     def __contains__(self, block_id: bytes) -> bool:
-        return block_id in self._blocks
+        return block_id in self._parents
 
     def __len__(self) -> int:
-        return len(self._blocks)
-
-    def block(self, block_id: bytes) -> Block:
-        """Return an unreferenced block."""
-        return self._blocks[block_id]
+        return len(self._parents)
 
     def oldest_root(self, block_id: bytes) -> int:
         """Return the lowest milestone index that an unreferenced block's past cone rests on."""
         return self._oldest_roots[block_id]
 
-    def add(self, block_id: bytes, block: Block, oldest_root: int) -> None:
+    def has_transaction(self, block_id: bytes) -> bool:
+        """Return whether an unreferenced block carries a transaction."""
+        return block_id in self._transactions
+
+    def add(
+        self,
+        block_id: bytes,
+        parents: tuple[bytes, ...],
+        oldest_root: int,
+        *,
+        has_transaction: bool = False,
+    ) -> None:
         """Add a block whose parents are all known."""
-        self._blocks[block_id] = block
+        self._parents[block_id] = parents
+        if has_transaction:
+            self._transactions.add(block_id)
         self._oldest_roots[block_id] = oldest_root
-        for parent in block.parents:
+        for parent in parents:
             self._tips.pop(parent, None)
         self._tips[block_id] = None
 
     def tips(self) -> tuple[bytes, ...]:
         """Return up to 8 tips, oldest first, sorted as parents must be; never empty."""
-        oldest = [tip for tip, _ in zip(self._tips, range(MAX_PARENTS), strict=False)]
-        return tuple(sorted(oldest)) or (SOLID_ENTRY_POINT,)
+        return tuple(sorted(islice(self._tips, MAX_PARENTS))) or (SOLID_ENTRY_POINT,)
 
     def tip_count(self) -> int:
         """Return the number of blocks that no block approves yet."""
@@ -79,11 +88,19 @@ class Tangle:
 
     def order(self, parents: Sequence[bytes]) -> list[bytes]:
         """Return what a milestone with ``parents`` would newly reference, in white-flag order."""
-        return white_flag_order(parents, {i: block.parents for i, block in self._blocks.items()})
+        return white_flag_order(parents, self._parents)
 
-    def remove(self, block_ids: Iterable[bytes]) -> None:
-        """Forget blocks that a milestone now references."""
+    def remove(
+        self, block_ids: Iterable[bytes], oldest_root: Callable[[Sequence[bytes]], int]
+    ) -> None:
+        """Forget blocks that a milestone now references; what rests on them has younger roots.
+
+        ``oldest_root`` tells the lowest root of parents, as for a block that is being attached.
+        """
         for block_id in block_ids:
-            del self._blocks[block_id]
+            del self._parents[block_id]
             del self._oldest_roots[block_id]
+            self._transactions.discard(block_id)
             self._tips.pop(block_id, None)
+        for block_id, parents in self._parents.items():  # parents come first
+            self._oldest_roots[block_id] = oldest_root(parents)

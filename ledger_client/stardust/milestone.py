@@ -96,6 +96,14 @@ class MilestoneEssence:
         reader.constant(0, 1, "option count")
         return essence
 
+    @classmethod
+    def decode(cls, data: bytes) -> MilestoneEssence:
+        """Parse a whole essence; refuses trailing bytes."""
+        reader = Reader(data, "milestone")
+        essence = cls.read(reader)
+        reader.done()
+        return essence
+
 
 @dataclass(frozen=True, slots=True)
 class MilestoneSignature:

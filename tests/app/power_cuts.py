@@ -58,7 +58,7 @@ from app.tables import (
 from app.worker import Worker
 from ledger_client.ledger import Balance, InclusionProof, Ledger, TransferStatus
 from ledger_client.localnode import LocalLedger, LocalNode
-from ledger_client.localnode.node import NodeSettings
+from ledger_client.localnode.settings import NodeSettings, keyed
 from ledger_client.localnode.store import Connect, Store
 from ledger_client.log import decode_entry
 from ledger_client.merkle import leaf_hash, root
@@ -285,11 +285,13 @@ class Story:
         return House(self.settings, database, keyring, SimulatedClock(clock), ledger), node
 
     def _node(self, keyring: Keyring, fuse: Fuse) -> LocalNode:
+        signer, pinned = keyed(keyring.milestone, 1)
         settings = NodeSettings(
             self.settings.network,
             self.settings.hrp,
             {treasury_address(keyring): TREASURY_UNITS},
-            keyring.milestone,
+            pinned,
+            signer,
         )
         store = Store(self.folder / "ledger.db", fused_store(fuse))
         try:

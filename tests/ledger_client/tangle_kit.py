@@ -9,6 +9,7 @@ from nacl.signing import SigningKey
 
 from ledger_client.ledger import UnspentOutput
 from ledger_client.localnode import LocalLedger, LocalNode, NodeSettings, Store
+from ledger_client.localnode.settings import keyed
 from ledger_client.localnode.store import Connect, connect_sqlite
 from ledger_client.stardust.codec import network_id
 from ledger_client.stardust.output import BasicOutput
@@ -43,7 +44,8 @@ class Net:
 
     def __init__(self, path: str | Path = ":memory:", connect: Connect = connect_sqlite) -> None:
         self.now = START
-        settings = NodeSettings(NETWORK, "wl", {TREASURY.address: SUPPLY}, MILESTONE_KEYS, 2)
+        signer, pinned = keyed(MILESTONE_KEYS, 2)
+        settings = NodeSettings(NETWORK, "wl", {TREASURY.address: SUPPLY}, pinned, signer)
         self.node = LocalNode(Store(path, connect), settings, lambda: self.now)
         self.ledger = LocalLedger(self.node)
 

@@ -193,14 +193,60 @@ class TestConflicts:
         held = net.make(locked(ALICE, 100, condition))
         assert net.conflict(transaction([held], outputs, [ALICE])) == expected
 
-    def test_who_takes_an_expired_output_back_returns_nothing(self) -> None:
+    @pytest.mark.parametrize(
+        ("creditor", "expected"),
+        [(TREASURY, ConflictReason.NONE), (BOB, ConflictReason.RETURN_AMOUNT)],
+        ids=["owes himself nothing", "still owes another"],
+    )
+    def test_who_takes_an_expired_output_back(
+        self, creditor: OwnerKey, expected: ConflictReason
+    ) -> None:
         net = Net()
-        back = StorageDepositReturnUnlockCondition(BOB.address, 60)
+        back = StorageDepositReturnUnlockCondition(creditor.address, 60)
         expiry = ExpirationUnlockCondition(TREASURY.address, START + 1000)
         held = net.make(locked(ALICE, 100, back, expiry))
         net.now = START + 1000
         taken = transaction([held], [plain(TREASURY, 100)], [TREASURY])
-        assert net.conflict(taken) == ConflictReason.NONE
+        assert net.conflict(taken) == expected
+
+    def test_the_first_reason_is_the_one_that_counts(self) -> None:
+        """Timelock, commitment, unlock, sender, sum, return: a transaction may break them all."""
+        net = Net()
+        until = START + 1000
+        back = StorageDepositReturnUnlockCondition(TREASURY.address, 60)
+        held = net.make(locked(ALICE, 100, back, TimelockUnlockCondition(until)))
+
+        def broken(*, committed: bool, key: OwnerKey, sender: OwnerKey, units: int) -> Transaction:
+            owner = (AddressUnlockCondition(CAROL.address),)
+            data = [held.output_bytes] if committed else []
+            essence = Essence(
+                network_id(NETWORK),
+                (held.output_id,),
+                inputs_commitment(data),
+                (BasicOutput(units, owner, (SenderFeature(sender.address),)),),
+            )
+            return Transaction(essence, sign(essence, key))
+
+        worst = broken(committed=False, key=BOB, sender=CAROL, units=99)
+        assert net.conflict(worst) == ConflictReason.TIMELOCK
+        net.now = until
+        ladder = [
+            (worst, ConflictReason.INPUTS_COMMITMENT),
+            (
+                broken(committed=True, key=BOB, sender=CAROL, units=99),
+                ConflictReason.INVALID_SIGNATURE,
+            ),
+            (broken(committed=True, key=ALICE, sender=CAROL, units=99), ConflictReason.SENDER),
+            (
+                broken(committed=True, key=ALICE, sender=ALICE, units=99),
+                ConflictReason.SUM_MISMATCH,
+            ),
+            (
+                broken(committed=True, key=ALICE, sender=ALICE, units=100),
+                ConflictReason.RETURN_AMOUNT,
+            ),
+        ]
+        assert [net.conflict(candidate) for candidate, _ in ladder] == [e for _, e in ladder]
 
     def test_returns_to_one_address_add_up(self) -> None:
         net = Net()
