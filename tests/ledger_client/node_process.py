@@ -47,7 +47,7 @@ def start_node(folder: Path, *options: str) -> NodeProcess:
     """
     defaults = ["--data", str(folder), "--port", "0", "--milestone-interval", "1"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "app", "node", *defaults, "--json", *options],
+        [sys.executable, "-m", "app.cli", "node", *defaults, "--json", *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
