@@ -22,6 +22,7 @@ from ledger_client.localnode.node import LocalNode
 from ledger_client.localnode.store import OutputRow
 from ledger_client.stardust.bech32 import decode_address_text
 from ledger_client.stardust.codec import MAX_U32, StardustError, u32
+from ledger_client.stardust.json_form import JsonObject
 from ledger_client.stardust.json_read import bytes_of_hex
 from ledger_client.stardust.output import MAX_TAG_LENGTH, BasicOutput, SenderFeature, TagFeature
 from ledger_client.stardust.transaction import OUTPUT_ID_LENGTH
@@ -91,7 +92,7 @@ class IndexerApi:
     def _page(self, wanted: Wanted) -> Response:
         index, found = self._find(wanted)
         page, rest = found[: wanted.page_size], found[wanted.page_size :]
-        shown = {
+        shown: JsonObject = {
             "ledgerIndex": index,
             "pageSize": wanted.page_size,
             "items": hex_list(row.output_id for row in page),

@@ -49,11 +49,16 @@ def block_metadata_json(row: BlockRow, block: Block, tip: JsonObject) -> JsonObj
         shown["milestoneIndex"] = block.payload.essence.index
     if row.milestone_index is None:
         return {**shown, **tip}
-    state = {None: "noTransaction", ConflictReason.NONE: "included"}
-    shown["ledgerInclusionState"] = state.get(row.conflict, "conflicting")
+    shown["ledgerInclusionState"] = _inclusion_state(row.conflict)
     if row.conflict:
-        shown["conflictReason"] = int(row.conflict)
+        shown["conflictReason"] = row.conflict
     return {**shown, "whiteFlagIndex": row.white_flag_index}
+
+
+def _inclusion_state(conflict: int | None) -> str:
+    if conflict is None:
+        return "noTransaction"
+    return "included" if conflict == ConflictReason.NONE else "conflicting"
 
 
 def tip_json(confirmed: int, youngest_root: int, oldest_root: int, max_depth: int) -> JsonObject:
