@@ -1,0 +1,1 @@
+"""What the small services of the ledger share: a private folder, bounded requests, one server."""
