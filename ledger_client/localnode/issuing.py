@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ledger_client.ledger import LedgerError
+from ledger_client.ledger import LedgerError, LedgerUnavailableError
 from ledger_client.localnode.confirmation import Mutation
 from ledger_client.localnode.errors import (
     MilestoneClockError,
@@ -67,7 +67,12 @@ def collect(signer: MilestoneSigner, essence: MilestoneEssence, pinned: Mileston
     """
     keys = {item.key for item in pinned.keys if item.holds_for(essence.index)}
     digest, found = essence.id(), {}
-    for item in signer.sign(essence):
+    try:
+        given = signer.sign(essence)
+    except LedgerUnavailableError as error:
+        _log.warning("milestone %d: no signer answers: %s", essence.index, error)
+        given = ()
+    for item in given:
         known = item.public_key in keys
         if known and is_valid_signature(item.public_key, digest, item.signature):
             found[item.public_key] = item

@@ -212,7 +212,8 @@ class Store:
 
     def settings(self) -> dict[str, str]:
         """Return the stored settings; empty for a new database."""
-        return {name: value for name, value in self._all("SELECT name, value FROM setting")}
+        rows = self._all("SELECT name, value FROM setting")
+        return {row["name"]: row["value"] for row in rows}
 
     def put_settings(self, settings: dict[str, str]) -> None:
         """Store settings by name."""

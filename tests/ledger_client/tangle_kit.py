@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nacl.signing import SigningKey
 
-from ledger_client.ledger import UnspentOutput
+from ledger_client.ledger import LedgerError, UnspentOutput
 from ledger_client.localnode import LocalLedger, LocalNode, NodeSettings, Store
 from ledger_client.localnode.settings import keyed
 from ledger_client.localnode.store import Connect, connect_sqlite
@@ -44,10 +44,18 @@ class Net:
 
     def __init__(self, path: str | Path = ":memory:", connect: Connect = connect_sqlite) -> None:
         self.now = START
-        signer, pinned = keyed(MILESTONE_KEYS, 2)
-        settings = NodeSettings(NETWORK, "wl", {TREASURY.address: SUPPLY}, pinned, signer)
-        self.node = LocalNode(Store(path, connect), settings, lambda: self.now)
+        store = Store(path, connect)
+        try:
+            self.node = LocalNode(store, self.settings(), lambda: self.now)
+        except LedgerError:
+            store.close()
+            raise
         self.ledger = LocalLedger(self.node)
+
+    def settings(self) -> NodeSettings:
+        """Return what the node is opened with."""
+        signer, pinned = keyed(MILESTONE_KEYS, 2)
+        return NodeSettings(NETWORK, "wl", {TREASURY.address: SUPPLY}, pinned, signer)
 
     def units(self, owner: OwnerKey) -> int:
         """Return what an owner can spend."""
