@@ -94,7 +94,7 @@ class Endpoint:
         with self._client.stream(
             method, address, headers=headers, content=request.body
         ) as response:
-            body = b""
+            body = bytearray()
             # The raw bytes: a packed answer would be measured before it swells.
             for piece in response.iter_raw():
                 body += piece
@@ -103,7 +103,7 @@ class Endpoint:
                 if time.monotonic() > deadline:
                     raise httpx.ReadTimeout("the answer takes too long")
             kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-            return response.status_code, kind, body
+            return response.status_code, kind, bytes(body)
 
 
 def _hint(status: int) -> str:
