@@ -162,7 +162,11 @@ def parse_json(data: bytes) -> Json:
     """Return the value of any JSON text without duplicate keys and floats."""
     try:
         value: Json = json.loads(
-            data.decode(), object_pairs_hook=_unique, parse_float=_refuse, parse_constant=_refuse
+            data.decode(),
+            object_pairs_hook=_unique,
+            parse_int=_whole,
+            parse_float=_refuse,
+            parse_constant=_refuse,
         )
     except (ValueError, RecursionError) as error:
         raise CanonicalError(f"not JSON that this format allows: {error}") from error
@@ -174,6 +178,12 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(found) != len(pairs):
         raise CanonicalError("an object has the same key twice")
     return found
+
+
+def _whole(number: str) -> int:
+    if number == "-0":
+        _refuse(number)
+    return int(number)
 
 
 def _refuse(number: str) -> None:
@@ -2054,6 +2064,9 @@ def _verify(proof: bytes, keys_bytes: bytes, report: Report) -> None:
     require(len(proof) <= MAX_FILE_BYTES, f"the file is larger than {MAX_FILE_BYTES} bytes")
     value = parse_json(proof)
     if isinstance(value, dict) and value.keys() == {"milestone", "block", "proof"}:
+        require(
+            _is_usual(proof, value), "its white space is odd: write the JSON compact or indented"
+        )
         check_inclusion(value, keys.milestones, report)
         return
     if canonical(value) + b"\n" != proof:
@@ -2067,6 +2080,13 @@ def _verify(proof: bytes, keys_bytes: bytes, report: Report) -> None:
         check_equivocation(Equivocation.load(value, "proof"), full, report)
     else:
         check_settlement(SettlementProof.load(value, "proof"), full, report)
+
+
+def _is_usual(data: bytes, value: Json) -> bool:
+    """Tell whether JSON is written in a usual way, so that each changed byte makes a proof fail."""
+    compact = json.dumps(value, separators=(",", ":"))
+    usual = {compact, *(json.dumps(value, indent=indent) for indent in (None, 2, 4, "\t"))}
+    return data.decode().removesuffix("\n") in usual
 
 
 def verify_receipt(receipt: bytes, keys: bytes) -> Verdict:

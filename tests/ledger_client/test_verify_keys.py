@@ -152,6 +152,39 @@ def test_each_field_of_an_inclusion_proof_counts(path: str) -> None:
     assert verify_bytes(json.dumps(value).encode(), keys).code == 1
 
 
+@pytest.mark.parametrize("bit", range(8))
+def test_each_byte_of_the_published_inclusion_proof_counts(bit: int) -> None:
+    _, keys = vector()
+    whole = VECTOR.read_bytes()
+    for at, byte in enumerate(whole):
+        changed = whole[:at] + bytes([byte ^ 1 << bit]) + whole[at + 1 :]
+        assert verify_bytes(changed, keys).code != 0, (at, chr(byte))
+
+
+@pytest.mark.long
+def test_no_byte_of_the_published_inclusion_proof_may_be_another() -> None:
+    _, keys = vector()
+    whole = VECTOR.read_bytes()
+    for at, byte in enumerate(whole):
+        assert verify_bytes(whole[:at] + whole[at + 1 :], keys).code != 0, (at, byte)
+        for new in range(256):
+            changed = whole[:at] + bytes([new]) + whole[at + 1 :]
+            assert new == byte or verify_bytes(changed, keys).code != 0, (at, byte, new)
+        for new in b' \n0a"':
+            inserted = whole[:at] + bytes([new]) + whole[at:]
+            assert verify_bytes(inserted, keys).code != 0, (at, new)
+
+
+@pytest.mark.parametrize("style", [{}, {"indent": 2}, {"indent": 4}, {"separators": (",", ":")}])
+def test_an_inclusion_proof_may_be_written_in_usual_ways(style: Json) -> None:
+    value, keys = vector()
+    written = json.dumps(value, **style).encode()
+    assert verify_bytes(written, keys).code == 0
+    assert verify_bytes(written + b"\n", keys).code == 0
+    assert verify_bytes(written + b"\n\n", keys).code == 1
+    assert verify_bytes(written.replace(b'"index"', b' "index"', 1), keys).code == 1
+
+
 def by_hand() -> Json:
     """The anchor of the settlement as the ledger's JSON, written here from its bytes."""
     anchor = json.loads(PROOF)["anchor"]
