@@ -27,6 +27,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from app.bankfiles.identifiers import check_bic, check_iban
 from ledger_client.verify import ANCHOR_DEADLINE_S
 from metering.identity import check_district
 
@@ -62,6 +63,14 @@ def _host_name(name: str) -> str:
     return name
 
 
+def _iban(text: str) -> str:
+    return check_iban(text) if text else ""
+
+
+def _bic(text: str) -> str:
+    return check_bic(text) if text else ""
+
+
 def _node_url(url: str) -> str:
     if not _NODE_URL.fullmatch(url):
         raise ValueError(
@@ -93,6 +102,11 @@ class Settings(BaseSettings):
     network: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")] = "wattloom-lindenhof"
     hrp: Annotated[str, Field(pattern=r"^[a-z]{1,10}$")] = "wl"
     credit_limit_micro: Annotated[int, Field(ge=0, le=10**12)] = 20_000_000
+
+    # The district's own account; '' means that nothing is paid in or out through a bank.
+    bank_name: Annotated[str, Field(max_length=70)] = ""
+    bank_iban: Annotated[str, AfterValidator(_iban)] = ""
+    bank_bic: Annotated[str, AfterValidator(_bic)] = ""
 
     # The ledger's nodes, first choice first; () means the embedded node in this process.
     ledger_url: Annotated[
