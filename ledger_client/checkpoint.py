@@ -4,7 +4,8 @@ A note is ``origin\\nsize\\nbase64(root)\\n``, an empty line, and one signature 
 (c2sp.org/signed-note, c2sp.org/tlog-checkpoint). Origin and key name are the district.
 Cosignatures (c2sp.org/tlog-cosignature) are further signature lines of that note: a witness's by
 Ed25519, and a second one of the log's own by ML-DSA-44 (FIPS 204).
-Reading and checking them stands in :mod:`.verify`; this module makes them.
+Reading and checking them stands in :mod:`.verify`; this module makes what the log itself signs,
+:mod:`ledger_client.witness` what a witness signs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from nacl.signing import SigningKey
 
 from ledger_client.verify import (
-    COSIGNATURE,
     MLDSA,
     ORIGIN_PATTERN,
     AnchorData,
@@ -27,7 +27,6 @@ from ledger_client.verify import (
     Witness,
     anchor_tag,
     canonical,
-    cosigned,
     key_id,
     mldsa_message,
     note_body,
@@ -46,7 +45,6 @@ __all__ = [
     "Witness",
     "anchor_data",
     "anchor_tag",
-    "cosign",
     "full_note",
     "key_id",
     "mldsa_sign",
@@ -74,16 +72,6 @@ def sign_note(checkpoint: Checkpoint, key: SigningKey) -> str:
     signature = key.sign(body.encode()).signature
     name = checkpoint.origin
     return f"{body}\n{_line(name, key_id(name, bytes(key.verify_key)), signature)}\n"
-
-
-def cosign(checkpoint: Checkpoint, name: str, key: SigningKey, time_s: int) -> str:
-    """Return a witness's signature line (without its newline), made at ``time_s`` (UTC seconds).
-
-    The caller has checked before that the log only grew: this is the statement that it did.
-    """
-    signature = key.sign(cosigned(checkpoint, time_s)).signature
-    named = key_id(name, bytes(key.verify_key), COSIGNATURE)
-    return _line(name, named, time_s.to_bytes(8, "big") + signature)
 
 
 def mldsa_sign(checkpoint: Checkpoint, key: MLDSA44PrivateKey) -> str:

@@ -7,15 +7,18 @@ who holds every operator's key would make them, and only the rule that was bent 
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
+
+from nacl.signing import SigningKey
 
 from ledger_client import merkle
 from ledger_client.checkpoint import (
     Checkpoint,
     anchor_data,
     anchor_tag,
-    cosign,
     mldsa_sign,
     sign_note,
 )
@@ -81,6 +84,15 @@ from tests.ledger_client.proof_records import (
 )
 
 COSIGNED_S = END_MS // 1000 + 500
+
+
+def cosign(head: Checkpoint, name: str, signer: SigningKey, time_s: int) -> str:
+    """A witness's signature line, by hand from C2SP tlog-cosignature."""
+    root = b64encode(head.root).decode()
+    message = f"cosignature/v1\ntime {time_s}\n{head.origin}\n{head.size}\n{root}\n".encode()
+    named = sha256(name.encode() + b"\n\4" + bytes(signer.verify_key)).digest()[:4]
+    blob = named + time_s.to_bytes(8, "big") + signer.sign(message).signature
+    return f"\u2014 {name} {b64encode(blob).decode()}"
 
 
 @dataclass

@@ -19,7 +19,6 @@ from ledger_client.checkpoint import (
     NoteError,
     NoteLine,
     Witness,
-    cosign,
     full_note,
     mldsa_sign,
     open_cosignature,
@@ -31,7 +30,13 @@ from ledger_client.checkpoint import (
 from ledger_client.proof import to_bytes
 from ledger_client.verify import UnjudgedError, Verdict, key_id, render, verify_bytes
 from tests.ledger_client.ledger_bytes import key, mldsa, public, text
-from tests.ledger_client.proof_chain import COSIGNED_S, Sealing, World, failing_step
+from tests.ledger_client.proof_chain import (
+    COSIGNED_S,
+    Sealing,
+    World,
+    cosign,
+    failing_step,
+)
 from tests.ledger_client.proof_records import ORIGIN, Json
 
 HEAD = Checkpoint(ORIGIN, 42, bytes(range(32)))

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger_client import merkle
-from ledger_client.checkpoint import Checkpoint, cosign, full_note, sign_note
+from ledger_client.checkpoint import Checkpoint, full_note, sign_note
 from ledger_client.proof import ConsistencyProof, Equivocation, to_bytes
 from ledger_client.verify import leaf_hash, render, verify_bytes
 from tests.ledger_client.ledger_bytes import key, public, salt, text
-from tests.ledger_client.proof_chain import World, failing_step
+from tests.ledger_client.proof_chain import World, cosign, failing_step
 from tests.ledger_client.proof_records import ORIGIN
 
 KEYS = World().keys()
