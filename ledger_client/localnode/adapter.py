@@ -65,8 +65,8 @@ class LocalLedger(Ledger):
     def inclusion_proof(self, identifier: bytes) -> InclusionProof | None:
         """Return the proof for a block id or a transaction id; see the port."""
         proof = self._proof(identifier)
-        if proof is None and self._is_pending(identifier) and self._decide():
-            return self._proof(identifier)
+        while proof is None and self._is_pending(identifier) and self._decide():
+            proof = self._proof(identifier)
         return proof
 
     def balance(self, address: bytes) -> Balance:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from nacl.signing import SigningKey
 
-from ledger_client.ledger import LedgerUnavailableError
+from ledger_client.ledger import LedgerUnavailableError, TransferStatus
 from ledger_client.localnode import LocalNode, NodeSettings
 from ledger_client.localnode.errors import (
     LedgerCorruptError,
@@ -210,6 +210,20 @@ class TestDrafts:
         before = net.node.store.ledger_rows()
         net.node.rebuild()
         assert net.node.store.ledger_rows() == before
+
+    def test_who_asks_for_a_fate_on_demand_gets_past_an_old_draft(self) -> None:
+        signer = RecordingSigner(MILESTONE_KEYS)
+        net = Signed(":memory:", signer)
+        signer.keys = []
+        with pytest.raises(MilestoneUnsignedError):
+            net.node.issue_milestone()
+        sent = net.ledger.transfer(net.pay(TREASURY, (ALICE, 1000)).payload)
+        anchored = net.ledger.anchor(b"seal", b"1")
+        with pytest.raises(LedgerUnavailableError):
+            net.ledger.status(sent)
+        signer.keys = MILESTONE_KEYS
+        assert net.ledger.status(sent) is TransferStatus.CONFIRMED
+        assert net.ledger.inclusion_proof(anchored).milestone_index == 3
 
     def test_a_draft_outlives_the_process(self, tmp_path: Path) -> None:
         path, signer = tmp_path / "ledger.db", RecordingSigner(MILESTONE_KEYS)
