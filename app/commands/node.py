@@ -85,3 +85,98 @@ def node(
     except NodeStartError as error:
         typer.echo(f"wattloom node: {error}", err=True)
         raise typer.Exit(1) from error
+
+
+_Token = Annotated[
+    Path | None, typer.Option("--token-file", help="Only who knows this file's token is served.")
+]
+_Keys = Annotated[
+    Path | None, typer.Option(help="KEYS file: lets a signer that was away catch up by proof.")
+]
+_FromIndex = Annotated[
+    int,
+    typer.Option(min=1, max=2**32 - 1, help="Sign nothing below: for a key that moved here."),
+]
+_Ahead = Annotated[
+    int, typer.Option(min=1, max=1_440, help="Minutes a milestone may be ahead of this clock.")
+]
+_SIGNER_EXAMPLES = (
+    "Examples: wattloom node signer --data city --network lindenhof --keys keys.json  |  "
+    "wattloom node signer --host 0.0.0.0 --token-file token --data city --network lindenhof"
+)
+
+
+@node_cli.command(epilog=_SIGNER_EXAMPLES)
+def signer(
+    *,
+    network: Annotated[str, typer.Option(help="Name of the network whose milestones it signs.")],
+    data: Annotated[
+        Path, typer.Option(help="Folder of the key and of what it signed; never a copy.")
+    ] = Path("data/signer"),
+    port: _Port = 14266,
+    host: _Host = "127.0.0.1",
+    token_file: _Token = None,
+    keys: _Keys = None,
+    from_index: _FromIndex = 1,
+    max_ahead: _Ahead = 5,
+    json: _Json = False,
+) -> None:
+    """Hold one milestone key of k-of-n and sign each index once, for the node that asks."""
+    from ledger_client.signer.command import SignerCommand, SignerStartError, run_signer
+
+    command = SignerCommand(
+        data,
+        network,
+        host,
+        port,
+        token_file,
+        keys,
+        from_index,
+        max_ahead * 60,
+        json_line=json,
+    )
+    _log_to_stderr()
+    try:
+        run_signer(command, typer.echo)
+    except SignerStartError as error:
+        typer.echo(f"wattloom node signer: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+_WITNESS_EXAMPLE = (
+    "Example: wattloom node witness --data witness --name witness.example/w1 "
+    "--log lindenhof.example=LOGKEYHEX"
+)
+
+
+@node_cli.command(epilog=_WITNESS_EXAMPLE)
+def witness(
+    *,
+    name: Annotated[str, typer.Option(help="What its signature lines call it.")],
+    log: Annotated[
+        list[str],
+        typer.Option(metavar="ORIGIN=KEY", help="A log, its key in hex or as a vkey; repeated."),
+    ],
+    data: Annotated[
+        Path, typer.Option(help="Folder of the key and of what it cosigned; never a copy.")
+    ] = Path("data/witness"),
+    port: _Port = 14267,
+    host: Annotated[str, typer.Option(help="Where it listens.")] = "127.0.0.1",
+    json: _Json = False,
+) -> None:
+    """Cosign the checkpoints of logs that only grow (C2SP tlog-witness)."""
+    from ledger_client.witness.command import WitnessCommand, WitnessStartError, run_witness
+
+    _log_to_stderr()
+    try:
+        run_witness(WitnessCommand(data, name, tuple(log), host, port, json_line=json), typer.echo)
+    except WitnessStartError as error:
+        typer.echo(f"wattloom node witness: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _log_to_stderr() -> None:
+    """Let a service say on standard error what it signed and what it refused."""
+    import logging
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
