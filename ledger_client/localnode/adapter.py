@@ -58,8 +58,9 @@ class LocalLedger(Ledger):
     def status(self, identifier: bytes) -> TransferStatus:
         """Return what became of a transaction or a block; see the port."""
         status = self._status(identifier)
-        if status is TransferStatus.PENDING and self._decide():
-            return self._status(identifier)
+        # Twice at most: the first milestone may have been drafted before the block came.
+        while status is TransferStatus.PENDING and self._decide():
+            status = self._status(identifier)
         return status
 
     def inclusion_proof(self, identifier: bytes) -> InclusionProof | None:
