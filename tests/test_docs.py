@@ -76,7 +76,7 @@ def _commands(group: TyperGroup, path: str) -> Iterator[tuple[str, set[str]]]:
     for name, command in group.commands.items():
         if isinstance(command, TyperGroup):
             yield from _commands(command, f"{path} {name}")
-        else:
+        if not isinstance(command, TyperGroup) or command.invoke_without_command:
             yield f"{path} {name}", {max(parameter.opts, key=len) for parameter in command.params}
 
 
