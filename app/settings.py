@@ -8,15 +8,18 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    PlainValidator,
     SecretStr,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import (
@@ -28,11 +31,15 @@ from pydantic_settings import (
 )
 
 from app.bankfiles.identifiers import check_bic, check_iban
-from ledger_client.verify import ANCHOR_DEADLINE_S
+from ledger_client.verify import ANCHOR_DEADLINE_S, Witness, key_is_sound
 from metering.identity import check_district
 
 _NODE_URL: Final = re.compile(
     r"https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?/?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?/?"
+)
+_WITNESS: Final = re.compile(
+    r"(?P<name>[!-*\--<>-~]{1,255})=(?P<url>https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[!-~]*)?)"
+    r"=(?P<key>[0-9a-f]{64})"
 )
 _HOST_NAME: Final = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
 
@@ -80,6 +87,31 @@ def _node_url(url: str) -> str:
     return url.rstrip("/")
 
 
+class WitnessAddress(NamedTuple):
+    """A witness of the log's checkpoints: its pinned name and key, and where it answers."""
+
+    witness: Witness
+    url: str
+
+
+def _witness(value: object) -> WitnessAddress:
+    match = _WITNESS.fullmatch(value) if isinstance(value, str) else None
+    if match is None or not key_is_sound(bytes.fromhex(match["key"])):
+        raise ValueError(
+            f"{value!r:.80} is no witness: write NAME=URL=KEY, such as "
+            "'city.example/w=https://witness.city.example=' and 64 digits of lowercase hex"
+        )
+    return WitnessAddress(Witness(bytes.fromhex(match["key"]), match["name"]), match["url"])
+
+
+def _each_once(witnesses: tuple[WitnessAddress, ...]) -> tuple[WitnessAddress, ...]:
+    names = {item.witness.name for item in witnesses}
+    keys = {item.witness.key for item in witnesses}
+    if not len(names) == len(keys) == len(witnesses):
+        raise ValueError("two witnesses have one name or one key: name each once")
+    return witnesses
+
+
 class Settings(BaseSettings):
     """What one district's processes need to know. Prices are net, in micro-euros per kWh."""
 
@@ -113,7 +145,18 @@ class Settings(BaseSettings):
         tuple[Annotated[str, AfterValidator(_node_url)], ...], NoDecode, BeforeValidator(_split)
     ] = ()
     ledger_token: SecretStr = SecretStr("")
+    ledger_keys: Path | None = None  # KEYS of the nodes' milestones
     ledger_timeout_s: Annotated[int, Field(ge=1, le=120)] = 10
+
+    # Who cosigns the log's checkpoints, and how many of them the published KEYS demand.
+    witnesses: Annotated[
+        tuple[Annotated[WitnessAddress, PlainValidator(_witness)], ...],
+        NoDecode,
+        BeforeValidator(_split),
+        AfterValidator(_each_once),
+    ] = ()
+    witness_threshold: Annotated[int, Field(ge=0, le=16)] = 0
+    mldsa: bool = False  # a second signature on checkpoints
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
@@ -131,6 +174,14 @@ class Settings(BaseSettings):
                 f"{ANCHOR_DEADLINE_S} s after which no proof would hold: lower one of the two"
             )
         return self
+
+    @field_validator("witness_threshold")
+    @classmethod
+    def _demand_no_more_than_there_are(cls, threshold: int, info: ValidationInfo) -> int:
+        there = len(info.data.get("witnesses", ()))
+        if "witnesses" in info.data and threshold > there:
+            raise ValueError(f"{threshold} witnesses are demanded and {there} named: lower it")
+        return threshold
 
     @property
     def sqlalchemy_url(self) -> str:
