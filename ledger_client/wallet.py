@@ -26,6 +26,8 @@ from ledger_client.stardust.transaction import (
     inputs_commitment,
 )
 
+TREASURY_ACCOUNT = 0
+"""The account that the supply begins in; participants have 1, 2, ..."""
 COIN_TYPE = 4218
 """The registered coin type of IOTA (SLIP-44)."""
 HARDENED = 2**31
@@ -134,17 +136,33 @@ def select(
     every transfer leaves the owner with fewer outputs. Deterministic: ties by output id. A need of
     0 still merges. Raises :class:`InsufficientFundsError`.
     """
-    ranked = sorted(outputs, key=lambda output: (-output.units, output.output_id))
+    chosen = cover(outputs, need_units, limit)
+    left = [output for output in outputs if output not in chosen]
+    smallest = sorted(left, key=_rank)[::-1]
+    return (*chosen, *smallest[: limit - len(chosen)])
+
+
+def cover(
+    outputs: Sequence[UnspentOutput], need_units: int, limit: int = 2
+) -> tuple[UnspentOutput, ...]:
+    """Choose the fewest outputs that cover ``need_units``, the largest first, at most ``limit``.
+
+    Raises :class:`InsufficientFundsError`.
+    """
     chosen: list[UnspentOutput] = []
     covered = 0
-    while ranked and covered < need_units and len(chosen) < limit:
-        chosen.append(ranked.pop(0))
-        covered += chosen[-1].units
+    for output in sorted(outputs, key=_rank)[:limit]:
+        if covered >= need_units:
+            break
+        chosen.append(output)
+        covered += output.units
     if covered < need_units:
         raise InsufficientFundsError(need_units, covered, limit)
-    while ranked and len(chosen) < limit:
-        chosen.append(ranked.pop())
     return tuple(chosen)
+
+
+def _rank(output: UnspentOutput) -> tuple[int, bytes]:
+    return -output.units, output.output_id
 
 
 def build_transfer(

@@ -52,6 +52,16 @@ def wallet(participant: str) -> str:
     return f"wallet:{participant}"
 
 
+def withdrawal(participant: str) -> str:
+    """Return the account of what left a wallet and is not yet paid out by the bank."""
+    return f"withdrawal:{participant}"
+
+
+def paid_out(participant: str) -> str:
+    """Return the account of what was paid to a participant's own addresses on the ledger."""
+    return f"paid-out:{participant}"
+
+
 def receivable(participant: str) -> str:
     """Return the account that the monthly statement settles."""
     return f"receivable:{participant}"

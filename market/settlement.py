@@ -105,10 +105,15 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class LedgerAccount:
-    """A participant's address (32-byte hash, hex) and its projected balance on the ledger."""
+    """A participant's address (32-byte hash, hex) and its projected balance on the ledger.
+
+    ``older`` holds (address, projected balance) of addresses of earlier months, oldest first: what
+    they hold moves on to ``address``.
+    """
 
     address: str
     balance: Money
+    older: tuple[tuple[str, Money], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,9 +371,18 @@ def _statement(
     account: LedgerAccount | None,
 ) -> Statement:
     want = opening + Money(sum(line.micro for line in lines if line.kind.moves_wallet))
-    moved = payout(want, account.balance) if account else Money(0)
-    transfers = (Transfer(account.address, moved.micro),) if account and moved.micro else ()
+    transfers = _transfers(want, account) if account else ()
+    moved = Money(sum(transfer.micro for transfer in transfers))
     return Statement(participant, metered, tuple(lines), opening, transfers, want - moved)
+
+
+def _transfers(want: Money, account: LedgerAccount) -> tuple[Transfer, ...]:
+    """Empty the older addresses into the current one, together with what can be moved of want."""
+    older = Money(sum(balance.micro for _, balance in account.older))
+    moved = payout(want, account.balance + older)
+    transfers = [Transfer(address, -balance.micro) for address, balance in account.older]
+    transfers.append(Transfer(account.address, (moved + older).micro))
+    return tuple(transfer for transfer in transfers if transfer.micro)
 
 
 def _entries(ref: str, statements: Sequence[Statement]) -> tuple[journal.Entry, ...]:

@@ -1,140 +1,116 @@
-"""The outbox of payments: planned -> signed -> submitted -> confirmed, one after the other.
+"""The outbox of payments: planned -> signed -> submitted -> confirmed, all groups side by side.
 
-The signed transaction is committed, with the outputs that it spends, before it is sent; sending
-it again is harmless, so that a stop at any line pays exactly once.
+The signed transaction is committed, with the coins that it spends, before it is sent; sending it
+again is harmless, so that a stop at any line pays exactly once. The ledger is never asked within a
+database transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
+from app.jobs.sign import sign_ready, wanted_coins
+from app.services import coins as coin_service
 from app.services.alarms import alarm
 from app.services.house import House
-from app.store import intervals, log, payments, people
-from app.tables import Payment, PaymentInput, PaymentParty
-from ledger_client.ledger import (
-    LedgerError,
-    LedgerUnavailableError,
-    TransferStatus,
-    UnspentOutput,
-)
-from ledger_client.stardust.transaction import TaggedData
-from ledger_client.verify import PAY_TAG
-from ledger_client.wallet import OwnerKey, TransferInput, Wallet, WalletError, build_transfer
-from ledger_client.wallet import select as choose
-
-TREASURY_ACCOUNT = 0
+from app.store import coins, intervals, log, payments, people
+from app.tables import Payment
+from ledger_client.ledger import LedgerError, LedgerUnavailableError, TransferStatus
 
 
 def pay(house: House) -> bool:
-    """Take the oldest open payment one step further; return whether anything moved.
+    """Take all open payments as far as they go; return whether anything moved.
 
     A ledger that does not answer leaves everything as it is, to be tried again; what it refuses
-    for good, or what the wallet cannot cover, waits for a person.
+    for good, or what a wallet cannot cover, waits for a person and stops no one else.
     """
-    with house.database.read() as session:
-        payment = payments.oldest_open(session)
-    if payment is None:
+    if not _has_work(house):
         return False
     try:
-        return _STEPS[payment.state](house, payment)
+        coin_service.ensure(house)
     except LedgerUnavailableError:
         return False
-    except (LedgerError, WalletError) as error:
-        alarm(house, f"payment/{payment.ref}", f"payment {payment.ref} stands still: {error}")
-        return False
+    signed = sign_ready(house)
+    sent = _submit(house)
+    confirmed, replanned = _look(house)
+    # What keeps conflicting must not keep the worker: it is built anew in the next run.
+    return (signed or sent or confirmed) and not replanned
 
 
-def _sign(house: House, payment: Payment) -> bool:
-    with house.database.write() as session:
-        row = _lock(session, payment, "planned")
-        if row is None:
-            return False
-        parties = payments.parties(session, _id(row))
-        inputs, outputs = _moves(house, session, parties)
-        signed = build_transfer(
-            house.settings.network, inputs, outputs, TaggedData(PAY_TAG, row.tagged_data)
-        )
-        row.payload = signed.payload
-        row.transaction_id = signed.transaction_id.hex()
-        row.state = "signed"
-        session.add_all(
-            PaymentInput(
-                output_id=item.output.output_id.hex(),
-                payment=_id(row),
-                position=position,
-                output_bytes=item.output.output_bytes,
-            )
-            for position, item in enumerate(inputs)
-        )
-    return True
+def _has_work(house: House) -> bool:
+    with house.database.read() as session:
+        return bool(payments.open_payments(session)) or wanted_coins(session) > 1
 
 
-def _moves(
-    house: House, session: Session, parties: Sequence[PaymentParty]
-) -> tuple[list[TransferInput], list[tuple[bytes, int]]]:
-    """Return inputs and outputs: each party's few outputs merge into one new one.
+def _in_state(house: House, state: str) -> Sequence[Payment]:
+    with house.database.read() as session:
+        return [row for row in payments.open_payments(session) if row.state == state]
 
-    The treasury is a party of every group and takes what the others leave over.
+
+def _each(
+    house: House, rows: Sequence[Payment], step: Callable[[Payment], bool]
+) -> Sequence[Payment]:
+    """Return the payments that a step succeeded for; an unavailable ledger ends the round."""
+    done = []
+    for row in rows:
+        try:
+            if step(row):
+                done.append(row)
+        except LedgerUnavailableError:
+            break
+        except LedgerError as error:
+            alarm(house, f"payment/{row.ref}", f"payment {row.ref} stands still: {error}")
+    return done
+
+
+def _submit(house: House) -> bool:
+    def send(row: Payment) -> bool:
+        house.ledger.transfer(row.payload or b"")
+        return True
+
+    sent = _each(house, _in_state(house, "signed"), send)
+    if sent:
+        with house.database.write() as session:
+            for row in _locked(session, sent, "signed"):
+                row.state = "submitted"
+                if row.interval:
+                    intervals.get(session, row.interval).payment = "submitted"
+    return bool(sent)
+
+
+def _look(house: House) -> tuple[bool, bool]:
+    """Ask by transaction id: only its included block says that it was applied.
+
+    Returns whether payments were confirmed, and whether some have to be built anew.
     """
-    wallet = Wallet(house.keyring.wallet_seed)
-    reserved = payments.reserved(session)
-    accounts = {who: row.account for who, row in people.participants(session).items()}
-    moves = [(wallet.key(accounts[party.participant]), party.micro) for party in parties]
-    moves.append((wallet.key(TREASURY_ACCOUNT), -sum(party.micro for party in parties)))
-    inputs: list[TransferInput] = []
-    outputs: list[tuple[bytes, int]] = []
-    for key, micro in moves:
-        free = _free(house, key, reserved)
-        spent = choose(free, max(0, -micro))
-        inputs += [TransferInput(output, key) for output in spent]
-        left = sum(output.units for output in spent) + micro
-        if left:
-            outputs.append((key.address, left))
-    return inputs, outputs
+    dead: list[Payment] = []
+
+    def is_confirmed(row: Payment) -> bool:
+        status = house.ledger.status(_identifier(row))
+        if status is TransferStatus.UNKNOWN:
+            house.ledger.transfer(row.payload or b"")
+        if status is TransferStatus.CONFLICTING:
+            _replan(house, row)
+            dead.append(row)
+        return status is TransferStatus.CONFIRMED
+
+    confirmed = _each(house, _in_state(house, "submitted"), is_confirmed)
+    if confirmed:
+        _confirm(house, confirmed)
+    return bool(confirmed), bool(dead)
 
 
-def _free(house: House, key: OwnerKey, reserved: frozenset[str]) -> list[UnspentOutput]:
-    outputs = house.ledger.balance(key.address).outputs
-    return [output for output in outputs if output.output_id.hex() not in reserved]
-
-
-def _submit(house: House, payment: Payment) -> bool:
-    house.ledger.transfer(payment.payload or b"")
+def _confirm(house: House, rows: Sequence[Payment]) -> None:
     with house.database.write() as session:
-        row = _lock(session, payment, "signed")
-        if row is None:
-            return False
-        row.state = "submitted"
-        if row.interval:
-            intervals.get(session, row.interval).payment = "submitted"
-    return True
-
-
-def _look(house: House, payment: Payment) -> bool:
-    """Ask by transaction id: only its included block says that it was applied."""
-    status = house.ledger.status(bytes.fromhex(payment.transaction_id or ""))
-    if status is TransferStatus.CONFIRMED:
-        return _confirm(house, payment)
-    if status is TransferStatus.UNKNOWN:
-        house.ledger.transfer(payment.payload or b"")
-    if status is TransferStatus.CONFLICTING:
-        return _replan(house, payment)
-    return False
-
-
-def _confirm(house: House, payment: Payment) -> bool:
-    with house.database.write() as session:
-        row = _lock(session, payment, "submitted")
-        if row is None:
-            return False
-        row.state = "confirmed"
+        confirmed = _locked(session, rows, "submitted")
+        for row in confirmed:
+            row.state = "confirmed"
+            coins.confirm(session, row.id or 0)
         session.flush()
-        if row.interval:
-            _conclude(session, house.settings.origin, row.interval)
-    return True
+        for key in dict.fromkeys(row.interval for row in confirmed if row.interval):
+            _conclude(session, house.settings.origin, key)
 
 
 def _conclude(session: Session, district: str, key: str) -> None:
@@ -154,58 +130,48 @@ def _conclude(session: Session, district: str, key: str) -> None:
     )
 
 
-def _replan(house: House, payment: Payment) -> bool:
+def _replan(house: House, payment: Payment) -> None:
     """Build a payment anew, because another confirmed transaction spent one of its inputs.
 
-    Nothing more moves in this run, so that what keeps conflicting cannot keep the worker.
+    One that only rearranged coins is dropped: whoever needs it makes another.
+
+    Raises:
+        LedgerError: it may still apply, so that another one could pay twice.
     """
+    with house.database.read() as session:
+        touched = coins.touched(session, payment.id or 0)
+        moves = payments.moves(session, [payment.id or 0])[payment.id or 0]
+    found = coin_service.ask(house, touched.addresses)
+    there = {coin.output_id for outputs in found.values() for coin in outputs}
+    # Asked again behind the coins: had it been applied in between, its inputs would be gone, too.
+    again = house.ledger.status(_identifier(payment))
+    applied = again is not TransferStatus.CONFLICTING or touched.made & there
+    if applied or touched.spent <= there:
+        raise LedgerError("it is called conflicting, yet it may still apply: look at its inputs")
     with house.database.write() as session:
-        row = _lock(session, payment, "submitted")
-        if row is None:
-            return False
-        if not _is_dead(house, session, row):
-            raise LedgerError(
-                "it is called conflicting, yet it may still apply: look at its inputs"
+        for row in _locked(session, [payment], "submitted"):
+            coins.release(session, row.id or 0)
+            people.notify(
+                session,
+                ref=f"conflict/{row.transaction_id}",
+                at_ms=house.clock.now_ms(),
+                level="alarm",
+                text=f"payment {row.ref} conflicted on the ledger and is issued again",
+                point=None,
             )
-        payments.release(session, _id(row))
-        people.notify(
-            session,
-            ref=f"conflict/{row.transaction_id}",
-            at_ms=house.clock.now_ms(),
-            level="alarm",
-            text=f"payment {row.ref} conflicted on the ledger and is issued again",
-            point=None,
-        )
-        row.payload, row.transaction_id, row.state = None, None, "planned"
-    return False
+            row.payload, row.transaction_id, row.state = None, None, "planned"
+            if not moves:
+                session.delete(row)
+            session.flush()
+            coin_service.reconcile(session, found)
 
 
-def _is_dead(house: House, session: Session, payment: Payment) -> bool:
-    """Return whether a payment can never apply: an input is spent, and not by itself.
-
-    Only then another one may take its place, or both would be paid.
-    """
-    parties = payments.parties(session, _id(payment))
-    addresses = {bytes.fromhex(party.address) for party in parties}
-    addresses.add(Wallet(house.keyring.wallet_seed).key(TREASURY_ACCOUNT).address)
-    unspent = {
-        output.output_id.hex()
-        for address in addresses
-        for output in house.ledger.balance(address).outputs
-    }
-    applied = any(output.startswith(payment.transaction_id or "?") for output in unspent)
-    consumed = {row.output_id for row in payments.inputs(session, _id(payment))}
-    return not applied and not consumed <= unspent
+def _locked(session: Session, rows: Sequence[Payment], state: str) -> Sequence[Payment]:
+    """Return those of the payments that are still in a state, locked, in order."""
+    identifiers = [row.id for row in rows]
+    query = select(Payment).where(col(Payment.id).in_(identifiers), Payment.state == state)
+    return session.exec(query.order_by(col(Payment.id)).with_for_update()).all()
 
 
-def _lock(session: Session, payment: Payment, expected: str) -> Payment | None:
-    row = session.exec(select(Payment).where(Payment.id == payment.id).with_for_update()).one()
-    return row if row.state == expected else None
-
-
-def _id(payment: Payment) -> int:
-    assert payment.id is not None  # noqa: S101  (read from the database)
-    return payment.id
-
-
-_STEPS = {"planned": _sign, "signed": _submit, "submitted": _look}
+def _identifier(payment: Payment) -> bytes:
+    return bytes.fromhex(payment.transaction_id or "")

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from sqlmodel import Session
 
 from app.services.house import House
-from app.store import intervals, journal, leaves, market, payments, people
+from app.store import intervals, journal, leaves, market, payments, people, wallets
 from ledger_client.merkle import root
+from ledger_client.wallet import Wallet
 from market.money import Money
-from market.parties import own_transfers
+from market.parties import MeteredPoint, own_transfers
 from market.settlement import LedgerAccount, Settlement, Statement, saving, settle
 from metering.interval import LENGTH_MS, Interval
 
@@ -29,7 +30,7 @@ def settle_interval(house: House, key: str) -> None:
             market.book(session, key),
             market.trades(session, key),
             market.carries(session, before=key),
-            _accounts(session) if pays(house, key) else {},
+            _accounts(house, session, key, points) if pays(house, key) else {},
         )
         _save(house, session, key, settlement)
         session.flush()
@@ -43,12 +44,21 @@ def pays(house: House, key: str) -> bool:
     return (Interval.parse(key).end_ms // LENGTH_MS) % house.settings.settle_every == 0
 
 
-def _accounts(session: Session) -> Mapping[str, LedgerAccount]:
-    """Return each participant's address and the ledger balance that planned payments lead to."""
-    moved = payments.totals(session)
+def _accounts(
+    house: House, session: Session, key: str, points: Sequence[MeteredPoint]
+) -> Mapping[str, LedgerAccount]:
+    """Return this month's address of each participant, and what planned payments leave where."""
+    month = wallets.month_of(session, Interval.parse(key))
+    metered = {point.participant for point in points}
+    settled = [row for row in people.participants(session).values() if row.id in metered]
+    owned = wallets.open_month(session, Wallet(house.keyring.wallet_seed), month, settled)
     return {
-        participant: LedgerAccount(row.address, Money(moved.get(participant, 0)))
-        for participant, row in people.participants(session).items()
+        row.id: LedgerAccount(
+            owned[row.id][-1].address,
+            Money(owned[row.id][-1].planned_micro),
+            tuple((old.address, Money(old.planned_micro)) for old in owned[row.id][:-1]),
+        )
+        for row in settled
     }
 
 
@@ -71,11 +81,11 @@ def _save(house: House, session: Session, key: str, settlement: Settlement) -> N
 def _plan_payment(
     session: Session, key: str, settlement_root: bytes, statements: Sequence[Statement]
 ) -> None:
-    parties = [
-        payments.Party(statement.participant, transfer.address, transfer.micro)
+    moves = [
+        payments.Move(statement.participant, transfer.address, transfer.micro)
         for statement in statements
         for transfer in statement.transfers
     ]
-    groups = payments.groups(parties)
+    groups = payments.groups(moves)
     tagged = [settlement_root + number.to_bytes(2, "big") for number in range(len(groups))]
     payments.plan(session, key, key, tagged, groups)

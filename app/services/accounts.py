@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlmodel import Session
 
 from app.services.house import House
-from app.store import journal, market, payments, people
+from app.store import journal, market, payments, people, wallets
 from market.money import Money
 
 
@@ -33,15 +33,15 @@ def accounts(house: House, session: Session) -> Mapping[str, Account]:
 
     Right at rest: between a milestone and its booking a payment counts on both sides.
     """
-    addresses = {who: row.address for who, row in people.participants(session).items()}
+    owned = wallets.all_addresses(session)
     return {
-        who: replace(account, ledger_micro=_units(house, addresses[who]))
+        who: replace(account, ledger_micro=_units(house, owned.get(who, ())))
         for who, account in booked_accounts(session).items()
     }
 
 
-def _units(house: House, address: str) -> int:
-    return house.ledger.balance(bytes.fromhex(address)).units
+def _units(house: House, addresses: Sequence[str]) -> int:
+    return sum(house.ledger.balance(bytes.fromhex(address)).units for address in addresses)
 
 
 def booked_accounts(session: Session) -> Mapping[str, Account]:
@@ -49,14 +49,14 @@ def booked_accounts(session: Session) -> Mapping[str, Account]:
 
     All from one view of the database, so that the parts add up at any moment.
     """
-    wallets = journal.balances(session, "wallet:")
+    balances = journal.balances(session, "wallet:")
     carries = market.carries(session)
-    paid = payments.totals(session, confirmed=True)
-    waiting = payments.totals(session, confirmed=False)
+    planned = wallets.planned(session)
+    waiting = payments.waiting(session)
     return {
         participant: Account(
-            wallet_micro=wallets.get(f"wallet:{participant}", 0),
-            ledger_micro=paid.get(participant, 0),
+            wallet_micro=balances.get(f"wallet:{participant}", 0),
+            ledger_micro=planned.get(participant, 0) - waiting.get(participant, 0),
             carry_micro=carries.get(participant, Money(0)).micro,
             unconfirmed_micro=waiting.get(participant, 0),
         )

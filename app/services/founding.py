@@ -10,15 +10,14 @@ from sqlmodel import Session, select
 from app.services.enrolment import allow_gateway, endorse, enrol
 from app.services.keyring import Keyring
 from app.settings import Settings
-from app.store import journal, payments
+from app.store import journal, payments, wallets
 from app.tables import DistrictRow, MeteringPointRow, ParticipantRow, TariffRow
-from ledger_client.wallet import Wallet
+from ledger_client.wallet import TREASURY_ACCOUNT, Wallet
 from market.journal import BANK, entry_of, wallet
 from metering.interval import Interval
 from metering.reading import Enrolment
 from metering.signing import public_key
 
-TREASURY_ACCOUNT = 0
 GATEWAY_NAME = "gateway-1"
 _TOP_UP_TAG = b"top-up"
 
@@ -71,6 +70,7 @@ def found(
     """
     there = session.exec(select(DistrictRow)).first()
     if there is not None:
+        wallets.ensure(session)
         return _same(there, settings, founding)
     row = DistrictRow(
         origin=settings.origin,
@@ -86,12 +86,17 @@ def found(
     allow_gateway(session, GATEWAY_NAME, public_key(keyring.gateway))
     for account, person in enumerate(founding.participants, TREASURY_ACCOUNT + 1):
         _add_participant(session, settings, keyring, founding, person, account)
+    wallets.ensure(session)
     _top_up(session, founding)
     return row
 
 
 def treasury_address(keyring: Keyring) -> bytes:
-    """Return the treasury's ledger address: it owns the whole supply at genesis."""
+    """Return the treasury's ledger address: it owns the whole supply at genesis, and stays.
+
+    It is the operator's, a party of every payment, and what anybody compares with the bank: a new
+    one each month would hide nothing.
+    """
     return Wallet(keyring.wallet_seed).key(TREASURY_ACCOUNT).address
 
 
@@ -167,6 +172,6 @@ def _top_up(session: Session, founding: Founding) -> None:
     )
     addresses = {row.id: row.address for row in session.exec(select(ParticipantRow))}
     groups = payments.groups(
-        [payments.Party(person.id, addresses[person.id], person.top_up_micro) for person in paying]
+        [payments.Move(person.id, addresses[person.id], person.top_up_micro) for person in paying]
     )
     payments.plan(session, "top-up", None, [_TOP_UP_TAG] * len(groups), groups)

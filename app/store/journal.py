@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sqlmodel import Session, col, func, select
 
 from app.tables import JournalEntry, PostingRow
-from market.journal import Entry
+from market.journal import Entry, Posting
 
 
 class JournalError(Exception):
@@ -27,6 +27,16 @@ def book(session: Session, entry: Entry, *, interval: str | None, booked_ms: int
         PostingRow(entry=row.id, account=posting.account, micro=posting.micro)
         for posting in entry.postings
     )
+
+
+def postings(session: Session, ref: str, kind: str) -> tuple[Posting, ...]:
+    """Return an entry's postings by account, as :func:`market.journal.entry_of` orders them."""
+    rows = session.exec(
+        select(PostingRow.account, PostingRow.micro)
+        .join(JournalEntry, col(JournalEntry.id) == PostingRow.entry)
+        .where(JournalEntry.ref == ref, JournalEntry.kind == kind)
+    )
+    return tuple(Posting(account, micro) for account, micro in sorted(rows))
 
 
 def balances(session: Session, prefix: str) -> Mapping[str, int]:

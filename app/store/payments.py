@@ -1,20 +1,23 @@
-"""The payments' outbox: groups of transfers, their signed transactions, reserved outputs."""
+"""The payments' outbox: groups of moves, their signed transactions, and what waits for what."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
-from sqlmodel import Session, col, delete, func, select
+from sqlmodel import Session, col, func, select
 
-from app.tables import Payment, PaymentInput, PaymentParty
+from app.tables import AddressRow, Payment, PaymentInput, PaymentMove, PaymentParty
 
 MAX_PARTIES = 60
+_AT_ONCE = 256  # open payments that one pass looks at: 15 periods of 1,000 participants
 
 
 @dataclass(frozen=True, slots=True)
-class Party:
-    """What a participant's address (hex) receives (> 0) or pays (< 0), in micro-euros."""
+class Move:
+    """What an address (hex) of a participant receives (> 0) or pays (< 0), in micro-euros."""
 
     participant: str
     address: str
@@ -26,36 +29,90 @@ def plan(
     ref: str,
     interval: str | None,
     tagged_data: Sequence[bytes],
-    parties: Sequence[Sequence[Party]],
+    moves: Sequence[Sequence[Move]],
 ) -> None:
-    """Write planned payments ``ref/0``, ``ref/1``, ..., one per group of parties."""
-    for number, (data, group) in enumerate(zip(tagged_data, parties, strict=True)):
+    """Write planned payments ``ref/0``, ``ref/1``, ..., one per group of moves.
+
+    The custodial addresses' planned balances move in the same commit; an address that a
+    participant holds the key of has none.
+    """
+    for number, (data, group) in enumerate(zip(tagged_data, moves, strict=True)):
         payment = Payment(
             ref=f"{ref}/{number}", interval=interval, tagged_data=data, state="planned"
         )
         session.add(payment)
         session.flush()
         session.add_all(
-            PaymentParty(
+            PaymentMove(
                 payment=payment.id or 0,
-                participant=party.participant,
-                address=party.address,
-                micro=party.micro,
+                position=position,
+                participant=move.participant,
+                address=move.address,
+                micro=move.micro,
             )
-            for party in group
+            for position, move in enumerate(group)
         )
+        session.add_all(_parties(session, payment.id or 0, group))
+    session.flush()
 
 
-def groups(parties: Sequence[Party]) -> list[Sequence[Party]]:
-    """Cut the parties into groups of at most 60; the treasury joins each when it is signed."""
-    return [parties[at : at + MAX_PARTIES] for at in range(0, len(parties), MAX_PARTIES)]
+def _parties(session: Session, payment: int, group: Sequence[Move]) -> Iterable[PaymentParty]:
+    """Add the moves to the planned balances; return each participant's net in our custody."""
+    addresses = [move.address for move in group]
+    query = select(AddressRow).where(col(AddressRow.address).in_(addresses)).with_for_update()
+    custodial = {row.address: row for row in session.exec(query)}
+    parties: dict[str, PaymentParty] = {}
+    for move in group:
+        if (row := custodial.get(move.address)) is None:
+            continue
+        row.planned_micro += move.micro
+        party = parties.setdefault(
+            move.participant,
+            PaymentParty(
+                payment=payment, participant=move.participant, address=move.address, micro=0
+            ),
+        )
+        party.address = move.address
+        party.micro += move.micro
+    return parties.values()
 
 
-def oldest_open(session: Session) -> Payment | None:
-    """Return the first payment that is not confirmed: payments are worked off one by one."""
+def groups(moves: Sequence[Move]) -> list[Sequence[Move]]:
+    """Cut the moves into groups of at most 60 participants, whose moves stay together.
+
+    ``moves`` stand in participant order; the treasury joins each group when it is signed.
+    """
+    people = [list(own) for _, own in groupby(moves, key=lambda move: move.participant)]
+    return [
+        [move for own in people[at : at + MAX_PARTIES] for move in own]
+        for at in range(0, len(people), MAX_PARTIES)
+    ]
+
+
+def open_payments(session: Session) -> Sequence[Payment]:
+    """Return the oldest payments that are not confirmed, in the order of their planning."""
     return session.exec(
-        select(Payment).where(Payment.state != "confirmed").order_by(col(Payment.id)).limit(1)
-    ).first()
+        select(Payment)
+        .where(Payment.state != "confirmed")
+        .order_by(col(Payment.id))
+        .limit(_AT_ONCE)
+    ).all()
+
+
+def moves(session: Session, payments: Sequence[int]) -> Mapping[int, Sequence[Move]]:
+    """Return the moves of each payment; none for one that only rearranges coins.
+
+    A payment planned before moves were kept has one move per party.
+    """
+    found: dict[int, list[Move]] = defaultdict(list)
+    query = select(PaymentMove).where(col(PaymentMove.payment).in_(payments))
+    for row in session.exec(query.order_by(col(PaymentMove.payment), col(PaymentMove.position))):
+        found[row.payment].append(Move(row.participant, row.address, row.micro))
+    if older := [payment for payment in payments if payment not in found]:
+        parties = select(PaymentParty).where(col(PaymentParty.payment).in_(older))
+        for party in session.exec(parties.order_by(PaymentParty.participant)):
+            found[party.payment].append(Move(party.participant, party.address, party.micro))
+    return {payment: found.get(payment, []) for payment in payments}
 
 
 def unpaid(session: Session) -> frozenset[str]:
@@ -80,14 +137,9 @@ def of_interval(session: Session, key: str) -> Sequence[Payment]:
     ).all()
 
 
-def reserved(session: Session) -> frozenset[str]:
-    """Return the output ids that signed, unconfirmed payments spend."""
-    query = (
-        select(PaymentInput.output_id)
-        .join(Payment, col(Payment.id) == PaymentInput.payment)
-        .where(Payment.state != "confirmed")
-    )
-    return frozenset(session.exec(query))
+def by_ref(session: Session, ref: str) -> Payment | None:
+    """Return the payment with a reference such as ``2026-06-23T09:00:00Z/0``."""
+    return session.exec(select(Payment).where(Payment.ref == ref)).first()
 
 
 def inputs(session: Session, payment: int) -> Sequence[PaymentInput]:
@@ -99,18 +151,12 @@ def inputs(session: Session, payment: int) -> Sequence[PaymentInput]:
     ).all()
 
 
-def release(session: Session, payment: int) -> None:
-    """Free the outputs of a payment that is going to be built anew."""
-    session.exec(delete(PaymentInput).where(col(PaymentInput.payment) == payment))
-
-
-def totals(session: Session, *, confirmed: bool | None = None) -> Mapping[str, int]:
-    """Return the micro-euros moved per participant, over all payments or by confirmation."""
-    query = select(PaymentParty.participant, func.sum(PaymentParty.micro)).group_by(
-        PaymentParty.participant
+def waiting(session: Session) -> Mapping[str, int]:
+    """Return the micro-euros per participant of payments that are not confirmed."""
+    query = (
+        select(PaymentParty.participant, func.sum(PaymentParty.micro))
+        .join(Payment, col(Payment.id) == PaymentParty.payment)
+        .where(Payment.state != "confirmed")
+        .group_by(PaymentParty.participant)
     )
-    if confirmed is not None:
-        query = query.join(Payment, col(Payment.id) == PaymentParty.payment).where(
-            (Payment.state == "confirmed") if confirmed else (Payment.state != "confirmed")
-        )
     return {participant: int(micro) for participant, micro in session.exec(query)}

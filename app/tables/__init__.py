@@ -9,6 +9,14 @@ from app.tables.accounting import (
     SettlementLine,
     StatementRow,
 )
+from app.tables.bank import (
+    BankEntryRow,
+    BankExportRow,
+    BankFileRow,
+    BankMovementRow,
+    BankPayoutRow,
+    BankStatementRow,
+)
 from app.tables.district import (
     DistrictRow,
     EnrolmentRow,
@@ -27,10 +35,27 @@ from app.tables.readings import (
     ReceiptBatchRow,
     SecurityEventRow,
 )
+from app.tables.transparency import CosignatureRow
+from app.tables.wallets import (
+    AddressRow,
+    CoinRow,
+    OwnAddressRow,
+    PaymentMove,
+    WithdrawalRow,
+)
 
 __all__ = [
+    "AddressRow",
+    "BankEntryRow",
+    "BankExportRow",
+    "BankFileRow",
+    "BankMovementRow",
+    "BankPayoutRow",
+    "BankStatementRow",
     "CheckpointRow",
+    "CoinRow",
     "CorrectionRow",
+    "CosignatureRow",
     "DistrictRow",
     "EnrolmentRow",
     "EvidenceRow",
@@ -42,9 +67,11 @@ __all__ = [
     "MeteringPointRow",
     "NoticeRow",
     "OrderRow",
+    "OwnAddressRow",
     "ParticipantRow",
     "Payment",
     "PaymentInput",
+    "PaymentMove",
     "PaymentParty",
     "PostingRow",
     "ReadingRow",
@@ -56,4 +83,5 @@ __all__ = [
     "StatementRow",
     "TariffRow",
     "TradeRow",
+    "WithdrawalRow",
 ]

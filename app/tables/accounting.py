@@ -65,7 +65,7 @@ class Payment(SQLModel, table=True):
     ref: str = Field(unique=True)  # 'INTERVAL/0' or 'top-up/0'
     interval: str | None = Field(default=None, index=True)
     tagged_data: bytes  # what the transaction carries
-    state: str  # planned, signed, submitted, confirmed
+    state: str = Field(index=True)  # planned, signed, submitted, confirmed
     payload: bytes | None = None  # the signed transaction, stored before it is sent
     transaction_id: str | None = None
 
