@@ -30,13 +30,26 @@ _Genesis = Annotated[
 ]
 _Interval = Annotated[float, typer.Option(min=1, max=86_400, help="Seconds between milestones.")]
 _Threshold = Annotated[
-    int | None, typer.Option(min=1, max=255, help="Keys that must sign a milestone (1).")
+    int | None, typer.Option(min=1, max=255, help="Keys that must sign a milestone (most).")
 ]
 _TokenFile = Annotated[
     Path | None, typer.Option(help="Every route but /health wants the token in this file.")
 ]
 _Pow = Annotated[
     int, typer.Option(min=0, max=2**31 - 1, help="Proof of work asked of a block (none).")
+]
+_Signers = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="URL=KEY",
+        help="A milestone signer elsewhere, as it prints itself; may be repeated.",
+    ),
+]
+_SignerToken = Annotated[
+    Path | None, typer.Option(help="The token in this file is sent to the signers.")
+]
+_OwnKey = Annotated[
+    bool, typer.Option("--own-key", help="Sign with the node's own key, too, beside --signer.")
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Say in JSON when ready.")]
 _NODE_EXAMPLES = (
@@ -60,6 +73,9 @@ def node(
     threshold: _Threshold = None,
     token_file: _TokenFile = None,
     min_pow_score: _Pow = 0,
+    signer: _Signers = None,
+    signer_token_file: _SignerToken = None,
+    own_key: _OwnKey = False,
     json: _Json = False,
 ) -> None:
     """Run the ledger's node: the REST API of a Stardust node over a private, feeless Tangle."""
@@ -78,6 +94,9 @@ def node(
         threshold,
         token_file,
         min_pow_score,
+        tuple(signer or ()),
+        signer_token_file,
+        own_key=own_key,
         json_line=json,
     )
     try:
@@ -173,6 +192,49 @@ def witness(
     except WitnessStartError as error:
         typer.echo(f"wattloom node witness: {error}", err=True)
         raise typer.Exit(1) from error
+
+
+_FOLLOW_EXAMPLES = (
+    "Examples: wattloom node follow http://127.0.0.1:14265 --data audit --keys keys.json  |  "
+    "wattloom node follow https://node.example --data audit --keys keys.json --once --json"
+)
+
+
+@node_cli.command(epilog=_FOLLOW_EXAMPLES)
+def follow(
+    url: Annotated[str, typer.Argument(help="The node to follow, such as http://127.0.0.1:14265.")],
+    *,
+    keys: Annotated[Path, typer.Option(help="KEYS file: whose milestones count.")],
+    data: Annotated[
+        Path, typer.Option(help="Folder of the copy; the same folder goes on where it stopped.")
+    ] = Path("data/follower"),
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the token that the node wants.")
+    ] = None,
+    genesis_address: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="BECH32:UNITS",
+            help="A genesis output, may be repeated. Without: the node's word, on first use.",
+        ),
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Catch up, then end.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON line per event.")] = False,
+) -> None:
+    """Keep a copy of a node's ledger, check every milestone again, halt where it does not hold."""
+    from rich.console import Console
+
+    from ledger_client.follower.command import FollowCommand, FollowStartError, run_follow
+    from ledger_client.follower.screen import JsonLines, LiveBar
+
+    genesis = tuple(genesis_address or ())
+    command = FollowCommand(url, data, keys, token_file, genesis, once=once)
+    try:
+        code = run_follow(command, JsonLines(typer.echo) if json else LiveBar(Console()))
+    except FollowStartError as error:
+        typer.echo(f"wattloom node follow: {error}", err=True)
+        raise typer.Exit(1) from error
+    raise typer.Exit(code)
 
 
 def _log_to_stderr() -> None:

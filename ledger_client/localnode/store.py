@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ledger_client.ledger import LedgerUnavailableError
 from ledger_client.localnode.errors import LedgerCorruptError
+from ledger_client.serving.database import Connect, connect_sqlite
 from ledger_client.stardust.block import Block
 from ledger_client.stardust.codec import MAX_U32
 from ledger_client.stardust.transaction import Transaction
@@ -87,8 +88,6 @@ _COUNTS = {
 # An index of spent outputs by address would cost every payment for the sake of a look now and then.
 _SPENDS_LOOKED_AT = 20_000
 
-Connect = Callable[[str], sqlite3.Connection]
-
 
 @dataclass(frozen=True, slots=True)
 class BlockRow:
@@ -142,16 +141,6 @@ class OutputRow:
     spent_index: int | None = None
     spent_timestamp: int | None = None
     spent_transaction: bytes | None = None
-
-
-def connect_sqlite(path: str) -> sqlite3.Connection:
-    """Open a database for one writer: WAL, every commit on disk before it returns."""
-    connection = sqlite3.connect(path, timeout=1, isolation_level=None, check_same_thread=False)
-    # A second process must not write: the node keeps part of the Tangle in memory.
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
 
 
 @contextmanager

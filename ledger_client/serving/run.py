@@ -33,10 +33,18 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def serve(app: ASGIApp, host: str, port: int, ready: Callable[[str], None]) -> None:
+def serve(
+    app: ASGIApp,
+    host: str,
+    port: int,
+    ready: Callable[[str], None],
+    *,
+    most_requests: int = _MOST_REQUESTS,
+) -> None:
     """Serve ``app`` until SIGTERM or SIGINT; call ``ready`` with its address once it listens.
 
-    Port 0 means a free one. Raises PortBusyError.
+    Port 0 means a free one. Beyond ``most_requests`` connections the answer is 503. Raises
+    PortBusyError.
     """
     with _listen(host, port) as listener:
         shown = f"[{host}]" if ":" in host else host
@@ -49,7 +57,7 @@ def serve(app: ASGIApp, host: str, port: int, ready: Callable[[str], None]) -> N
             log_level="error",
             access_log=False,
             backlog=_BACKLOG,
-            limit_concurrency=_MOST_REQUESTS,
+            limit_concurrency=most_requests,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_PARTING_S,
             server_header=False,

@@ -9,15 +9,17 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Self
+from urllib.parse import urlsplit
 
 import httpx
 from nacl.signing import SigningKey
 
 from ledger_client.ledger import LedgerUnavailableError
-from ledger_client.localnode.signing import KeyedSigner, MilestoneSigner
-from ledger_client.stardust.milestone import MilestoneEssence, MilestoneSignature
+from ledger_client.signer.rules import SignerSettingsError
+from ledger_client.stardust.milestone import Milestone, MilestoneEssence, MilestoneSignature
 from ledger_client.stardust.signature import is_valid_signature
+from ledger_client.verify import key_is_sound
 
 _MOST_ANSWER_BYTES: Final = 16 * 1024
 
@@ -39,9 +41,29 @@ class SignerEndpoint:
     public_key: bytes
     token: str | None = field(default=None, repr=False)
 
+    @classmethod
+    def parse(cls, text: str, token: str | None = None) -> Self:
+        """Return what ``URL=KEY`` says, the key as 64 hex digits.
 
-class RemoteSigner(MilestoneSigner):
+        Raises SignerSettingsError.
+        """
+        url, _, key = text.rpartition("=")
+        try:
+            parts, public_key = urlsplit(url), bytes.fromhex(key)
+        except ValueError:
+            parts, public_key = urlsplit(""), b""
+        is_url = parts.scheme in ("http", "https") and parts.hostname
+        if not is_url or len(public_key) != 32 or not key_is_sound(public_key):
+            raise SignerSettingsError(
+                f"signer {text!a:.200}: write http://HOST:PORT=KEY, the key as the signer prints it"
+            )
+        return cls(url, public_key, token)
+
+
+class RemoteSigner:
     """Signs through signers elsewhere, and with keys of this process where there are some.
+
+    It is a ``MilestoneSigner`` of the embedded node.
 
     Args:
         endpoints: the signers; each key once.
@@ -50,6 +72,9 @@ class RemoteSigner(MilestoneSigner):
         local_keys: keys of this process that sign too.
         grace_s: how long to wait for further signers once there are enough.
         network: told to the signers, who refuse another network's milestones.
+
+    Raises:
+        SignerSettingsError: a key is given twice.
     """
 
     def __init__(
@@ -62,7 +87,11 @@ class RemoteSigner(MilestoneSigner):
         grace_s: float = 0.1,
         network: str | None = None,
     ) -> None:
-        self._local = KeyedSigner(local_keys)
+        own = list(local_keys)
+        keys = [item.public_key for item in endpoints] + [bytes(key.verify_key) for key in own]
+        if len(set(keys)) != len(keys):
+            raise SignerSettingsError("two milestone signers have one key: each has its own")
+        self._own = own
         self._threshold = threshold
         self._timeout_s = timeout_s
         self._grace_s = grace_s
@@ -86,8 +115,13 @@ class RemoteSigner(MilestoneSigner):
             line.close()
 
     def sign(self, essence: MilestoneEssence) -> tuple[MilestoneSignature, ...]:
-        """Return what holds, as soon as there is enough of it; see :class:`MilestoneSigner`."""
-        found = {made.public_key: made for made in self._local.sign(essence)}
+        """Return the signatures that hold, sorted by key, as soon as there are enough of them.
+
+        Fewer than the threshold when more could not be had in time. Call it from any thread, and
+        again with the same essence. Raises LedgerUnavailableError when there is none at all.
+        """
+        own = Milestone.sign(essence, self._own).signatures if self._own else ()
+        found = {made.public_key: made for made in own}
         previous = self._history(essence.index - 1) if essence.index > 1 else None
         body = _body(essence, previous, self._network)
         with self._turn:

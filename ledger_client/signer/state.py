@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from ledger_client.localnode.store import Connect, connect_sqlite
+from ledger_client.serving.database import Connect, connect_sqlite
 from ledger_client.signer.rules import (
     NOTHING,
     Head,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ledger_client.localnode.store import Connect, connect_sqlite
+from ledger_client.serving.database import Connect, connect_sqlite
 from ledger_client.witness.errors import WitnessSettingsError, WitnessStateError
 
 _SCHEMA: Final = """

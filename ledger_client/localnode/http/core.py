@@ -82,12 +82,16 @@ class CoreApi:
     # Node ---------------------------------------------------------------------------------------
 
     def is_healthy(self) -> bool:
-        """Return whether milestones come when they should; always, where they come on demand."""
+        """Return whether milestones come when they should; always, where they come on demand.
+
+        Where one is known to wait for signers, three intervals are patience enough.
+        """
         interval_s = self._node.settings.milestone_interval_s
         if interval_s is None:
             return True
         age_s = self._now() - self._node.latest_milestone().timestamp
-        return age_s <= max(HEALTHY_MILESTONE_AGE_S, 3 * interval_s)
+        patience_s = 0 if self._node.waiting_for_signatures else HEALTHY_MILESTONE_AGE_S
+        return age_s <= max(patience_s, 3 * interval_s)
 
     def info(self, _request: Request) -> Response:
         """GET /info: what clients must know before they build a block."""

@@ -12,13 +12,12 @@ import json
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
-
-from nacl.signing import SigningKey
 
 from ledger_client.ledger import LedgerError
 from ledger_client.localnode.http.app import create_node_app
@@ -34,6 +33,8 @@ from ledger_client.serving.folder import (
     write_synced,
 )
 from ledger_client.serving.run import PortBusyError, is_loopback, serve
+from ledger_client.signer.client import RemoteSigner, SignerEndpoint
+from ledger_client.signer.rules import SignerError
 from ledger_client.stardust.bech32 import decode_address_text, encode_address_text
 from ledger_client.stardust.codec import StardustError
 from ledger_client.verify import (
@@ -53,6 +54,7 @@ LEDGER_FILE: Final = "ledger.db"
 MILESTONE_KEY_FILE: Final = "milestone.key"
 TREASURY_FILE: Final = "treasury.seed"
 KEYS_FILE: Final = "keys.json"
+MOST_CONNECTIONS: Final = 1_000
 
 _NETWORK = re.compile(r"[!-~]{1,64}")
 _HRP = re.compile(r"[a-z0-9]{1,16}")
@@ -68,8 +70,9 @@ class NodeStartError(Exception):
 class NodeCommand:
     """What a person asked for; None leaves it to the folder, and in a new one to the default.
 
-    ``genesis`` are addresses in text, each with ``:UNITS`` if it is not 10^12 units. With
-    ``json_line`` the line that says the node is ready is JSON.
+    ``genesis`` are addresses in text, each with ``:UNITS`` if it is not 10^12 units. ``signers``
+    are ``URL=KEY`` each; with ``own_key`` the node signs beside them, without any it signs alone.
+    With ``json_line`` the line that says the node is ready is JSON.
     """
 
     data: Path
@@ -82,6 +85,9 @@ class NodeCommand:
     threshold: int | None = None
     token_file: Path | None = None
     min_pow_score: int = 0
+    signers: tuple[str, ...] = ()
+    signer_token_file: Path | None = None
+    own_key: bool = False
     json_line: bool = False
 
 
@@ -103,6 +109,7 @@ def run_node(command: NodeCommand, say: Callable[[str], None]) -> None:
         FolderError,
         LedgerError,
         PortBusyError,
+        SignerError,
         StardustError,
         VerifyError,
         OSError,
@@ -112,21 +119,37 @@ def run_node(command: NodeCommand, say: Callable[[str], None]) -> None:
 
 
 def _run(command: NodeCommand, token: str | None, say: Callable[[str], None]) -> None:
-    with closing(_open(command)) as node:
+    with closing(_open(command)) as node, _closing_signer(node.settings.signer):
         app = create_node_app(node, token=token)
-        serve(app, command.host, command.port, lambda url: say(_ready(command, node, url)))
+        serve(
+            app,
+            command.host,
+            command.port,
+            lambda url: say(_ready(command, node, url)),
+            most_requests=MOST_CONNECTIONS,
+        )
+
+
+@contextmanager
+def _closing_signer(signer: MilestoneSigner) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if isinstance(signer, RemoteSigner):
+            signer.close()
 
 
 def _open(command: NodeCommand) -> LocalNode:
     store = Store(command.data / LEDGER_FILE)
     try:
-        return LocalNode(store, _settings(command, store.settings()), time.time)
+        return LocalNode(store, _settings(command, store), time.time)
     except BaseException:
         store.close()
         raise
 
 
-def _settings(command: NodeCommand, stored: Mapping[str, str]) -> NodeSettings:
+def _settings(command: NodeCommand, store: Store) -> NodeSettings:
+    stored = store.settings()
     network = _kept(command, "--network", command.network, stored.get("network")) or NETWORK
     hrp = _kept(command, "--hrp", command.hrp, stored.get("hrp")) or HRP
     if not _NETWORK.fullmatch(network):
@@ -134,7 +157,7 @@ def _settings(command: NodeCommand, stored: Mapping[str, str]) -> NodeSettings:
     if not _HRP.fullmatch(hrp):
         raise NodeStartError(f"--hrp {hrp!a}: 1 to 16 small letters and digits")
     genesis = _genesis(command, hrp, stored)
-    signer, pinned = _signer(command)
+    signer, pinned = _signer(command, network, store)
     return NodeSettings(
         network,
         hrp,
@@ -192,19 +215,33 @@ def _treasury(data: Path) -> bytes:
     return Wallet(bytes(service_key(data / TREASURY_FILE))).key(0).address
 
 
-def _signer(command: NodeCommand) -> tuple[MilestoneSigner, Milestones]:
+def _signer(command: NodeCommand, network: str, store: Store) -> tuple[MilestoneSigner, Milestones]:
     """Return who signs milestones, and the keys that are pinned in the folder."""
-    key = service_key(command.data / MILESTONE_KEY_FILE)
-    return KeyedSigner([key]), _pinned(command, [key])
+    token = read_token(command.signer_token_file) if command.signer_token_file else None
+    endpoints = [SignerEndpoint.parse(text, token) for text in command.signers]
+    alone_or_beside = command.own_key or not endpoints
+    own = [service_key(command.data / MILESTONE_KEY_FILE)] if alone_or_beside else []
+    keys = {item.public_key for item in endpoints} | {bytes(key.verify_key) for key in own}
+    pinned = _pinned(command, keys)
+    if not endpoints:
+        return KeyedSigner(own), pinned
+    signer = RemoteSigner(endpoints, threshold=pinned.threshold, local_keys=own, network=network)
+    signer.remember(partial(_payload, store))
+    return signer, pinned
 
 
-def _pinned(command: NodeCommand, keys: list[SigningKey]) -> Milestones:
+def _payload(store: Store, index: int) -> bytes | None:
+    """Return a milestone's payload: the proof by which a signer that was away goes on."""
+    row = store.milestone_at(index)
+    return row.payload if row else None
+
+
+def _pinned(command: NodeCommand, keys: set[bytes]) -> Milestones:
     """Return the pinned milestone keys: the folder's ``keys.json``, which is made if missing."""
     path = command.data / KEYS_FILE
-    own = sorted(bytes(key.verify_key) for key in keys)
     if not path.exists():
-        listed = tuple(MilestoneKey(0, key, None) for key in own)
-        pinned = Milestones(listed, command.threshold or 1)
+        listed = tuple(MilestoneKey(0, key, None) for key in sorted(keys))
+        pinned = Milestones(listed, command.threshold or len(listed) // 2 + 1)
         if pinned.threshold > len(listed):
             raise NodeStartError(
                 f"--threshold {pinned.threshold}: there are {len(listed)} milestone keys"
@@ -213,10 +250,10 @@ def _pinned(command: NodeCommand, keys: list[SigningKey]) -> Milestones:
         return pinned
     pinned = LedgerKeys.load(parse_json(path.read_bytes()), KEYS_FILE).milestones
     _kept(command, "--threshold", command.threshold, pinned.threshold)
-    if missing := set(own) - {item.key for item in pinned.keys}:
+    if missing := keys - {item.key for item in pinned.keys}:
         raise NodeStartError(
-            f"{path} does not name the key {missing.pop().hex()}, with which this node signs: "
-            f"bring back the {MILESTONE_KEY_FILE} that it was made with, or add the key"
+            f"{path} does not name the key {missing.pop().hex()}, which signs here: bring back "
+            f"the {MILESTONE_KEY_FILE} or the signer that it was made with, or add the key"
         )
     return pinned
 
