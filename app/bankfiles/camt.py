@@ -256,7 +256,6 @@ def _remittance(at: _At) -> Iterator[str]:
         for structured in info.all("Strd"):
             yield structured.text("CdtrRefInf", "Ref")
             yield from (line.text() for line in structured.all("AddtlRmtInf"))
-    yield at.text("Refs", "EndToEndId")
 
 
 def _signed(at: _At, most_micro: int) -> int:

@@ -185,8 +185,8 @@ def test_camt_versions(version: str) -> None:
     assert second.transactions[0].micro == -2 * EURO - CENT
     assert second.transactions[0].end_to_end == "W1"
     assert [(each.micro, each.remittance) for each in third.transactions] == [
-        (EURO, "one NOTPROVIDED"),
-        (2 * EURO, "two NOTPROVIDED"),
+        (EURO, "one"),
+        (2 * EURO, "two"),
     ]
 
 

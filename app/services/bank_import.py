@@ -1,0 +1,405 @@
+"""Takes bank statements in: read, match by reference, show, book; a file is taken whole or not.
+
+A credit with one participant's reference is a top-up, a debit with an exported payment's id is
+that payment, and everything else waits in ``suspense`` for a person.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlmodel import Session
+
+from app.bankfiles.amounts import Decimal, euros
+from app.bankfiles.camt import read_camt
+from app.bankfiles.csvfile import read_csv
+from app.bankfiles.errors import Fault, StatementFileError
+from app.bankfiles.identifiers import compact, grouped, references_in, token
+from app.bankfiles.statement import MAX_BYTES, Entry, Statement, Transaction, clean
+from app.services import bank_payouts, treasury
+from app.services.bank_account import by_reference, need_account
+from app.services.bank_errors import AskedError, NotThereError
+from app.services.bank_payouts import SUSPENSE, treasury_in_words
+from app.services.house import House
+from app.store import bank, journal, people
+from app.tables import (
+    BankEntryRow,
+    BankFileRow,
+    BankMovementRow,
+    BankPayoutRow,
+    BankStatementRow,
+)
+from market.journal import BANK, entry_of
+
+_PAYOUT_REF: Final = re.compile(r"(?=(W[0-9A-HJKMNP-TV-Z]{10}))")
+_SHOWN_FOR_MS: Final = 24 * 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What becomes of one transaction: ``state`` is top-up, payout or open (with a note why)."""
+
+    ref: str
+    day: str  # ISO
+    transaction: Transaction
+    state: str
+    participant: str | None = None
+    payout: str | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a file will change: its new entries with their transactions, and what is known."""
+
+    name: str
+    account: str
+    statements: tuple[Statement, ...]
+    new: tuple[tuple[Entry, tuple[Planned, ...]], ...]
+    known: int  # entries that other files brought before
+
+    @property
+    def movements(self) -> tuple[Planned, ...]:
+        """Every new transaction, in the file's order."""
+        return tuple(each for _, planned in self.new for each in planned)
+
+
+def read_statements(content: bytes, decimal: Decimal | None) -> tuple[Statement, ...]:
+    """Return the statements of a camt.053 or CSV file.
+
+    Raises:
+        StatementFileError: something in the file is wrong; it says what and where.
+        AskedError: a CSV needs its decimal mark told, which is never guessed.
+    """
+    if len(content) > MAX_BYTES:
+        text = f"it has more than {MAX_BYTES // 2**20} MiB: ask the bank for fewer days per file"
+        raise StatementFileError([Fault("the file", text)])
+    if content.startswith(b"PK\x03\x04"):
+        raise StatementFileError([Fault("the file", "it is a ZIP archive: unpack it first")])
+    if _is_xml(content):
+        return read_camt(content)
+    if decimal is None:
+        raise AskedError(
+            "say whether the CSV's amounts have a decimal comma or a decimal point", "decimal"
+        )
+    return read_csv(content, decimal)
+
+
+def _is_xml(content: bytes) -> bool:
+    head = content[:200].lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0")
+    return head.startswith(b"<")
+
+
+def plan(session: Session, house: House, name: str, statements: Sequence[Statement]) -> Plan:
+    """Return what taking these statements would do now; nothing is written.
+
+    Raises:
+        StatementFileError: another account's statement, or one that contradicts what is known.
+        NoAccountError: the district has no account.
+    """
+    account = need_account(session, house.settings).iban
+    faults = [
+        Fault(
+            f"statement {each.ref}",
+            f"it is of the account {each.account}, the district's is {account}",
+        )
+        for each in statements
+        if each.account not in {"", account}
+    ]
+    entries, doubles = _unique(statements)
+    known = bank.entries(session, account, [entry.bank_ref for entry in entries])
+    faults += doubles
+    faults += _contradictions(entries, known)
+    faults += _changed_balances(session, account, statements)
+    if faults:
+        raise StatementFileError(faults)
+    fresh = [entry for entry in entries if entry.bank_ref not in known]
+    matcher = _Matcher(session, house, account, fresh)
+    new = tuple((entry, tuple(matcher.planned(entry))) for entry in fresh)
+    return Plan(name, account, tuple(statements), new, len(entries) - len(fresh))
+
+
+def _unique(statements: Sequence[Statement]) -> tuple[list[Entry], list[Fault]]:
+    """Return each entry once, though several statements of the file may hold it."""
+    found: dict[str, Entry] = {}
+    faults: list[Fault] = []
+    for entry in (entry for statement in statements for entry in statement.entries):
+        there = found.setdefault(entry.bank_ref, entry)
+        if (there.micro, there.booked) != (entry.micro, entry.booked):
+            faults.append(_twice(entry, there.micro, there.booked.isoformat()))
+    return list(found.values()), faults
+
+
+def _contradictions(entries: Sequence[Entry], known: Mapping[str, BankEntryRow]) -> Iterator[Fault]:
+    for entry in entries:
+        row = known.get(entry.bank_ref)
+        if row is not None and (row.micro, row.booked) != (entry.micro, entry.booked.isoformat()):
+            yield _twice(entry, row.micro, row.booked)
+
+
+def _twice(entry: Entry, micro: int, booked: str) -> Fault:
+    return Fault(
+        f"entry {entry.bank_ref}",
+        f"{euros(entry.micro)} euros of {entry.booked}, but this bank reference stands for "
+        f"{euros(micro)} euros of {booked} already: ask the bank which is right",
+    )
+
+
+def _changed_balances(
+    session: Session, account: str, statements: Sequence[Statement]
+) -> Iterator[Fault]:
+    known = {(row.ref, row.closes): row for row in bank.statements(session)}
+    for each in statements:
+        if each.balances is None:
+            continue
+        row = known.get((each.ref, each.balances.closes.isoformat()))
+        told = (account, each.balances.opening_micro, each.balances.closing_micro)
+        if row is not None and (row.account, row.opening_micro, row.closing_micro) != told:
+            yield Fault(
+                f"statement {each.ref}",
+                "it was taken before with other balances: ask the bank which is right",
+            )
+
+
+class _Matcher:
+    """Decides by reference what a transaction is; a payment is matched by one debit only."""
+
+    def __init__(
+        self, session: Session, house: House, account: str, entries: Sequence[Entry]
+    ) -> None:
+        self._account = account
+        self._participants = by_reference(session, house.settings)
+        texts = [_payment_text(each) for entry in entries for each in entry.transactions]
+        refs = {ref for text in texts for ref in _PAYOUT_REF.findall(text)}
+        self._payouts: Mapping[str, BankPayoutRow] = bank.payouts_by_ref(session, refs)
+        self._used: set[str] = set()
+
+    def planned(self, entry: Entry) -> Iterator[Planned]:
+        """Yield what becomes of each transaction of an entry."""
+        for position, each in enumerate(entry.transactions):
+            ref = "B" + token("wattloom-bank-v1", self._account, entry.bank_ref, str(position))
+            state, participant, payout, note = (
+                self._credit(each) if each.micro > 0 else self._debit(each)
+            )
+            day = entry.booked.isoformat()
+            yield Planned(ref, day, each, state, participant, payout, note)
+
+    def _credit(self, each: Transaction) -> tuple[str, str | None, str | None, str]:
+        if (payout := self._payout(each)) is not None:
+            return "open", None, None, f"comes back from the payment {payout.ref}"
+        found = references_in(f"{each.remittance} {each.end_to_end}")
+        people_ = sorted({self._participants[ref] for ref in found if ref in self._participants})
+        if len(people_) == 1:
+            return "top-up", people_[0], None, ""
+        if people_:
+            return "open", None, None, f"references of several participants: {', '.join(people_)}"
+        if found:
+            return "open", None, None, f"nobody has the reference {grouped(min(found))}"
+        return "open", None, None, "no participant’s reference in it"
+
+    def _debit(self, each: Transaction) -> tuple[str, str | None, str | None, str]:
+        row = self._payout(each)
+        if row is None:
+            return "open", None, None, "no payment of ours has this id"
+        if row.state != "exported" or row.ref in self._used:
+            state = "paid" if row.ref in self._used else row.state
+            return (
+                "open",
+                None,
+                None,
+                f"the payment {row.ref} is {state}, not waiting for its debit",
+            )
+        if row.micro != -each.micro:
+            return "open", None, None, f"the payment {row.ref} is over {euros(row.micro)} euros"
+        self._used.add(row.ref)
+        return "payout", row.participant, row.ref, ""
+
+    def _payout(self, each: Transaction) -> BankPayoutRow | None:
+        """Return the payment whose end-to-end id is told, or else the only one that is named."""
+        if each.end_to_end in self._payouts:
+            return self._payouts[each.end_to_end]
+        named = {ref for ref in _PAYOUT_REF.findall(_payment_text(each)) if ref in self._payouts}
+        return self._payouts[named.pop()] if len(named) == 1 else None
+
+
+def _payment_text(each: Transaction) -> str:
+    return compact(f"{each.end_to_end} {each.remittance}")
+
+
+def preview(house: House, name: str, content: bytes, decimal: Decimal | None) -> tuple[str, Plan]:
+    """Read a file, keep it for confirmation, and return its digest and what it would change.
+
+    Raises:
+        StatementFileError, AskedError, NoAccountError: see :func:`plan`; nothing is kept.
+    """
+    statements = read_statements(content, decimal)
+    digest = hashlib.sha256(content).hexdigest()
+    with house.database.write() as session:
+        planned = plan(session, house, name, statements)
+        now_ms = house.clock.now_ms()
+        bank.forget_shown(session, now_ms - _SHOWN_FOR_MS)
+        row = _file(session, house, name, content, decimal)
+        if not row.taken:
+            row.decimal, row.at_ms = decimal, now_ms
+    return digest, planned
+
+
+def confirm(house: House, digest: str) -> Plan:
+    """Take a file that was shown; what is booked is what holds now.
+
+    Raises:
+        NotThereError: it was not shown, or too long ago.
+        StatementFileError, NoAccountError: see :func:`plan`.
+    """
+    with house.database.write() as session:
+        row = bank.file(session, digest)
+        if row is None:
+            raise NotThereError("this file is not here any more: choose it again")
+        return _take(session, house, row)
+
+
+def take(house: House, name: str, content: bytes, decimal: Decimal | None) -> Plan:
+    """Read and book a file in one step; return what was new.
+
+    Raises:
+        StatementFileError, AskedError, NoAccountError: see :func:`plan`; nothing was booked.
+    """
+    read_statements(content, decimal)  # outside the lock: a bad file keeps nobody waiting
+    with house.database.write() as session:
+        row = _file(session, house, name, content, decimal)
+        if not row.taken:
+            row.decimal = decimal
+        return _take(session, house, row)
+
+
+def _file(
+    session: Session, house: House, name: str, content: bytes, decimal: Decimal | None
+) -> BankFileRow:
+    digest = hashlib.sha256(content).hexdigest()
+    row = bank.file(session, digest)
+    if row is None:
+        row = BankFileRow(
+            sha256=digest,
+            name=clean(name, 120) or "statement",
+            decimal=decimal,
+            content=content,
+            taken=False,
+            at_ms=house.clock.now_ms(),
+        )
+        session.add(row)
+        session.flush()
+    return row
+
+
+def _take(session: Session, house: House, row: BankFileRow) -> Plan:
+    people.district(session, lock=True)  # two imports at once would both find an entry new
+    decimal: Decimal | None = None
+    if row.decimal is not None:
+        decimal = "comma" if row.decimal == "comma" else "point"
+    planned = plan(session, house, row.name, read_statements(row.content, decimal))
+    row.taken = True
+    _write(session, house, row.id or 0, planned)
+    _tell(session, house, row.sha256, planned)
+    return planned
+
+
+def _write(session: Session, house: House, file: int, planned: Plan) -> None:
+    plans = {entry.bank_ref: movements for entry, movements in planned.new}
+    known = bank.entries(
+        session,
+        planned.account,
+        [entry.bank_ref for each in planned.statements for entry in each.entries],
+    )
+    rows = dict(known)
+    for statement in planned.statements:
+        place = _statement_row(session, file, planned.account, statement)
+        for entry in statement.entries:
+            row = rows.get(entry.bank_ref)
+            if row is None:
+                row = _entry_row(session, file, planned.account, entry)
+                rows[entry.bank_ref] = row
+                for position, each in enumerate(plans[entry.bank_ref]):
+                    _book(session, house, row.id or 0, position, each)
+            if row.statement is None:
+                row.statement = place
+
+
+def _statement_row(session: Session, file: int, account: str, each: Statement) -> int | None:
+    if each.balances is None:
+        return None
+    closes = each.balances.closes.isoformat()
+    for known in bank.statements(session):
+        if (known.account, known.ref, known.closes) == (account, each.ref, closes):
+            return known.id
+    row = BankStatementRow(
+        file=file,
+        account=account,
+        ref=each.ref,
+        closes=closes,
+        opening_micro=each.balances.opening_micro,
+        closing_micro=each.balances.closing_micro,
+    )
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def _entry_row(session: Session, file: int, account: str, entry: Entry) -> BankEntryRow:
+    row = BankEntryRow(
+        file=file,
+        account=account,
+        bank_ref=entry.bank_ref,
+        booked=entry.booked.isoformat(),
+        micro=entry.micro,
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def _book(session: Session, house: House, entry: int, position: int, each: Planned) -> None:
+    """Write one transaction with its postings."""
+    micro = each.transaction.micro
+    session.add(
+        BankMovementRow(
+            ref=each.ref,
+            entry=entry,
+            position=position,
+            micro=micro,
+            remittance=each.transaction.remittance,
+            name=each.transaction.name,
+            iban=each.transaction.iban,
+            state=each.state,
+            participant=each.participant,
+            note=each.note,
+        )
+    )
+    if each.state == "top-up":
+        with treasury_in_words():
+            treasury.top_up(session, house, each.participant or "", micro, each.ref)
+    elif each.state == "payout":
+        row = bank.payout(session, each.payout or "", lock=True)
+        if row is None or row.state != "exported":
+            raise NotThereError(f"the payment {each.payout} changed meanwhile: import again")
+        bank_payouts.settle(session, house, row)
+    else:
+        found = entry_of(each.ref, "suspense", [(BANK, -micro), (SUSPENSE, micro)])
+        journal.book(session, found, interval=None, booked_ms=house.clock.now_ms())
+
+
+def _tell(session: Session, house: House, digest: str, planned: Plan) -> None:
+    waiting = sum(each.state == "open" for each in planned.movements)
+    if waiting:
+        people.notify(
+            session,
+            ref=f"bank-file/{digest}",
+            at_ms=house.clock.now_ms(),
+            level="warning",
+            text=f"bank statement {planned.name}: {waiting} of {len(planned.movements)} movements "
+            "could not be matched and wait on the treasury page",
+            point=None,
+        )
