@@ -67,6 +67,8 @@ class NodeSettings:
             raise LedgerSettingsError("genesis: 1 to 128 addresses, less than 2^63 units together")
         if self.min_pow_score < 0:
             raise LedgerSettingsError("the least proof of work is 0 (none) or more")
+        if self.milestone_interval_s is not None and self.milestone_interval_s <= 0:
+            raise LedgerSettingsError("the milestone interval is more than 0 s, or none at all")
         try:
             for address, units in self.genesis.items():
                 self.rent.check(BasicOutput.to(address, units))

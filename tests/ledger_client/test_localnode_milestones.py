@@ -171,6 +171,7 @@ class TestSignatures:
             {"signer": Forger(1), "pinned": pinned(4)},
             {"milestone_keys": [MILESTONE_KEYS[0]] * 2},
             {"milestone_keys": MILESTONE_KEYS, "min_pow_score": -1},
+            {"milestone_keys": MILESTONE_KEYS, "milestone_interval_s": 0},
         ],
     )
     def test_unusable_signers(self, options: dict[str, object]) -> None:
