@@ -97,13 +97,16 @@ def test_a_power_cut_at_every_write_step(tmp_path: Path) -> None:
 
 
 def test_repeated_power_cuts_end_well_too(tmp_path: Path) -> None:
-    path, diary = tmp_path / "ledger.db", Diary()
-    # Each life leaves blocks behind, so that the next one has more to do: the cuts come nearer.
-    for step in range(1, 110, 1 if LONG else 9):
-        with pytest.raises(PowerCutError):
+    path, diary, cuts = tmp_path / "ledger.db", Diary(), 0
+    for step in range(1, 140, 1 if LONG else 9):
+        try:
             _tell(path, diary, Breaker(step))
+        except PowerCutError:
+            cuts += 1
+    # However many lives were cut: one that is not comes to the end.
     _tell(path, diary, Breaker(None))
     check_end(path, diary)
+    assert cuts > 10
 
 
 def _life(net: Net, fuse: Fuse) -> int:
