@@ -12,6 +12,7 @@ from typing import Final
 from app.jobs.anchor import anchor
 from app.jobs.clear import clear_interval
 from app.jobs.correct import correct_estimates
+from app.jobs.cosign import Cosigner
 from app.jobs.finalise import finalise
 from app.jobs.meter import meter
 from app.jobs.pay import pay
@@ -67,9 +68,15 @@ _STOPPING: Final = (
 class Worker:
     """Runs the due jobs of one district. ``on_sealed`` is told the key of each sealed interval."""
 
-    def __init__(self, house: House, on_sealed: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        house: House,
+        on_sealed: Callable[[str], None] | None = None,
+        cosigner: Cosigner | None = None,
+    ) -> None:
         self._house = house
         self._on_sealed = on_sealed
+        self._cosigner = cosigner or Cosigner(house)
 
     def run_due(self) -> None:
         """Do everything that is due at the district's time, until nothing moves any more."""
@@ -83,6 +90,7 @@ class Worker:
         finalise(self._house)
         while pay(self._house) or anchor(self._house):
             pass
+        self._cosigner.run()
 
     def _open_and_close(self) -> None:
         now_ms = self._house.clock.now_ms()

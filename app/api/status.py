@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
+from app.services.checkpoints import public_keys
 from app.services.house import House
 from app.services.live import LiveBoard
 from app.services.views import flows
@@ -64,8 +65,6 @@ def build_router(house: House, board: LiveBoard) -> APIRouter:
     @router.get("/keys")
     def keys() -> Response:
         """Return the district's KEYS: pin them once, then verify proofs offline."""
-        settings, ring = house.settings, house.keyring
-        body = ring.public_keys_file(settings.origin, len(ring.milestone))
-        return Response(body, media_type="application/json")
+        return Response(public_keys(house), media_type="application/json")
 
     return router

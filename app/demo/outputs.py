@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlmodel import col, select
 
 from app.demo.folder import write_whole
+from app.services.checkpoints import public_keys
 from app.services.house import House
 from app.services.proofs import ProofError, settlement_proof
 from app.services.summary import Summary
@@ -19,8 +20,7 @@ _PROOFS_PER_RUN = 12
 def write_keys(house: House) -> Path:
     """Write the district's KEYS and return where."""
     path = house.settings.data / "keys.json"
-    ring = house.keyring
-    write_whole(path, ring.public_keys_file(house.settings.origin, len(ring.milestone)))
+    write_whole(path, public_keys(house))
     return path
 
 

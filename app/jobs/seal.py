@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlmodel import Session, col, func, select
 
+from app.services.checkpoints import sign_again
 from app.services.house import ENGINE_VERSION, House
 from app.store import borders, intervals, leaves, log
 from app.tables import (
@@ -47,6 +48,8 @@ def make_checkpoint(house: House, session: Session) -> None:
     session.add(
         CheckpointRow(size=head.size, root=head.root, note=note, data=data, state="pending")
     )
+    session.flush()
+    sign_again(house, session, head)
 
 
 def _entry(house: House, session: Session, row: IntervalRow, late_count: int) -> Seal:

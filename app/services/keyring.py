@@ -10,12 +10,15 @@ import os
 import re
 import secrets
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from nacl.signing import SigningKey
 
+from ledger_client.verify import Witness
 from metering import canonical
 from metering.identity import PublicKey, check_district
 from metering.signing import create_key_file, load_key_file, public_key
@@ -47,7 +50,8 @@ class ThresholdError(KeyringError):
 @dataclass(frozen=True, slots=True)
 class Keyring:
     """The signing keys of one district. ``wallet_seed`` is the SLIP-10 seed (32 bytes),
-    ``pseudonym_secret`` (32 bytes) makes the names under which people appear to each other."""
+    ``pseudonym_secret`` (32 bytes) makes the names under which people appear to each other.
+    ``mldsa``, where there is one, signs checkpoints a second time (its file holds the seed)."""
 
     folder: Path
     registry: SigningKey = field(repr=False)
@@ -57,10 +61,15 @@ class Keyring:
     gateway: SigningKey = field(repr=False)
     wallet_seed: bytes = field(repr=False)
     pseudonym_secret: bytes = field(repr=False)
+    mldsa: MLDSA44PrivateKey | None = field(default=None, repr=False)
 
     @classmethod
-    def open(cls, folder: Path, milestones: int = 1) -> Keyring:
+    def open(cls, folder: Path, milestones: int = 1, *, mldsa: bool = False) -> Keyring:
         """Read the keys of ``folder``, making it and each missing key (modes 0700 and 0600).
+
+        Args:
+            milestones: how many milestone keys there are.
+            mldsa: whether checkpoints are signed by ML-DSA-44, too.
 
         Raises:
             KeyFolderModeError: group or others have rights on the folder.
@@ -78,6 +87,9 @@ class Keyring:
             gateway=_key(folder, "gateway"),
             wallet_seed=bytes(_key(folder, "wallet")),
             pseudonym_secret=bytes(_key(folder, "pseudonym")),
+            mldsa=MLDSA44PrivateKey.from_seed_bytes(bytes(_key(folder, "mldsa")))
+            if mldsa
+            else None,
         )
         ring._check_distinct()
         return ring
@@ -95,12 +107,20 @@ class Keyring:
             )
         return _key(self.folder, f"meter-{serial}")
 
-    def public_keys_file(self, origin: str, threshold: int) -> bytes:
+    def public_keys_file(
+        self,
+        origin: str,
+        threshold: int,
+        witnesses: Sequence[Witness] = (),
+        witness_threshold: int = 0,
+    ) -> bytes:
         """Return the district's KEYS file (docs/protocol.md, "A proof").
 
         Args:
             origin: the log's origin, that is the district.
             threshold: how many distinct keys must have signed a milestone.
+            witnesses: who cosigns checkpoints.
+            witness_threshold: how many of them a proof needs.
 
         Raises:
             ThresholdError: not within 1 to the number of milestone keys.
@@ -120,13 +140,18 @@ class Keyring:
             "receipts": [public_key(self.receipt).hex],
             "registry": [public_key(self.registry).hex],
             "milestones": {"threshold": threshold, "keys": milestones},
-            "mldsa": [],
-            "witnesses": {"threshold": 0, "keys": []},
+            "mldsa": [self.mldsa.public_key().public_bytes_raw().hex()] if self.mldsa else [],
+            "witnesses": {
+                "threshold": witness_threshold,
+                "keys": [{"key": item.key.hex(), "name": item.name} for item in witnesses],
+            },
         }
         return canonical.encode(keys) + b"\n"
 
     def _check_distinct(self) -> None:
-        secrets_ = (SigningKey(seed) for seed in (self.wallet_seed, self.pseudonym_secret))
+        seeds = [self.wallet_seed, self.pseudonym_secret]
+        seeds += [self.mldsa.private_bytes_raw()] if self.mldsa else []
+        secrets_ = map(SigningKey, seeds)
         roles = (self.registry, self.receipt, self.log, *self.milestone, self.gateway, *secrets_)
         seen: set[PublicKey] = set()
         for key in map(public_key, roles):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sqlmodel import Session, col, select
 
+from app.services.checkpoints import cosignatures, is_enough
 from app.services.house import House
 from app.store import borders, intervals, leaves, log, payments
 from app.tables import (
@@ -23,7 +24,8 @@ from ledger_client import proof
 from ledger_client.ledger import InclusionProof
 from ledger_client.log import decode_entry
 from ledger_client.merkle import inclusion_path
-from ledger_client.verify import NO_LEAF
+from ledger_client.verify import ANCHOR_DEADLINE_S, NO_LEAF, parse_milestone
+from metering.interval import Interval
 
 
 class ProofError(Exception):
@@ -62,11 +64,11 @@ def _settlement(
     mine = next((item for item in statements if item.participant == participant), None)
     if mine is None:
         raise NoSuchProofError(f"{participant} has no statement in {row.key}")
-    checkpoint = _covering(session, row.seal_index or 0)
+    checkpoint = _covering(house, session, row)
     seal = _log_entry(session, row.seal_index or 0, checkpoint.size)
     slots = intervals.slots(session, row.key)
     return proof.SettlementProof(
-        anchor=_anchor(house, checkpoint),
+        anchor=_anchor(house, session, checkpoint),
         corrections=_corrections(house, session, row.key, participant),
         payments=tuple(_payments(house, session, row.key, participant)),
         points=tuple(_points(house, session, participant, slots, checkpoint.size)),
@@ -77,33 +79,54 @@ def _settlement(
     )
 
 
-def _covering(session: Session, seal_index: int) -> CheckpointRow:
-    """Return the first confirmed checkpoint over a log entry."""
-    found = session.exec(
-        select(CheckpointRow)
-        .where(CheckpointRow.state == "confirmed", col(CheckpointRow.size) > seal_index)
-        .order_by(col(CheckpointRow.size))
-        .limit(1)
-    ).first()
-    if found is None:
+def _covering(house: House, session: Session, row: IntervalRow) -> CheckpointRow:
+    """Return the first confirmed checkpoint over an interval's seal, if it will do.
+
+    Where cosignatures are asked for, the first that has enough of them is taken instead, as long
+    as its milestone came in time for a real interval: a later one is later still.
+    """
+    over = _confirmed(session, row.seal_index or 0)
+    first = next(over, None)
+    if first is None:
         raise ProofNotReadyError("no checkpoint over this seal is confirmed yet")
-    return found
+    for candidate in (first, *over):
+        if is_enough(house, _beside(house, session, candidate)):
+            in_time = candidate is first or _in_time(house, candidate, row.key)
+            return candidate if in_time else first
+    return first
 
 
-def _anchor(house: House, checkpoint: CheckpointRow) -> proof.Anchor:
-    return proof.anchored(_included(house, checkpoint.block_id or ""))
+def _confirmed(session: Session, seal_index: int) -> Iterator[CheckpointRow]:
+    return iter(
+        session.exec(
+            select(CheckpointRow)
+            .where(CheckpointRow.state == "confirmed", col(CheckpointRow.size) > seal_index)
+            .order_by(col(CheckpointRow.size))
+        )
+    )
+
+
+def _in_time(house: House, checkpoint: CheckpointRow, key: str) -> bool:
+    if house.clock.simulated:
+        return True
+    anchored = parse_milestone(_included(house, checkpoint.block_id or "").milestone)
+    return anchored.timestamp_s <= Interval.parse(key).end_ms // 1000 + ANCHOR_DEADLINE_S
+
+
+def _beside(house: House, session: Session, checkpoint: CheckpointRow) -> Sequence[str]:
+    return cosignatures(house, session, [checkpoint.size])[checkpoint.size]
+
+
+def _anchor(house: House, session: Session, checkpoint: CheckpointRow) -> proof.Anchor:
+    included = _included(house, checkpoint.block_id or "")
+    return proof.anchored(included, _beside(house, session, checkpoint))
 
 
 def _corrections(
     house: House, session: Session, key: str, participant: str
 ) -> proof.Corrections | None:
     """Return what later entries of the log correct, as far as a checkpoint is confirmed."""
-    newest = session.exec(
-        select(CheckpointRow)
-        .where(CheckpointRow.state == "confirmed")
-        .order_by(col(CheckpointRow.size).desc())
-        .limit(1)
-    ).one()
+    newest = _newest_judged(house, session)
     rows = session.exec(
         select(CorrectionRow)
         .where(
@@ -119,7 +142,18 @@ def _corrections(
         )
         for row in rows
     )
-    return proof.Corrections(_anchor(house, newest), items) if items else None
+    return proof.Corrections(_anchor(house, session, newest), items) if items else None
+
+
+def _newest_judged(house: House, session: Session) -> CheckpointRow:
+    """Return the newest confirmed checkpoint that has enough cosignatures, else the newest."""
+    rows = session.exec(
+        select(CheckpointRow)
+        .where(CheckpointRow.state == "confirmed")
+        .order_by(col(CheckpointRow.size).desc())
+    ).all()
+    judged = (row for row in rows if is_enough(house, _beside(house, session, row)))
+    return next(judged, rows[0])
 
 
 def _owned(session: Session, participant: str) -> Sequence[str]:

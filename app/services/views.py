@@ -9,6 +9,7 @@ from sqlmodel import Session, col, func, select
 from sqlmodel.sql.expression import Select
 
 from app.services import interval_view, participant_view, proofs
+from app.services.checkpoints import public_keys
 from app.services.house import House
 from app.services.live import LiveBoard
 from app.services.notices import notices
@@ -54,7 +55,7 @@ class DatabaseViews:
     ) -> None:
         self._house = house
         self._board = board
-        self._managed = managed
+        self.managed = managed
         self._clock_speed = clock_speed
         self._idle = idle_devices
 
@@ -133,9 +134,7 @@ class DatabaseViews:
 
     def keys_file(self) -> bytes:
         """Return the district's public KEYS file."""
-        return self._house.keyring.public_keys_file(
-            self._house.settings.origin, len(self._house.keyring.milestone)
-        )
+        return public_keys(self._house)
 
     def verify(self, proof: bytes) -> VerdictPage:
         """Judge a proof file with the district's own KEYS."""
@@ -149,7 +148,7 @@ class DatabaseViews:
 
     def _own(self, viewer: Viewer) -> frozenset[str]:
         if viewer.role is Role.MANAGER:
-            return self._managed
+            return self.managed
         return frozenset({viewer.participant}) if viewer.participant else frozenset()
 
     def _watched(self, session: Session, viewer: Viewer) -> Sequence[str] | None:
