@@ -9,6 +9,7 @@ from app.api import problems, readings, status
 from app.api.limits import READINGS_PATH, BodyLimits
 from app.services.house import House
 from app.services.ingest import Door
+from app.services.ledger_view import LedgerExplorer
 from app.services.live import LiveBoard
 from app.services.sessions import SessionStore
 from app.services.views import DatabaseViews
@@ -36,7 +37,8 @@ def create_app(
     door = Door(house.database, house.settings, house.keyring.receipt, house.clock)
     app.include_router(readings.build_router(door))
     app.include_router(status.build_router(house, board))
-    app.include_router(build_router(views, sessions))
+    ledger = LedgerExplorer(house, views.managed, views.keys_file)
+    app.include_router(build_router(views, sessions, ledger))
     mount_static(app)
     app.add_middleware(BodyLimits, by_path={READINGS_PATH: MAX_BODY_BYTES, **BODY_LIMITS})
     app.add_middleware(ProblemPages)

@@ -116,6 +116,14 @@ class District:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerTrace:
+    """Where an interval stands on the ledger: ids in hex, empty while they are on their way."""
+
+    anchor_block: str | None = None
+    transactions: Sequence[str] = ()  # of its payments
+
+
+@dataclass(frozen=True, slots=True)
 class QuarterLine:
     """One participant's quarter-hour, split as on the bill. Money > 0 is earned, < 0 owed."""
 
@@ -135,6 +143,7 @@ class QuarterLine:
     saving_micro: int
     estimated: bool
     has_proof: bool
+    trace: LedgerTrace = LedgerTrace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +223,7 @@ class IntervalPage:
     previous_key: str | None
     next_key: str | None
     prices_hidden: bool  # the grid operator sees energy, never prices or balances
+    trace: LedgerTrace = LedgerTrace()
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,20 @@ PAYMENT_WORDS: Final = {
     "confirmed": "Paid and confirmed",
 }
 ANCHOR_WORDS: Final = {"pending": "Waiting for the ledger", "confirmed": "On the ledger"}
+BLOCK_WORDS: Final = {
+    "milestone": "Milestone",
+    "anchor": "Anchor of the district’s log",
+    "payment": "Payment",
+    "transfer": "Transfer",
+    "data": "Data",
+    "empty": "Empty",
+    "other": "Of a kind that is not read here",
+}
+BLOCK_STATE_WORDS: Final = {
+    "pending": "Waiting for a milestone",
+    "confirmed": "Confirmed",
+    "conflicting": "Ignored: it conflicts",
+}
 KIND_WORDS: Final = {
     "home": "Home",
     "home-pv": "Home with solar roof",
@@ -164,6 +178,32 @@ def day(moment_ms: int, zone: str) -> str:
     """Return the local day, such as Tue 23 Jun 2026."""
     moment = local(moment_ms, zone)
     return f"{moment:%a} {moment.day} {moment:%b %Y}"
+
+
+def second(moment_ms: int, zone: str) -> str:
+    """Return the local time to the second, such as 11:15:09 CEST."""
+    return f"{local(moment_ms, zone):%H:%M:%S %Z}"
+
+
+def age(moment_ms: int, now_ms: int) -> str:
+    """Return how long ago a moment was: seconds, minutes, hours or days, rounded down.
+
+    A milestone's time may run ahead, since each is at least a second after the one before.
+    """
+    seconds = (now_ms - moment_ms) // 1000
+    if seconds < 0:
+        return f"{count(-seconds, 'second', 'seconds')} ahead of the clock"
+    for length, one, many in ((86_400, "day", "days"), (3_600, "hour", "hours")):
+        if seconds >= 2 * length:
+            return f"{count(seconds // length, one, many)} ago"
+    if seconds >= 120:
+        return f"{count(seconds // 60, 'minute', 'minutes')} ago"
+    return f"{count(seconds, 'second', 'seconds')} ago" if seconds else "just now"
+
+
+def short(identifier: str) -> str:
+    """Return an id's ends; the whole id belongs in the title beside it."""
+    return f"{identifier[:8]}…{identifier[-4:]}" if len(identifier) > 16 else identifier
 
 
 def quarter(key: str, zone: str) -> str:

@@ -28,6 +28,7 @@ from app.tables import IntervalRow
 from app.worker import Worker
 from ledger_client.localnode.adapter import LocalLedger
 from ledger_client.localnode.node import LocalNode
+from ledger_client.localnode.reader import LocalReader
 from metering.simulator import MeterServer
 
 
@@ -110,7 +111,8 @@ def _open_house(options: DemoOptions, story: Lindenhof) -> tuple[House, Simulate
         milestone_keys=keyring.milestone,
         threshold=len(keyring.milestone),
     )
-    return House(settings, database, keyring, clock, LocalLedger(node)), clock, node
+    ledger, reader = LocalLedger(node), LocalReader(node)
+    return House(settings, database, keyring, clock, ledger, reader), clock, node
 
 
 def _worker(options: DemoOptions, house: House) -> Worker:

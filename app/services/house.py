@@ -9,16 +9,18 @@ from app.db import Database
 from app.services.keyring import Keyring
 from app.settings import Settings
 from ledger_client.ledger import Ledger
+from ledger_client.reader import LedgerReader
 
 ENGINE_VERSION = "wattloom-0.1.0"
 
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """The settings, the database, the keys, the district clock and the ledger."""
+    """The settings, the database, the keys, the district clock, the ledger and a look at it."""
 
     settings: Settings
     database: Database
     keyring: Keyring
     clock: Clock
     ledger: Ledger
+    reader: LedgerReader | None = None  # None: nothing here can look into the ledger

@@ -11,6 +11,7 @@ from itertools import groupby
 from sqlmodel import Session, col, select
 
 from app.services.house import House
+from app.services.ledger_trace import trace
 from app.store import leaves, log, payments, people
 from app.tables import IntervalRow, JournalEntry, OrderRow, PostingRow, StatementRow, TradeRow
 from ledger_client.log import decode_entry
@@ -60,6 +61,7 @@ def page(
         previous_key=_existing(session, interval.previous().key),
         next_key=_existing(session, interval.next().key),
         prices_hidden=hide_prices,
+        trace=trace(session, row.key),
     )
 
 

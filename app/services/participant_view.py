@@ -9,6 +9,7 @@ from sqlmodel import Session, col, select
 
 from app.services.accounts import booked_accounts
 from app.services.house import House
+from app.services.ledger_trace import traces
 from app.services.notices import notices
 from app.services.summary import corrected, savings
 from app.store import payments, people
@@ -16,7 +17,7 @@ from app.tables import CorrectionRow, IntervalRow, SettlementLine, SlotRow, Stat
 from ledger_client.stardust.bech32 import encode_address_text
 from ledger_client.verify import Statement as StatementLeaf
 from market.settlement import Kind
-from web.ports import ParticipantPage, QuarterLine
+from web.ports import LedgerTrace, ParticipantPage, QuarterLine
 
 _QUARTERS = 24
 
@@ -67,6 +68,7 @@ def _quarters(session: Session, participant: str, points: Sequence[str]) -> list
         )
     )
     unpaid = payments.unpaid(session)
+    found = traces(session, keys)
     return [
         _quarter(
             statement,
@@ -74,6 +76,7 @@ def _quarters(session: Session, participant: str, points: Sequence[str]) -> list
             lines[statement.interval],
             estimated=interval.key in estimated,
             has_proof=interval.anchor == "confirmed" and interval.key not in unpaid,
+            trace=found[interval.key],
         )
         for statement, interval in statements
     ]
@@ -100,6 +103,7 @@ def _quarter(
     *,
     estimated: bool,
     has_proof: bool,
+    trace: LedgerTrace,
 ) -> QuarterLine:
     def wh(kind: Kind) -> int:
         return sum(line.wh for line in lines if line.kind == kind)
@@ -131,4 +135,5 @@ def _quarter(
         saving_micro=statement.saving_micro,
         estimated=estimated,
         has_proof=has_proof,
+        trace=trace,
     )

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.web.browsing import Console, Open, Served
+from tests.web.ledger_fakes import FakeLedgerViews
 from tests.web.web_fakes import FakeSessions, FakeViews
 from web.pages import STATIC, build_router, mount_static
 from web.security import SecurityMiddleware
@@ -38,9 +39,14 @@ def sessions() -> FakeSessions:
 
 
 @pytest.fixture
-def app(views: FakeViews, sessions: FakeSessions) -> FastAPI:
+def ledger() -> FakeLedgerViews:
+    return FakeLedgerViews()
+
+
+@pytest.fixture
+def app(views: FakeViews, sessions: FakeSessions, ledger: FakeLedgerViews) -> FastAPI:
     app = FastAPI(openapi_url=None)
-    app.include_router(build_router(views, sessions))
+    app.include_router(build_router(views, sessions, ledger))
     mount_static(app)
     app.add_middleware(SecurityMiddleware)
     return app

@@ -8,14 +8,30 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.web.browsing import Open
+from tests.web.ledger_fakes import ANCHOR, CONFLICT, OWN_ADDRESS, PAYMENT
 from tests.web.web_fakes import FakeViews, keys
 
 pytestmark = pytest.mark.browser
 
+LEDGER = ("/ledger", "/ledger/milestones/4", f"/ledger/blocks/{PAYMENT}")
 PAGES = {
-    "building-manager": ("/district", "/intervals", f"/intervals/{keys()[3]}", "/verify"),
-    "prosumer": ("/participants/weber", f"/intervals/{keys()[2]}"),
-    "grid-operator": ("/district", f"/intervals/{keys()[2]}"),
+    "building-manager": (
+        "/district",
+        "/intervals",
+        f"/intervals/{keys()[3]}",
+        "/verify",
+        f"/ledger/blocks/{CONFLICT}",
+        "/ledger/search?q=nothing",
+        *LEDGER,
+    ),
+    "prosumer": (
+        "/participants/weber",
+        f"/intervals/{keys()[2]}",
+        f"/ledger/addresses/{OWN_ADDRESS}",
+        f"/ledger/blocks/{ANCHOR}",
+        *LEDGER,
+    ),
+    "grid-operator": ("/district", f"/intervals/{keys()[2]}", *LEDGER),
 }
 # Relative luminance as WCAG 2 defines it, over the text of every visible element.
 CONTRAST = """() => {

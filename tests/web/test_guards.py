@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
+from tests.web.ledger_fakes import FakeLedgerViews
 from tests.web.page_kit import COMMON, KEY, OWN, PROOF, ROLES, audit, enter, token
 from tests.web.web_fakes import FakeSessions, FakeViews
 from web.pages import build_router
@@ -96,7 +97,7 @@ def test_without_a_session_nothing_but_the_entrance_and_the_keys(client: TestCli
 
 
 def post_paths(app: FastAPI) -> set[str]:
-    router = build_router(FakeViews(), FakeSessions())
+    router = build_router(FakeViews(), FakeSessions(), FakeLedgerViews())
     return {
         r.path for r in router.routes if isinstance(r, APIRoute) and "POST" in (r.methods or ())
     }

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from web import picture, present
+from web import graph, picture, present
 from web.ports import NotFoundError, Role, Sessions, Viewer, Views
 from web.security import CSRF_FIELD, CSRF_HEADER, SecurityError, read_cookie
 
@@ -59,7 +59,12 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     env.globals.update(
-        present=present, picture=picture, Role=Role, csrf_field=CSRF_FIELD, csrf_header=CSRF_HEADER
+        present=present,
+        picture=picture,
+        graph=graph,
+        Role=Role,
+        csrf_field=CSRF_FIELD,
+        csrf_header=CSRF_HEADER,
     )
     return env
 
