@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+import socket
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import uvicorn
 from nacl.signing import SigningKey
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ledger_client.signer import EssenceCheck, MilestoneKeeper, create_signer_app
 from ledger_client.signer.rules import Identity
@@ -91,3 +98,20 @@ class Desk:
         headers = {"Content-Type": kind}
         answer: httpx.Response = self.http.post("/sign", content=content, headers=headers)
         return answer
+
+
+@contextmanager
+def serving(app: ASGIApp, port: int = 0, http: type[H11Protocol] = H11Protocol) -> Iterator[str]:
+    """Serve an app from a thread of this process; yield its address."""
+    config = uvicorn.Config(
+        app, http=http, lifespan="off", log_level="critical", timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
