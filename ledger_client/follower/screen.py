@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from ledger_client.follower.follower import Followed
 from ledger_client.follower.report import Halt
@@ -98,9 +98,8 @@ class LiveBar(Screen):
         self._console = console
         self._progress = Progress(
             TextColumn("milestone"),
-            BarColumn(),
             MofNCompleteColumn(),
-            TimeElapsedColumn(),
+            BarColumn(bar_width=16),
             TextColumn("{task.description}"),
             console=console,
         )
@@ -142,8 +141,7 @@ class LiveBar(Screen):
             completed=milestone.index,
             total=max(total, milestone.index),
             description=(
-                f"{self._blocks} blocks, {self._applied} payments applied, "
-                f"{self._conflicting} conflicting; both roots hold"
+                f"{self._blocks} blocks, {self._applied} paid, {self._conflicting} in conflict"
             ),
         )
 
