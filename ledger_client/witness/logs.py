@@ -30,8 +30,8 @@ class LogKey:
         Raises WitnessSettingsError.
         """
         # From the left: a vkey may end in signs of equality. An origin with one needs none here.
-        origin, _, key = text.partition("=")
-        if not _ORIGIN.fullmatch(origin):
+        origin, equals, key = text.partition("=")
+        if not equals or not _ORIGIN.fullmatch(origin):
             raise WitnessSettingsError(f"{text!r}: write ORIGIN=KEY, the origin in plain text")
         name, found = (origin, _from_hex(key)) if len(key) == 64 else _from_vkey(key)
         if not _NAME.fullmatch(name):
