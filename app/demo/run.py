@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from app.clock import SimulatedClock
@@ -16,9 +16,10 @@ from app.demo.outputs import write_keys, write_proofs
 from app.demo.server import serving
 from app.demo.steps import Demo, DemoOptions, drive
 from app.main import create_app
-from app.services.founding import Founding, found, treasury_address
+from app.services.founding import Founding, found
 from app.services.house import House
 from app.services.keyring import Keyring
+from app.services.ledger import LedgerFigures, open_ledger
 from app.services.live import LiveBoard
 from app.services.sessions import SessionStore
 from app.services.summary import Summary, summarise
@@ -26,9 +27,6 @@ from app.services.views import DatabaseViews
 from app.settings import Settings
 from app.tables import IntervalRow
 from app.worker import Worker
-from ledger_client.localnode.adapter import LocalLedger
-from ledger_client.localnode.node import LocalNode
-from ledger_client.localnode.reader import LocalReader
 from metering.simulator import MeterServer
 
 
@@ -50,8 +48,9 @@ async def run(options: DemoOptions) -> Summary:
             proofs = await asyncio.to_thread(write_proofs, demo.house)
             keys = write_keys(demo.house)
             seconds = round(time.monotonic() - started, 3)
+            figures = await asyncio.to_thread(demo.figures)
             return await asyncio.to_thread(
-                summarise, demo.house, demo.node.stats(), options.intervals, proofs, keys, seconds
+                summarise, demo.house, figures, options.intervals, proofs, keys, seconds
             )
 
 
@@ -68,9 +67,7 @@ def _check_fresh(settings: Settings) -> None:
 async def _demo(options: DemoOptions) -> AsyncIterator[Demo]:
     settings, story = options.settings, lindenhof()
     async with AsyncExitStack() as stack:
-        house, clock, node = _open_house(options, story)
-        stack.callback(house.database.close)
-        stack.callback(node.close)
+        house, clock, figures = _open_house(options, story, stack)
         board = LiveBoard()
         web = create_app(
             house,
@@ -86,13 +83,16 @@ async def _demo(options: DemoOptions) -> AsyncIterator[Demo]:
             MeterServer(story.meters(clock.now_ms, options.seed))
         )
         gateway = await open_gateway(stack, house, meters.port, url, board)
-        yield Demo(options, house, clock, node, gateway, _worker(options, house))
+        yield Demo(options, house, clock, figures, gateway, _worker(options, house))
 
 
-def _open_house(options: DemoOptions, story: Lindenhof) -> tuple[House, SimulatedClock, LocalNode]:
+def _open_house(
+    options: DemoOptions, story: Lindenhof, stack: AsyncExitStack
+) -> tuple[House, SimulatedClock, Callable[[], LedgerFigures]]:
     settings = options.settings
-    keyring = Keyring.open(settings.data / "keys")
+    keyring = Keyring.open(settings.data / "keys", mldsa=settings.mldsa)
     database = Database(settings.sqlalchemy_url)
+    stack.callback(database.close)
     database.migrate()
     founding = Founding(
         tariff=story.tariff_row(),
@@ -101,18 +101,14 @@ def _open_house(options: DemoOptions, story: Lindenhof) -> tuple[House, Simulate
         simulated=True,
         seed=options.seed,
     )
+    ledger = open_ledger(settings, keyring, story.treasury_units)
+    stack.callback(ledger.close)
     with database.write() as session:
         clock = SimulatedClock(found(session, settings, keyring, founding).clock_ms)
-    node = LocalNode.open(
-        settings.data / "ledger.db",
-        network=settings.network,
-        hrp=settings.hrp,
-        genesis={treasury_address(keyring): story.treasury_units},
-        milestone_keys=keyring.milestone,
-        threshold=len(keyring.milestone),
+    house = House(
+        settings, database, keyring, clock, ledger.ledger, ledger.reader, ledger.milestones
     )
-    ledger, reader = LocalLedger(node), LocalReader(node)
-    return House(settings, database, keyring, clock, ledger, reader), clock, node
+    return house, clock, ledger.figures
 
 
 def _worker(options: DemoOptions, house: House) -> Worker:

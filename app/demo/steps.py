@@ -21,11 +21,11 @@ from sqlmodel import col, select
 from app.clock import SimulatedClock
 from app.db import DatabaseUnavailableError
 from app.services.house import House
+from app.services.ledger import LedgerFigures
 from app.settings import Settings
 from app.store import intervals, payments, people
 from app.tables import IntervalRow
 from app.worker import Worker
-from ledger_client.localnode.node import LocalNode
 from metering.gateway import MINUTE_MS, Gateway
 from metering.interval import LENGTH_MS
 from metering.sender import SenderError, SenderUnavailableError
@@ -63,7 +63,7 @@ class Demo:
     options: DemoOptions
     house: House
     clock: SimulatedClock
-    node: LocalNode
+    figures: Callable[[], LedgerFigures]
     gateway: Gateway
     worker: Worker
     stop: asyncio.Event = field(default_factory=asyncio.Event)

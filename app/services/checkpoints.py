@@ -20,9 +20,10 @@ class CheckpointError(LookupError):
 
 def public_keys(house: House) -> bytes:
     """Return the district's KEYS file, as it is to be pinned."""
-    settings, ring = house.settings, house.keyring
-    threshold = settings.witness_threshold
-    return ring.public_keys_file(settings.origin, len(ring.milestone), witnesses(house), threshold)
+    settings = house.settings
+    return house.keyring.public_keys_file(
+        settings.origin, house.milestones, witnesses(house), settings.witness_threshold
+    )
 
 
 def witnesses(house: House) -> list[Witness]:

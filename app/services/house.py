@@ -10,6 +10,7 @@ from app.services.keyring import Keyring
 from app.settings import Settings
 from ledger_client.ledger import Ledger
 from ledger_client.reader import LedgerReader
+from ledger_client.verify import Milestones
 
 ENGINE_VERSION = "wattloom-0.1.0"
 
@@ -24,3 +25,9 @@ class House:
     clock: Clock
     ledger: Ledger
     reader: LedgerReader | None = None  # None: nothing here can look into the ledger
+    pinned: Milestones | None = None  # who signs the milestones; None: the keyring's own keys
+
+    @property
+    def milestones(self) -> Milestones:
+        """The keys that sign the ledger's milestones, as KEYS pin them."""
+        return self.pinned or self.keyring.milestones()

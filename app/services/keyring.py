@@ -18,8 +18,8 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from nacl.signing import SigningKey
 
-from ledger_client.verify import Witness
-from metering import canonical
+from ledger_client.proof import to_bytes
+from ledger_client.verify import Keys, MilestoneKey, Milestones, Witness, Witnesses
 from metering.identity import PublicKey, check_district
 from metering.signing import create_key_file, load_key_file, public_key
 
@@ -107,46 +107,45 @@ class Keyring:
             )
         return _key(self.folder, f"meter-{serial}")
 
-    def public_keys_file(
-        self,
-        origin: str,
-        threshold: int,
-        witnesses: Sequence[Witness] = (),
-        witness_threshold: int = 0,
-    ) -> bytes:
-        """Return the district's KEYS file (docs/protocol.md, "A proof").
-
-        Args:
-            origin: the log's origin, that is the district.
-            threshold: how many distinct keys must have signed a milestone.
-            witnesses: who cosigns checkpoints.
-            witness_threshold: how many of them a proof needs.
+    def milestones(self, threshold: int | None = None) -> Milestones:
+        """Return the milestone keys as KEYS pin them; without a threshold all have to sign.
 
         Raises:
             ThresholdError: not within 1 to the number of milestone keys.
         """
-        if not 1 <= threshold <= len(self.milestone):
-            raise ThresholdError(
-                f"threshold {threshold}: there are {len(self.milestone)} milestone keys"
-            )
-        milestones: list[canonical.Value] = [
-            {"key": public_key(key).hex, "from_index": 0, "to_index": None}
-            for key in self.milestone
-        ]
-        keys: canonical.Object = {
-            "version": 1,
-            "origin": check_district(origin),
-            "log": [public_key(self.log).hex],
-            "receipts": [public_key(self.receipt).hex],
-            "registry": [public_key(self.registry).hex],
-            "milestones": {"threshold": threshold, "keys": milestones},
-            "mldsa": [self.mldsa.public_key().public_bytes_raw().hex()] if self.mldsa else [],
-            "witnesses": {
-                "threshold": witness_threshold,
-                "keys": [{"key": item.key.hex(), "name": item.name} for item in witnesses],
-            },
-        }
-        return canonical.encode(keys) + b"\n"
+        count = len(self.milestone)
+        wanted = count if threshold is None else threshold
+        if not 1 <= wanted <= count:
+            raise ThresholdError(f"threshold {wanted}: there are {count} milestone keys")
+        keys = tuple(MilestoneKey(0, bytes(key.verify_key), None) for key in self.milestone)
+        return Milestones(keys, wanted)
+
+    def public_keys_file(
+        self,
+        origin: str,
+        milestones: Milestones,
+        witnesses: Sequence[Witness] = (),
+        witness_threshold: int = 0,
+    ) -> bytes:
+        """Return the district's KEYS file (docs/proof.md, "KEYS").
+
+        Args:
+            origin: the log's origin, that is the district.
+            milestones: who signs the ledger's milestones.
+            witnesses: who cosigns checkpoints.
+            witness_threshold: how many of them a proof needs.
+        """
+        keys = Keys(
+            log=(bytes(self.log.verify_key),),
+            milestones=milestones,
+            mldsa=(self.mldsa.public_key().public_bytes_raw(),) if self.mldsa else (),
+            origin=check_district(origin),
+            receipts=(bytes(self.receipt.verify_key),),
+            registry=(bytes(self.registry.verify_key),),
+            version=1,
+            witnesses=Witnesses(tuple(witnesses), witness_threshold),
+        )
+        return to_bytes(keys)
 
     def _check_distinct(self) -> None:
         seeds = [self.wallet_seed, self.pseudonym_secret]

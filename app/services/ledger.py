@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from app.services.founding import treasury_address
 from app.services.keyring import Keyring
@@ -36,6 +37,16 @@ class LedgerSetupError(Exception):
     """The district cannot use this ledger as it is set: mend the settings, or start the node."""
 
 
+class LedgerFigures(TypedDict):
+    """What the ledger holds; its supply is what it began with. None: this node does not tell."""
+
+    blocks: int | None
+    milestones: int
+    transfers_confirmed: int | None
+    supply_units: int
+    supply_expected_units: int
+
+
 @dataclass(frozen=True, slots=True)
 class OpenLedger:
     """The ledger, a look at it, and the keys that its milestones carry. Close it at the end."""
@@ -43,6 +54,7 @@ class OpenLedger:
     ledger: Ledger
     reader: LedgerReader
     milestones: Milestones
+    figures: Callable[[], LedgerFigures]
     close: Callable[[], None]
 
 
@@ -64,7 +76,23 @@ def open_ledger(settings: Settings, keyring: Keyring, treasury_units: int) -> Op
         milestone_keys=keyring.milestone,
         threshold=len(keyring.milestone),
     )
-    return OpenLedger(LocalLedger(node), LocalReader(node), node.pinned, node.close)
+
+    def figures() -> LedgerFigures:
+        return embedded_figures(node)
+
+    return OpenLedger(LocalLedger(node), LocalReader(node), node.pinned, figures, node.close)
+
+
+def embedded_figures(node: LocalNode) -> LedgerFigures:
+    """Return what the embedded node's ledger holds."""
+    stats = node.stats()
+    return LedgerFigures(
+        blocks=stats.blocks,
+        milestones=stats.milestones,
+        transfers_confirmed=stats.transfers_confirmed,
+        supply_units=stats.supply_units,
+        supply_expected_units=stats.supply_expected_units,
+    )
 
 
 def _over_rest(settings: Settings, keyring: Keyring, treasury_units: int) -> OpenLedger:
@@ -90,7 +118,18 @@ def _over_rest(settings: Settings, keyring: Keyring, treasury_units: int) -> Ope
     except BaseException:
         close()
         raise
-    return OpenLedger(ledger, RemoteReader(glance), milestones, close)
+
+    def figures() -> LedgerFigures:
+        info = client.info()
+        return LedgerFigures(
+            blocks=None,
+            milestones=info.confirmed_milestone_index,
+            transfers_confirmed=None,
+            supply_units=info.token_supply,
+            supply_expected_units=treasury_units,
+        )
+
+    return OpenLedger(ledger, RemoteReader(glance), milestones, figures, close)
 
 
 def _milestones(file: Path | None) -> Milestones:

@@ -12,6 +12,7 @@ from sqlmodel import Session, SQLModel, col, func, select
 
 from app.services.accounts import accounts
 from app.services.house import House
+from app.services.ledger import LedgerFigures
 from app.store import journal, people
 from app.tables import (
     CorrectionRow,
@@ -24,18 +25,7 @@ from app.tables import (
     StatementRow,
     TradeRow,
 )
-from ledger_client.localnode.node import LedgerStats
 from metering.interval import from_ms
-
-
-class LedgerFigures(TypedDict):
-    """What the ledger holds; its supply is what it began with."""
-
-    blocks: int
-    milestones: int
-    transfers_confirmed: int
-    supply_units: int
-    supply_expected_units: int
 
 
 class Summary(TypedDict):
@@ -66,7 +56,7 @@ class Summary(TypedDict):
 
 def summarise(
     house: House,
-    stats: LedgerStats,
+    ledger: LedgerFigures,
     wanted: int | None,
     proofs: Sequence[Path],
     keys: Path,
@@ -96,7 +86,7 @@ def summarise(
             "local_share": local_share(energy.traded_wh, energy.import_wh),
             "saving_micro": savings(session),
             "postings_sum_micro": journal.total(session),
-            "ledger": _ledger_figures(stats),
+            "ledger": ledger,
             "balances_micro": {who: account.wallet_micro for who, account in books.items()},
             "journal_minus_ledger_micro": sum(
                 abs(account.difference_micro) for account in books.values()
@@ -113,16 +103,6 @@ def corrected() -> ColumnElement[bool]:
     """Return the condition that joins a slot to its correction."""
     return (col(CorrectionRow.interval) == SlotRow.interval) & (
         col(CorrectionRow.point) == SlotRow.point
-    )
-
-
-def _ledger_figures(stats: LedgerStats) -> LedgerFigures:
-    return LedgerFigures(
-        blocks=stats.blocks,
-        milestones=stats.milestones,
-        transfers_confirmed=stats.transfers_confirmed,
-        supply_units=stats.supply_units,
-        supply_expected_units=stats.supply_expected_units,
     )
 
 

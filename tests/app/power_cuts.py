@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from sqlmodel import col, select
 from app.clock import SimulatedClock
 from app.db import Database
 from app.services.accounts import accounts
+from app.services.checkpoints import public_keys
 from app.services.founding import (
     GATEWAY_NAME,
     Founding,
@@ -32,6 +33,7 @@ from app.services.founding import (
 from app.services.house import House
 from app.services.ingest import Door
 from app.services.keyring import Keyring
+from app.services.ledger import LedgerFigures
 from app.services.proofs import settlement_proof
 from app.services.summary import summarise
 from app.settings import Settings
@@ -361,7 +363,9 @@ class Story:
             _check_log(house)
             self._check_readings(house)
             _check_proofs(house)
-            figures = summarise(house, node.stats(), None, [], Path("/keys.json"), 0.0)
+            figures = summarise(
+                house, LedgerFigures(**asdict(node.stats())), None, [], Path("/keys.json"), 0.0
+            )
             return {"summary": figures} | _rows(house)
 
     def _check_readings(self, house: House) -> None:
@@ -405,7 +409,7 @@ def _check_log(house: House) -> None:
 
 
 def _check_proofs(house: House) -> None:
-    keys = house.keyring.public_keys_file(house.settings.origin, len(house.keyring.milestone))
+    keys = public_keys(house)
     with house.database.read() as session:
         rows = session.exec(select(StatementRow.interval, StatementRow.participant)).all()
     assert len(rows) == 2 * len(HOMES)

@@ -94,7 +94,7 @@ def test_a_serial_that_names_no_file_is_refused(tmp_path: Path, serial: str) -> 
 
 def test_keys_file_holds_public_keys_only(tmp_path: Path) -> None:
     ring = Keyring.open(tmp_path / "keys", milestones=2)
-    text = ring.public_keys_file(ORIGIN, threshold=2)
+    text = ring.public_keys_file(ORIGIN, ring.milestones())
     keys = canonical.decode(text.removesuffix(b"\n"))
     assert keys == {
         "version": 1,
@@ -121,7 +121,7 @@ def test_keys_file_holds_public_keys_only(tmp_path: Path) -> None:
 def test_a_threshold_that_cannot_be_met_is_refused(tmp_path: Path, threshold: int) -> None:
     ring = Keyring.open(tmp_path / "keys", milestones=2)
     with pytest.raises(ThresholdError):
-        ring.public_keys_file(ORIGIN, threshold)
+        ring.milestones(threshold)
 
 
 def test_printing_a_keyring_shows_no_secret(tmp_path: Path) -> None:
