@@ -45,6 +45,8 @@ from ledger_client.verify import Milestones
 
 BELOW_MAX_DEPTH = 15
 """A block may rest on milestones at most this many indices old (TIP-22)."""
+TIP_DEPTH = 13
+"""Tips that rest on older ones are not offered: who takes them needs time to build on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ class LocalNode:
         try:
             self._door.check(payload)
             with self._writing() as tangle:
-                block = Block(tangle.tips(), payload)
+                block = Block(self._young_tips(tangle), payload)
                 (verdict,) = self._take_in(tangle, [Candidate.of(block, block.encode())])
         except StardustSyntaxError as error:
             raise BlockRefusedError(str(error)) from error
@@ -188,7 +190,7 @@ class LocalNode:
     def tips(self) -> tuple[bytes, ...]:
         """Return 1 to 8 block ids to use as parents, sorted."""
         with self.store.lock:
-            return self._current().tips()
+            return self._young_tips(self._current())
 
     def has_pending(self) -> bool:
         """Return whether a milestone would confirm anything but the milestone before."""
@@ -300,6 +302,10 @@ class LocalNode:
         tangle.add(identifier, item.parents, root, has_transaction=item.has_transaction)
         return True
 
+    def _young_tips(self, tangle: Tangle) -> tuple[bytes, ...]:
+        latest = self.latest_milestone()
+        return tangle.tips(latest.index - TIP_DEPTH) or (latest.block_id,)
+
     def _root_of(self, tangle: Tangle, parents: Sequence[bytes]) -> int:
         return min(self._root_of_parent(tangle, parent) for parent in parents)
 
@@ -338,7 +344,7 @@ class LocalNode:
                 last.index + 1 if last else 1,
                 self._clock.stamp(last.timestamp if last else 0),
                 last.milestone_id if last else bytes(ID_LENGTH),
-                tangle.tips(),
+                tangle.tips() or (SOLID_ENTRY_POINT,),
                 bytes(ID_LENGTH),
                 bytes(ID_LENGTH),
             )

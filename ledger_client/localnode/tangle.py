@@ -78,9 +78,13 @@ class Tangle:
             self._tips.pop(parent, None)
         self._tips[block_id] = None
 
-    def tips(self) -> tuple[bytes, ...]:
-        """Return up to 8 tips, oldest first, sorted as parents must be; never empty."""
-        return tuple(sorted(islice(self._tips, MAX_PARENTS))) or (SOLID_ENTRY_POINT,)
+    def tips(self, least_root: int = 0) -> tuple[bytes, ...]:
+        """Return up to 8 tips, oldest first, sorted as parents must be.
+
+        Tips whose past rests on a milestone before ``least_root`` are left out.
+        """
+        young = (tip for tip in self._tips if self._oldest_roots[tip] >= least_root)
+        return tuple(sorted(islice(young, MAX_PARENTS)))
 
     def tip_count(self) -> int:
         """Return the number of blocks that no block approves yet."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,10 @@ from ledger_client.localnode.errors import (
     BlockRefusedError,
     LedgerCorruptError,
     LedgerSettingsError,
+    ProofOfWorkMissingError,
     UnknownParentError,
 )
+from ledger_client.localnode.store import connect_sqlite
 from ledger_client.localnode.tangle import SOLID_ENTRY_POINT, white_flag_order
 from ledger_client.stardust.block import Block
 from ledger_client.stardust.codec import blake2b_256, network_id
@@ -28,6 +32,7 @@ from ledger_client.stardust.milestone import Milestone
 from ledger_client.stardust.output import (
     BasicOutput,
 )
+from ledger_client.stardust.pow import mine, score
 from ledger_client.stardust.transaction import (
     Essence,
     TaggedData,
@@ -148,6 +153,83 @@ class TestAttaching:
             )
         net.node.issue_milestone()
         assert net.ledger.balance(TREASURY.address) == before
+
+
+class TestTips:
+    def test_an_old_past_is_not_offered(self) -> None:
+        """Blocks on all tips, one of which is barely young enough, would soon be refused."""
+        net = Net()
+        for _ in range(14):
+            net.node.issue_milestone()
+        newest = net.node.latest_milestone().block_id
+        old = Block((SOLID_ENTRY_POINT,), NOTE)
+        net.node.attach(old.encode())
+        assert net.node.tips() == (newest,)
+        on_both = Block(tuple(sorted((newest, old.id()))), NOTE)
+        net.node.attach(on_both.encode())
+        # Nothing young is left uncovered: the newest milestone is there for all.
+        assert net.node.tips() == (newest,)
+        net.node.submit(NOTE)
+        net.node.issue_milestone()
+        assert not net.node.has_pending()
+
+
+class TestBatches:
+    def test_each_block_is_judged_alone(self) -> None:
+        net = Net()
+        first = Block(net.node.tips(), TaggedData(b"a", b"1"))
+        second = Block((first.id(),), TaggedData(b"a", b"2"))
+        orphan = Block((bytes([7]) * 32,), NOTE)
+        on_orphan = Block((orphan.id(),), NOTE)
+        batch = [first, orphan, second, first, on_orphan]
+        verdicts = net.node.attach_many([*(block.encode() for block in batch), b"no block"])
+        assert verdicts[0] == verdicts[3] == first.id()
+        assert verdicts[2] == second.id()
+        assert isinstance(verdicts[1], UnknownParentError)
+        assert isinstance(verdicts[4], UnknownParentError)
+        assert type(verdicts[5]) is BlockRefusedError
+        assert net.node.stats().blocks == 3
+        assert net.node.tips() == (second.id(),)
+        assert net.node.attach_many([second.encode(), first.encode()]) == [second.id(), first.id()]
+        assert net.node.stats().blocks == 3
+
+    def test_a_batch_is_one_commit(self, tmp_path: Path) -> None:
+        statements: list[str] = []
+
+        def connect(path: str) -> sqlite3.Connection:
+            connection = connect_sqlite(path)
+            connection.set_trace_callback(statements.append)
+            return connection
+
+        net = Net(tmp_path / "ledger.db", connect)
+        tips = net.node.tips()
+        blocks = [Block(tips, TaggedData(b"n", bytes([n]))).encode() for n in range(50)]
+        statements.clear()
+        net.node.attach_many(blocks)
+        assert statements.count("COMMIT") == 1
+        assert sum(each.startswith("\nINSERT INTO block") for each in statements) == 50
+
+    def test_an_empty_batch_is_nothing(self) -> None:
+        assert Net().node.attach_many([]) == []
+
+    def test_a_proof_of_work_is_asked_of_strangers(self) -> None:
+        node = LocalNode.open(
+            ":memory:", genesis=GENESIS, milestone_keys=MILESTONE_KEYS, min_pow_score=3
+        )
+        block = Block(node.tips(), NOTE)
+        lazy = next(
+            candidate
+            for nonce in range(1_000)
+            if score((candidate := replace(block, nonce=nonce)).encode()) < 3
+        )
+        with pytest.raises(ProofOfWorkMissingError, match="below 3"):
+            node.attach(lazy.encode())
+        mined = mine(block, 3)
+        assert node.attach(mined.encode()) == mined.id()
+        own = node.submit(TaggedData(b"own", b""))
+        node.issue_milestone()
+        assert node.store.referenced_by(own) == 2
+        node.close()
 
 
 class TestMilestones:
