@@ -27,7 +27,7 @@ from ledger_client.localnode.store import MilestoneRow, Store
 from ledger_client.remotenode.client import NodeClient
 from ledger_client.stardust.block import Block
 from ledger_client.stardust.codec import ID_LENGTH, network_id
-from ledger_client.stardust.milestone import Milestone
+from ledger_client.stardust.milestone import Milestone, MilestoneEssence
 from ledger_client.stardust.transaction import Transaction
 from ledger_client.verify import Milestones, RefusedError, check_milestone
 
@@ -104,6 +104,16 @@ class Follower:
             write_halt(self.folder, error.halt)
             raise
 
+    def judge(self, essence: MilestoneEssence) -> None:
+        """Work out a milestone that nobody signed yet, on top of the last one here; keep nothing.
+
+        Raises MismatchError, without leaving a mark, when it does not follow or a root is wrong,
+        and LedgerUnavailableError when the node does not hand out what it references.
+        """
+        self._require_next(self.latest, essence)
+        gathered = gather(self._client, self.store, self._rules, essence)
+        self._require_roots(essence, self._worked_out(essence, gathered))
+
     # Inside -------------------------------------------------------------------------------------
 
     def _step(self) -> Followed | None:
@@ -115,11 +125,11 @@ class Follower:
                 self._require_history(last.index if last else 1)
             return None
         milestone = self._signed(index, payload)
-        self._require_next(last, milestone)
         essence = milestone.essence
+        self._require_next(last, essence)
         gathered = gather(self._client, self.store, self._rules, essence)
-        mutation = self._worked_out(milestone, gathered)
-        self._require_roots(milestone, mutation)
+        mutation = self._worked_out(essence, gathered)
+        self._require_roots(essence, mutation)
         self._keep(milestone, gathered, mutation)
         applied = mutation.conflicts.count(ConflictReason.NONE)
         conflicting = sum(bool(conflict) for conflict in mutation.conflicts)
@@ -135,8 +145,7 @@ class Follower:
             raise MismatchError(halt) from error
         return Milestone.decode(payload)
 
-    def _require_next(self, last: MilestoneRow | None, milestone: Milestone) -> None:
-        essence = milestone.essence
+    def _require_next(self, last: MilestoneRow | None, essence: MilestoneEssence) -> None:
         previous = last.milestone_id if last else bytes(ID_LENGTH)
         if essence.previous_id != previous:
             if last is not None:
@@ -206,12 +215,11 @@ class Follower:
                 f"milestone {index}"
             )
 
-    def _worked_out(self, milestone: Milestone, gathered: Gathered) -> Mutation:
+    def _worked_out(self, essence: MilestoneEssence, gathered: Gathered) -> Mutation:
         def transaction_of(identifier: bytes) -> Transaction | None:
             unsound = identifier in gathered.unsound
             return None if unsound else gathered.transactions.get(identifier)
 
-        essence = milestone.essence
         cone = Cone(essence.index, essence.timestamp, gathered.order)
         mutation = confirm(cone, transaction_of, self.store.output)
         for position, identifier in enumerate(gathered.order):
@@ -219,8 +227,8 @@ class Follower:
                 mutation.conflicts[position] = ConflictReason.INVALID_SIGNATURE
         return mutation
 
-    def _require_roots(self, milestone: Milestone, mutation: Mutation) -> None:
-        essence, roots = milestone.essence, mutation.roots()
+    def _require_roots(self, essence: MilestoneEssence, mutation: Mutation) -> None:
+        roots = mutation.roots()
         if roots == Roots(essence.inclusion_root, essence.applied_root):
             return
         if roots.inclusion != essence.inclusion_root:
