@@ -21,6 +21,7 @@ from app.demo.server import PortBusyError
 from app.demo.steps import DemoOptions
 from app.services.founding import FoundingError
 from app.services.keyring import KeyringError
+from app.services.ledger import LedgerSetupError
 from app.services.summary import Summary
 from app.settings import SettingsError, load_settings
 from ledger_client.ledger import LedgerError
@@ -38,6 +39,7 @@ _EXPECTED = (
     SigningError,
     SpoolError,
     LedgerError,
+    LedgerSetupError,
     DatabaseError,
     ClockError,
     OSError,

@@ -96,7 +96,8 @@ def embedded_figures(node: LocalNode) -> LedgerFigures:
 
 
 def _over_rest(settings: Settings, keyring: Keyring, treasury_units: int) -> OpenLedger:
-    milestones = _milestones(settings.ledger_keys)
+    start = _how_to_start(settings, keyring, treasury_units)
+    milestones = _milestones(settings.ledger_keys, start)
     token = settings.ledger_token.get_secret_value() or None
     client = NodeClient(
         settings.ledger_url,
@@ -114,7 +115,7 @@ def _over_rest(settings: Settings, keyring: Keyring, treasury_units: int) -> Ope
 
     ledger = RestLedger(client, network=settings.network, hrp=settings.hrp)
     try:
-        _check(client, settings, treasury_address(keyring), treasury_units)
+        _check(client, settings, keyring, treasury_units)
     except BaseException:
         close()
         raise
@@ -132,35 +133,39 @@ def _over_rest(settings: Settings, keyring: Keyring, treasury_units: int) -> Ope
     return OpenLedger(ledger, RemoteReader(glance), milestones, figures, close)
 
 
-def _milestones(file: Path | None) -> Milestones:
+def _milestones(file: Path | None, start: str) -> Milestones:
     """Read which keys sign the milestones: proofs pin them, so they are not asked of the node."""
     if file is None:
         raise LedgerSetupError(
             "ledger_url is set, ledger_keys is not: name the KEYS file of the ledger's milestones "
-            "(keys.json in the node's data folder), got from those who hold the keys"
+            f"(keys.json in the node's data folder). {start}"
         )
     try:
         return LedgerKeys.load(parse_json(file.read_bytes()), str(file)).milestones
     except OSError as error:
-        raise LedgerSetupError(f"cannot read {file}: {error.strerror}") from error
+        raise LedgerSetupError(f"cannot read {file}: {error.strerror}. {start}") from error
     except VerifyError as error:
         raise LedgerSetupError(f"{file} is no KEYS file of milestones: {error}") from error
 
 
-def _check(client: NodeClient, settings: Settings, treasury: bytes, treasury_units: int) -> None:
-    """Refuse a ledger on which this district's treasury does not hold the supply."""
-    info = client.info()
+def _check(client: NodeClient, settings: Settings, keyring: Keyring, treasury_units: int) -> None:
+    """Refuse a ledger on which this district's treasury did not begin with the whole supply."""
+    info, start = client.info(), _how_to_start(settings, keyring, treasury_units)
     if info.bech32_hrp != settings.hrp:
         raise LedgerSetupError(
             f"the node's addresses begin with {info.bech32_hrp!r}, hrp is {settings.hrp!r}: "
-            "set hrp to the node's"
+            f"set hrp to the node's. {start}"
         )
+    treasury = treasury_address(keyring)
     genesis = client.output(_GENESIS)
     owner = BasicOutput.decode(genesis).address if genesis else treasury
     if (owner, info.token_supply) != (treasury, treasury_units):
-        address = encode_address_text(settings.hrp, treasury)
-        raise LedgerSetupError(
-            "the node's supply is not this district's treasury: start a node on a new data folder "
-            f"with --network {settings.network} --hrp {settings.hrp} "
-            f"--genesis-address {address}:{treasury_units}"
-        )
+        raise LedgerSetupError(f"the node's supply is not this district's treasury. {start}")
+
+
+def _how_to_start(settings: Settings, keyring: Keyring, treasury_units: int) -> str:
+    address = encode_address_text(settings.hrp, treasury_address(keyring))
+    return (
+        f"A ledger for this district begins with: wattloom node --network {settings.network} "
+        f"--hrp {settings.hrp} --genesis-address {address}:{treasury_units} --data FOLDER"
+    )

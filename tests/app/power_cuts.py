@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,7 +33,7 @@ from app.services.founding import (
 from app.services.house import House
 from app.services.ingest import Door
 from app.services.keyring import Keyring
-from app.services.ledger import LedgerFigures
+from app.services.ledger import embedded_figures
 from app.services.proofs import settlement_proof
 from app.services.summary import summarise
 from app.settings import Settings
@@ -363,9 +363,7 @@ class Story:
             _check_log(house)
             self._check_readings(house)
             _check_proofs(house)
-            figures = summarise(
-                house, LedgerFigures(**asdict(node.stats())), None, [], Path("/keys.json"), 0.0
-            )
+            figures = summarise(house, embedded_figures(node), None, [], Path("/keys.json"), 0.0)
             return {"summary": figures} | _rows(house)
 
     def _check_readings(self, house: House) -> None:
