@@ -119,8 +119,16 @@ _FromIndex = Annotated[
 _Ahead = Annotated[
     int, typer.Option(min=1, max=1_440, help="Minutes a milestone may be ahead of this clock.")
 ]
+_Follow = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Work each milestone out again from this node's blocks."),
+]
+_FollowToken = Annotated[
+    Path | None, typer.Option(help="File with the token that this node wants.")
+]
 _SIGNER_EXAMPLES = (
-    "Examples: wattloom node signer --data city --network lindenhof --keys keys.json  |  "
+    "Examples: wattloom node signer --data city --network lindenhof --keys keys.json "
+    "--follow http://127.0.0.1:14265  |  "
     "wattloom node signer --host 0.0.0.0 --token-file token --data city --network lindenhof"
 )
 
@@ -138,9 +146,14 @@ def signer(
     keys: _Keys = None,
     from_index: _FromIndex = 1,
     max_ahead: _Ahead = 5,
+    follow: _Follow = None,
+    follow_token_file: _FollowToken = None,
     json: _Json = False,
 ) -> None:
     """Hold one milestone key of k-of-n and sign each index once, for the node that asks."""
+    from contextlib import nullcontext
+
+    from ledger_client.follower.opinion import following
     from ledger_client.signer.command import SignerCommand, SignerStartError, run_signer
 
     command = SignerCommand(
@@ -155,8 +168,10 @@ def signer(
         json_line=json,
     )
     _log_to_stderr()
+    opinion = following(follow, follow_token_file, command) if follow else nullcontext()
     try:
-        run_signer(command, typer.echo)
+        with opinion as check:
+            run_signer(command, typer.echo, check)
     except SignerStartError as error:
         typer.echo(f"wattloom node signer: {error}", err=True)
         raise typer.Exit(1) from error

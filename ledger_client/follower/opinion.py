@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Final
 
 from ledger_client.follower.errors import MismatchError
 from ledger_client.follower.follower import LEDGER_FILE, Follower
@@ -11,10 +14,33 @@ from ledger_client.ledger import LedgerError
 from ledger_client.localnode.store import Store
 from ledger_client.localnode.tangle import SOLID_ENTRY_POINT
 from ledger_client.remotenode.client import NodeClient
+from ledger_client.serving.folder import FolderError, read_token
+from ledger_client.signer.command import SignerCommand, SignerStartError, read_pinned
 from ledger_client.signer.rules import EssenceCheck, EssenceCheckError, SignerUnavailableError
 from ledger_client.stardust.merkle import merkle_root
 from ledger_client.stardust.milestone import MilestoneEssence
-from ledger_client.verify import Milestones
+from ledger_client.verify import Milestones, VerifyError
+
+COPY_FOLDER: Final = "follower"
+_ANSWER_S: Final = 10.0
+
+
+@contextmanager
+def following(url: str, token_file: Path | None, command: SignerCommand) -> Iterator[FollowerCheck]:
+    """Give the check for a signer that follows the node at ``url``, with a copy in its folder.
+
+    Raises SignerStartError.
+    """
+    if command.keys is None:
+        raise SignerStartError("--follow needs --keys: whose milestones count")
+    try:
+        pinned = read_pinned(command.keys)
+        token = read_token(token_file) if token_file else None
+        client = NodeClient([url], token=token, timeout_s=_ANSWER_S, network=command.network)
+    except (FolderError, VerifyError, LedgerError, OSError) as error:
+        raise SignerStartError(str(error)) from error
+    with client, closing(FollowerCheck(command.data / COPY_FOLDER, client, pinned)) as check:
+        yield check
 
 
 class FollowerCheck(EssenceCheck):
