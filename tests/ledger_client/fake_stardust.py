@@ -189,7 +189,7 @@ class FakeStardust:
         return answer(told)
 
 
-class _Pieces(httpx.SyncByteStream):
+class Pieces(httpx.SyncByteStream):
     """A body that arrives in two pieces, as over a network."""
 
     def __init__(self, content: bytes) -> None:
@@ -220,7 +220,7 @@ class FakeWeb(httpx.BaseTransport):
         told = self.nodes[host](request)
         if not told.is_stream_consumed:
             return told
-        return Answer(told.status_code, headers=told.headers, stream=_Pieces(told.content))
+        return Answer(told.status_code, headers=told.headers, stream=Pieces(told.content))
 
     def client(self, *hosts: str, network: str | None = None) -> NodeClient:
         names = hosts or tuple(self.nodes)
