@@ -32,6 +32,9 @@ def pay(house: House) -> bool:
         coin_service.ensure(house)
     except LedgerUnavailableError:
         return False
+    except LedgerError as error:
+        alarm(house, "coins", f"the ledger does not tell what the treasury holds: {error}")
+        return False
     signed = sign_ready(house)
     sent = _submit(house)
     confirmed, replanned = _look(house)

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from app.services.alarms import alarm
 from app.services.founding import treasury_address
 from app.services.house import House
-from app.store import coins, payments, people
+from app.store import coins, payments
 from app.tables import AddressRow, ParticipantRow, Payment
 from ledger_client.coins import (
     LEAST_UNITS,
@@ -73,7 +73,8 @@ class View:
 
 def wanted_coins(session: Session) -> int:
     """Return how many coins the treasury keeps: one per group of a period of the whole district."""
-    groups = -(-len(people.participants(session)) // payments.MAX_PARTIES)
+    participants = session.exec(select(func.count()).select_from(ParticipantRow)).one()
+    groups = -(-participants // payments.MAX_PARTIES)
     return max(1, min(groups, _MOST_TREASURY_COINS))
 
 
@@ -86,9 +87,15 @@ def sign_ready(house: House) -> bool:
     with house.database.read() as session:
         view = _view(house, session)
     drafts, errors = _choose(view)
+    signed: list[tuple[Draft, SignedTransaction]] = []
+    for draft in drafts:
+        try:
+            signed.append((draft, _sign(house, view, draft)))
+        except WalletError as error:
+            errors[draft.ref] = error
     for ref, error in errors.items():
         alarm(house, f"payment/{ref}", f"payment {ref} stands still: {error}")
-    return bool(drafts) and _store(house, view, drafts)
+    return bool(signed) and _store(house, view, signed)
 
 
 def _view(house: House, session: Session) -> View:
@@ -195,8 +202,7 @@ def _sign(house: House, view: View, draft: Draft) -> SignedTransaction:
     return build_transfer(house.settings.network, inputs, draft.spending.outputs, data)
 
 
-def _store(house: House, view: View, drafts: Sequence[Draft]) -> bool:
-    signed = [(draft, _sign(house, view, draft)) for draft in drafts]
+def _store(house: House, view: View, signed: Sequence[tuple[Draft, SignedTransaction]]) -> bool:
     try:
         with house.database.write() as session:
             for draft, transaction in signed:

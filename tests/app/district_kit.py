@@ -187,13 +187,14 @@ class FakeTroubleLedger(Ledger):
 
 @dataclass
 class Kit:
-    """A founded district at ``START``; nothing was read yet."""
+    """A founded district at ``start``; nothing was read yet."""
 
     folder: Path
     url: str
     names: Sequence[str] = ("solar", "flat", "shop")
     changes: dict[str, object] = field(default_factory=dict)  # of the settings
     top_up_micro: int = TOP_UP
+    start: Interval = START
 
     def __post_init__(self) -> None:
         self._stack = ExitStack()
@@ -205,7 +206,8 @@ class Kit:
             event.listen(self.database.engine, "connect", _spare_the_disk)
         self.database.migrate()
         self.homes = {
-            n: Home(n, i, f"meter-{n}", f"meter-{n}") for i, n in enumerate(self.names, 1)
+            n: Home(n, i, f"meter-{n}", f"meter-{n}", self.start)
+            for i, n in enumerate(self.names, 1)
         }
         with self.database.write() as session:
             found(session, self.settings, self.keyring, self._founding())
@@ -217,7 +219,7 @@ class Kit:
             milestone_keys=self.keyring.milestone,
         )
         self._stack.callback(self.node.close)
-        self.clock = SimulatedClock(START.start_ms)
+        self.clock = SimulatedClock(self.start.start_ms)
         self.ledger = FakeTroubleLedger(LocalLedger(self.node))
         self.house = House(self.settings, self.database, self.keyring, self.clock, self.ledger)
         self.door = Door(self.database, self.settings, self.keyring.receipt, self.clock)
@@ -237,7 +239,7 @@ class Kit:
             )
             for home in self.homes.values()
         ]
-        return Founding(tariff(), people, START, simulated=True, seed=1)
+        return Founding(tariff(), people, self.start, simulated=True, seed=1)
 
     # --- Meters ----------------------------------------------------------------------------------
 
@@ -312,7 +314,7 @@ class Kit:
 
     def to(self, minute: float) -> None:
         """Move on to so many minutes after the start."""
-        self.clock.advance_to(START.start_ms + int(minute * 60_000))
+        self.clock.advance_to(self.start.start_ms + int(minute * 60_000))
 
     def quarter(self, *, silent: Iterable[str] = (), **energies_wh: tuple[int, int]) -> str:
         """Let a quarter-hour pass: (import, export) by home, border readings, and the worker.
@@ -321,7 +323,8 @@ class Kit:
         its grace is done.
         """
         interval = Interval.containing_ms(self.clock.now_ms())
-        if self.clock.now_ms() == START.start_ms and not any(h.seq for h in self.homes.values()):
+        at_start = self.clock.now_ms() == self.start.start_ms
+        if at_start and not any(h.seq for h in self.homes.values()):
             self.read()
         for name, (import_wh, export_wh) in energies_wh.items():
             self.homes[name].use(import_wh, export_wh)
@@ -450,7 +453,7 @@ class Kit:
         return verify_bytes(settlement_proof(self.house, interval, name), self.keys())
 
     def keys(self) -> bytes:
-        return self.keyring.public_keys_file(self.settings.origin, 1)
+        return self.keyring.public_keys_file(self.settings.origin, self.keyring.milestones())
 
     def views(self, *managed: str) -> DatabaseViews:
         return DatabaseViews(self.house, self.board, frozenset(managed), "x60", ())
