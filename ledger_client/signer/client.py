@@ -176,6 +176,7 @@ class _Line:
 
     def __init__(self, endpoint: SignerEndpoint, timeout_s: float) -> None:
         self.url = endpoint.url
+        self._timeout_s = timeout_s
         self._key = endpoint.public_key
         headers = {"Content-Type": "application/json"}
         if endpoint.token is not None:
@@ -216,12 +217,13 @@ class _Line:
 
     def _post(self, body: bytes) -> tuple[int, bytes]:
         url = self.url.rstrip("/") + "/sign"
+        end = time.monotonic() + self._timeout_s
         with self._http.stream("POST", url, content=body) as response:
             answer = b""
             for part in response.iter_bytes():
                 answer += part
-                if len(answer) > _MOST_ANSWER_BYTES:
-                    raise _AnswerError("its answer is too long")
+                if len(answer) > _MOST_ANSWER_BYTES or time.monotonic() > end:
+                    raise _AnswerError("its answer is too long or too slow")
             return response.status_code, answer
 
 

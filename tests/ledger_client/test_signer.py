@@ -433,6 +433,15 @@ def test_refusals_have_a_status_and_the_nodes_form(desk: Desk, case: str) -> Non
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, str(status))
 
 
+def test_a_fault_of_ours_is_503(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_args: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(desk.keeper, "sign", fail)
+    answer = desk.post(FIRST)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "503")
+
+
 def test_a_long_body_is_413(desk: Desk) -> None:
     answer = desk.post(bytes(10 * 1024 * 1024))
     assert answer.status_code == 413

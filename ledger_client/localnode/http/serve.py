@@ -221,8 +221,10 @@ def _signer(command: NodeCommand, network: str, store: Store) -> tuple[Milestone
     endpoints = [SignerEndpoint.parse(text, token) for text in command.signers]
     alone_or_beside = command.own_key or not endpoints
     own = [service_key(command.data / MILESTONE_KEY_FILE)] if alone_or_beside else []
-    keys = {item.public_key for item in endpoints} | {bytes(key.verify_key) for key in own}
-    pinned = _pinned(command, keys)
+    keys = [item.public_key for item in endpoints] + [bytes(key.verify_key) for key in own]
+    if len(set(keys)) != len(keys):
+        raise NodeStartError("--signer: two milestone signers have one key, each has its own")
+    pinned = _pinned(command, set(keys))
     if not endpoints:
         return KeyedSigner(own), pinned
     signer = RemoteSigner(endpoints, threshold=pinned.threshold, local_keys=own, network=network)
