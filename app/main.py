@@ -7,6 +7,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from app.api import problems, readings, status
 from app.api.limits import READINGS_PATH, BodyLimits
+from app.services.bank_desk import BankDesk
 from app.services.house import House
 from app.services.ingest import Door
 from app.services.ledger_view import LedgerExplorer
@@ -38,7 +39,7 @@ def create_app(
     app.include_router(readings.build_router(door))
     app.include_router(status.build_router(house, board))
     ledger = LedgerExplorer(house, views.managed, views.keys_file)
-    app.include_router(build_router(views, sessions, ledger))
+    app.include_router(build_router(views, sessions, ledger, BankDesk(house)))
     mount_static(app)
     app.add_middleware(BodyLimits, by_path={READINGS_PATH: MAX_BODY_BYTES, **BODY_LIMITS})
     app.add_middleware(ProblemPages)

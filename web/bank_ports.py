@@ -190,7 +190,7 @@ class Bank(Protocol):
         ...
 
     def decide(self, ref: str, decision: str, reason: str) -> None:
-        """Do what ``decision`` says: approve, reject, or refused (by the bank, after the export)."""
+        """Do what ``decision`` says: approve, reject, refused (by the bank, after the export)."""
         ...
 
     def export(self) -> str:

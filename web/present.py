@@ -147,6 +147,12 @@ def exact_money(micro: int, *, plus: bool = False) -> str:
     return signed(f"€{_decimal(micro, MICRO_PER_EURO, 6)}", micro, plus=plus)
 
 
+def amount(micro: int, *, plus: bool = False) -> str:
+    """Return money of a bank as euros: whole cents with two decimals, parts of one with all six."""
+    decimals = 6 if micro % MICRO_PER_CENT else 2
+    return signed(f"€{_decimal(micro, MICRO_PER_EURO, decimals)}", micro, plus=plus)
+
+
 def cents(micro_per_kwh: int) -> str:
     """Return a price's number alone, for the second and later ones of a sentence."""
     return signed(_decimal(micro_per_kwh, MICRO_PER_CENT, 2), micro_per_kwh)
@@ -204,6 +210,12 @@ def age(moment_ms: int, now_ms: int) -> str:
 def short(identifier: str) -> str:
     """Return an id's ends; the whole id belongs in the title beside it."""
     return f"{identifier[:8]}…{identifier[-4:]}" if len(identifier) > 16 else identifier
+
+
+def date(iso: str) -> str:
+    """Return a day such as 2026-06-23 as people write it: Tue 23 Jun 2026."""
+    found = datetime.fromisoformat(iso)
+    return f"{found:%a} {found.day} {found:%b %Y}"
 
 
 def quarter(key: str, zone: str) -> str:

@@ -78,6 +78,8 @@ def read_statements(content: bytes, decimal: Decimal | None) -> tuple[Statement,
     if len(content) > MAX_BYTES:
         text = f"it has more than {MAX_BYTES // 2**20} MiB: ask the bank for fewer days per file"
         raise StatementFileError([Fault("the file", text)])
+    if not content.strip():
+        raise StatementFileError([Fault("the file", "it is empty: choose a statement file")])
     if content.startswith(b"PK\x03\x04"):
         raise StatementFileError([Fault("the file", "it is a ZIP archive: unpack it first")])
     if _is_xml(content):

@@ -39,7 +39,12 @@ def treasury_in_words() -> Iterator[None]:
     try:
         yield
     except treasury.BalanceError as error:
-        raise AskedError(str(error), "amount") from error
+        most = euros(error.available_micro // MICRO_PER_CENT * MICRO_PER_CENT)
+        raise AskedError(
+            f"{most} euros are the most that can be withdrawn now; local energy of the running "
+            "payment period counts at its end",
+            "amount",
+        ) from error
     except treasury.OwnAddressError as error:
         raise AskedError(str(error), "address") from error
     except treasury.AmountError as error:

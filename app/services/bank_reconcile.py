@@ -66,7 +66,8 @@ def reconcile(house: House, day: date | None = None) -> Reconciliation:
     lines = [*at_bank.lines, *at_ledger.lines]
     reasons = [*at_bank.reasons, *at_ledger.reasons]
     if at_ledger.settled and before is not None and before == after:
-        lines.append(Line("supply_less_treasury", "Supply less the treasury’s units", after))
+        text = "On the ledger itself: supply less the treasury’s units"
+        lines.append(Line("supply_less_treasury", text, after, total=True))
         if after != at_ledger.circulation_micro:
             reasons.append(
                 f"the ledger itself has {euros(after)} in circulation, the payments booked as "

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.web.bank_fakes import FakeBank
 from tests.web.browsing import Console, Open, Served
 from tests.web.ledger_fakes import FakeLedgerViews
 from tests.web.web_fakes import FakeSessions, FakeViews
@@ -44,9 +45,16 @@ def ledger() -> FakeLedgerViews:
 
 
 @pytest.fixture
-def app(views: FakeViews, sessions: FakeSessions, ledger: FakeLedgerViews) -> FastAPI:
+def bank() -> FakeBank:
+    return FakeBank()
+
+
+@pytest.fixture
+def app(
+    views: FakeViews, sessions: FakeSessions, ledger: FakeLedgerViews, bank: FakeBank
+) -> FastAPI:
     app = FastAPI(openapi_url=None)
-    app.include_router(build_router(views, sessions, ledger))
+    app.include_router(build_router(views, sessions, ledger, bank))
     mount_static(app)
     app.add_middleware(SecurityMiddleware)
     return app

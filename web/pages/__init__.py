@@ -1,6 +1,6 @@
 """The pages: one router over the ports, the static files, and the errors as pages.
 
-An application needs four calls: ``app.include_router(build_router(views, sessions, ledger))``,
+An application needs four calls: ``app.include_router(build_router(views, sessions, ...))``,
 ``mount_static(app)``, ``app.add_middleware(ProblemPages)`` and, outermost,
 ``app.add_middleware(SecurityMiddleware, surprise=...)``. Uvicorn should run with a
 graceful-shutdown time-out, since a live page keeps its stream open for as long as it is shown.
@@ -15,16 +15,14 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
+from web.bank_ports import Bank
 from web.ledger_ports import LedgerViews
-from web.pages import district, entrance, intervals, ledger, people, proofs
-from web.pages.desk import MAX_UPLOAD_BYTES, Desk, PageRoute, error_page
+from web.pages import district, entrance, intervals, ledger, money, people, proofs, treasury
+from web.pages.desk import BODY_LIMITS, Desk, PageRoute, error_page
 from web.pages.problems import ProblemPages, as_page
 from web.ports import Sessions, Views
 
 STATIC: Final = Path(__file__).parents[1] / "static"
-
-# Room for what a form puts around the uploaded file.
-BODY_LIMITS: Final = {"/verify": MAX_UPLOAD_BYTES + 16 * 1024}
 
 __all__ = [
     "BODY_LIMITS",
@@ -36,13 +34,17 @@ __all__ = [
 ]
 
 
-def build_router(views: Views, sessions: Sessions, ledger_views: LedgerViews) -> APIRouter:
-    """Return the router of all pages, over the three ports that the application satisfies."""
+def build_router(
+    views: Views, sessions: Sessions, ledger_views: LedgerViews, bank: Bank
+) -> APIRouter:
+    """Return the router of all pages, over the ports that the application satisfies."""
     router = APIRouter(route_class=PageRoute, include_in_schema=False)
     desk = Desk(views, sessions)
     for module in (entrance, district, people, intervals, proofs):
         module.add_routes(router, desk)
     ledger.add_routes(router, desk, ledger_views)
+    for module in (money, treasury):
+        module.add_routes(router, desk, bank)
     for route in router.routes:
         # The stream has no end, so asking for its headers alone would not end either.
         if isinstance(route, APIRoute) and route.methods == {"GET"} and route.path != "/stream":

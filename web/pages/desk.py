@@ -20,8 +20,11 @@ from web.security import CSRF_FIELD, CSRF_HEADER, SecurityError, read_cookie
 
 TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 MAX_UPLOAD_BYTES: Final = 256 * 1024
+MAX_STATEMENT_BYTES: Final = 4 * 1024 * 1024
 # A multipart form wraps the file in a few headers and the token; this is room enough for them.
-MAX_BODY_BYTES: Final = MAX_UPLOAD_BYTES + 16 * 1024
+_FORM_BYTES: Final = 16 * 1024
+UPLOADS: Final = {"/verify": MAX_UPLOAD_BYTES, "/treasury/import": MAX_STATEMENT_BYTES}
+BODY_LIMITS: Final = {path: most + _FORM_BYTES for path, most in UPLOADS.items()}
 
 TITLES: Final = {
     403: "Not from here",
@@ -38,7 +41,7 @@ ADVICE: Final = {
     404: "It may not exist, or it may belong to somebody else. Go back and choose another.",
     405: "Open the page itself and use the buttons there.",
     411: "Send the file with a browser, or state its length in Content-Length.",
-    413: "A proof is a small JSON file. Choose the file that you downloaded from a receipt.",
+    413: "Choose a smaller file: a proof from a receipt, or a bank statement of fewer days.",
     422: "Go back, fill in the form and send it again.",
     500: "Go back and try again. If it happens again, tell the district’s administrator.",
     503: "Nothing was lost. Load the page again in a few seconds.",
@@ -141,6 +144,12 @@ def to_entrance(request: Request) -> Response:
     return RedirectResponse("/", status_code=303)
 
 
+def longest_upload(path: str) -> str:
+    """Return in words how long a file may be that is sent to this address."""
+    kib = UPLOADS.get(path, MAX_UPLOAD_BYTES) // 1024
+    return f"{kib // 1024}{present.NBSP}MiB" if kib >= 1024 else f"{kib}{present.NBSP}KiB"
+
+
 def check_length(request: Request) -> None:
     """Refuse a body that is too long before a byte of it is read.
 
@@ -152,10 +161,8 @@ def check_length(request: Request) -> None:
     stated = request.headers.get("content-length", "")
     if not stated.isdecimal():
         raise HTTPException(411, "the request does not say how long its body is")
-    if int(stated) > MAX_BODY_BYTES:
-        raise HTTPException(
-            413, f"the file has more than {MAX_UPLOAD_BYTES // 1024}{present.NBSP}KiB"
-        )
+    if int(stated) > BODY_LIMITS.get(request.url.path, MAX_UPLOAD_BYTES + _FORM_BYTES):
+        raise HTTPException(413, f"the file has more than {longest_upload(request.url.path)}")
 
 
 class PageRoute(APIRoute):

@@ -11,8 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from web import present
-from web.pages.desk import MAX_UPLOAD_BYTES, error_page
+from web.pages.desk import error_page, longest_upload
 
 _PROBLEM: Final = "application/problem+json"
 
@@ -20,7 +19,6 @@ _PROBLEM: Final = "application/problem+json"
 _REASONS: Final[Mapping[int, str | None]] = {
     404: None,
     405: None,
-    413: f"that is more than {MAX_UPLOAD_BYTES // 1024}{present.NBSP}KiB",
     500: None,
 }
 
@@ -68,6 +66,8 @@ def as_page(request: Request, problem: Response) -> Response:
 def _page(request: Request, status: int, headers: Headers, body: bytes) -> Response:
     """Return the page with the problem's headers (Allow, Retry-After) but those of its body."""
     reason = _REASONS[status] if status in _REASONS else json.loads(body)["detail"]
+    if status == 413:
+        reason = f"that is more than {longest_upload(request.url.path)}"
     page = error_page(request, status, reason)
     for name, value in headers.items():
         if name not in {"content-type", "content-length"}:
