@@ -101,7 +101,7 @@ def draw(blocks: Iterable[BlockLine]) -> DagPicture | None:
         width=2 * _MARGIN_X + _STEP_X * max(columns.values()),
         height=max(y for _, y in places.values()) + _MARGIN_Y + 10,
         nodes=sorted(nodes, key=lambda node: (node.x, node.y)),
-        edges=_edges(shown, columns, places),
+        edges=_edges(shown, columns, links, places),
         left_out=len(ordered) - len(shown),
     )
 
@@ -237,28 +237,23 @@ def _places(order: Sequence[Sequence[_Place]]) -> dict[_Place, tuple[float, floa
 def _edges(
     shown: Mapping[str, BlockLine],
     columns: Mapping[str, int],
+    links: Sequence[tuple[_Place, _Place]],
     places: Mapping[_Place, tuple[float, float]],
 ) -> list[DagEdge]:
-    edges = []
+    """Return one curve per link, so that edges on the same way are drawn once, and the stubs."""
+    curves = [DagEdge(_curve(places[left], places[right]), cut=False) for left, right in links]
+    stubs = []
     for name, block in shown.items():
-        here = places[name, columns[name]]
-        for parent in block.parents:
-            if parent in shown:
-                way = [places[parent, column] for column in range(columns[parent], columns[name])]
-                edges.append(DagEdge(_curve([*way, here]), cut=False))
         if any(parent not in shown for parent in block.parents):
-            x, y = here
-            edges.append(DagEdge(f"M{x:g} {y:g}H{x - _STEP_X / 2:g}", cut=True))
-    return edges
+            x, y = places[name, columns[name]]
+            stubs.append(DagEdge(f"M{x:g} {y:g}H{x - _STEP_X / 2:g}", cut=True))
+    return curves + stubs
 
 
-def _curve(points: Sequence[tuple[float, float]]) -> str:
-    (x, y), *_ = points
-    path = f"M{x:g} {y:g}"
-    for (left, upper), (right, lower) in pairwise(points):
-        middle = (left + right) / 2
-        path += f"C{middle:g} {upper:g} {middle:g} {lower:g} {right:g} {lower:g}"
-    return path
+def _curve(left: tuple[float, float], right: tuple[float, float]) -> str:
+    (x, y), (end_x, end_y) = left, right
+    middle = (x + end_x) / 2
+    return f"M{x:g} {y:g}C{middle:g} {y:g} {middle:g} {end_y:g} {end_x:g} {end_y:g}"
 
 
 def _node(block: BlockLine, x: float, y: float) -> DagNode:

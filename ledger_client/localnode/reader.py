@@ -25,6 +25,8 @@ from ledger_client.stardust.output import BasicOutput
 
 CHILD_WINDOW = 1_000
 """So many blocks that arrived after a block are searched for its children."""
+STEPS_AFTER = 3
+"""The picture of a block shows later ones up to so many steps away: it is about this block."""
 
 
 class LocalReader(LedgerReader):
@@ -76,7 +78,7 @@ class LocalReader(LedgerReader):
 
     def children(self, identifier: bytes) -> tuple[bytes, ...] | None:
         """Return the children among the next blocks to arrive; see the protocol."""
-        return tuple(block.block_id for block in self._after(identifier, {identifier}))
+        return tuple(block.block_id for block in self._after(identifier, 1))
 
     def carrier(self, transaction_id: bytes) -> bytes | None:
         """Return the block with a transaction, the applied one first; see the protocol."""
@@ -109,20 +111,18 @@ class LocalReader(LedgerReader):
             return walk_back(starts, limit, self.block)
         if self._store.block(identifier) is None:
             return None
-        after = self._after(identifier, {identifier}, deep=True)[: limit // 2]
+        after = self._after(identifier, STEPS_AFTER)[: limit // 2]
         past = walk_back([identifier], limit - len(after), self.block)
         return Blocks((*after, *past.blocks), past.complete)
 
-    def _after(
-        self, identifier: bytes, wanted: set[bytes], *, deep: bool = False
-    ) -> list[BlockRecord]:
-        """Return later blocks with a parent in ``wanted``; if ``deep``, their children too."""
-        found = []
+    def _after(self, identifier: bytes, steps: int) -> list[BlockRecord]:
+        """Return the later blocks from which the block is at most so many steps away."""
+        found, away = [], {identifier: 0}
         for row in self._store.blocks_after(identifier, CHILD_WINDOW):
-            if not wanted.isdisjoint(parents_of(row.data)):
+            near = [away[parent] for parent in parents_of(row.data) if parent in away]
+            if near and min(near) < steps:
+                away[row.block_id] = min(near) + 1
                 found.append(_block(row))
-                if deep:
-                    wanted.add(row.block_id)
         return found
 
     def _milestone(self, row: MilestoneRow) -> MilestoneRecord:

@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import LONG
 from tests.web.ledger_fakes import block, blocks, hex_id
 from web import graph
 from web.ledger_ports import BlockKind, BlockLine, BlockState
+
+
+few = settings(max_examples=1_000 if LONG else 20)
 
 
 def places(picture: graph.DagPicture) -> dict[str, tuple[float, float]]:
@@ -46,6 +50,7 @@ def dags(draw: st.DrawFn) -> list[BlockLine]:
     return lines + [block(name, BlockKind.ANCHOR, [names[-1]], None) for name in late]
 
 
+@few
 @given(dags())
 def test_it_is_bounded_readable_and_flows_from_left_to_right(lines: list[BlockLine]) -> None:
     picture = drawn(lines)
@@ -62,6 +67,7 @@ def test_it_is_bounded_readable_and_flows_from_left_to_right(lines: list[BlockLi
             assert parent not in found or found[parent][0] < node.x, "a parent stands to the right"
 
 
+@few
 @given(dags(), st.randoms(use_true_random=False))
 def test_the_order_of_the_blocks_does_not_matter(
     lines: list[BlockLine], chance: random.Random
@@ -71,6 +77,7 @@ def test_the_order_of_the_blocks_does_not_matter(
     assert graph.draw(shuffled + lines[:3]) == graph.draw(lines)
 
 
+@few
 @given(dags())
 def test_a_milestone_stands_alone_between_its_blocks_and_the_next(lines: list[BlockLine]) -> None:
     found = places(drawn(lines))

@@ -217,7 +217,7 @@ def test_the_picture_has_a_text_twin_with_the_same_blocks(client: TestClient) ->
     twin = html[html.index("The same as a table") : html.index('id="milestones-title"')]
     rows = re.findall(r'<th scope="row"><a class="code id" href="/ledger/blocks/(\w{64})"', twin)
     assert sorted(drawn) == sorted(rows) == sorted(line.block_id for line in blocks())
-    assert "2\u00a0blocks wait for the next milestone, 1\u00a0conflicts." in html
+    assert "2\u00a0blocks wait for the next milestone, 1\u00a0block conflicts." in html
     assert "Older blocks are left out" in html
 
 
