@@ -15,7 +15,6 @@ from tests.web.ledger_fakes import block, blocks, hex_id
 from web import graph
 from web.ledger_ports import BlockKind, BlockLine, BlockState
 
-
 few = settings(max_examples=1_000 if LONG else 20)
 
 
