@@ -19,15 +19,17 @@ PARTY_INPUTS = 2
 """The most coins that one party spends in a payment."""
 MOST_INPUTS = 100
 """The most coins that are melted at once; a transaction takes 128."""
+CROWDED = 50
+"""From so many coins on (gifts, say) a wallet melts them before it takes part in a payment."""
 LEAST_UNITS = Rent().plain_deposit()
 """The least that a coin may hold (34 units)."""
 
 
 class ScatteredCoinsError(WalletError):
-    """The coins of ``address`` would do, but not the few that may be spent: melt them first."""
+    """An address holds its units in too many coins: melt those of ``address`` first."""
 
     def __init__(self, address: bytes) -> None:
-        super().__init__(f"address {address.hex()} holds enough, in too many coins: melt them")
+        super().__init__(f"address {address.hex()} holds its units in too many coins: melt them")
         self.address = address
 
 
@@ -108,6 +110,8 @@ def _party(
     taken: dict[bytes, list[UnspentOutput]] = {due.address: [] for due in dues}
     places = PARTY_INPUTS
     for due in dues:
+        if len(purse.coins(due.address)) >= CROWDED:
+            raise ScatteredCoinsError(due.address)
         if due.units < 0:
             taken[due.address] += _cover(due.address, purse, -due.units, places)
             places -= len(taken[due.address])

@@ -93,8 +93,8 @@ def sign_ready(house: House) -> bool:
             signed.append((draft, _sign(house, view, draft)))
         except WalletError as error:
             errors[draft.ref] = error
-    for ref, error in errors.items():
-        alarm(house, f"payment/{ref}", f"payment {ref} stands still: {error}")
+    for ref, reason in errors.items():
+        alarm(house, f"payment/{ref}", f"payment {ref} stands still: {reason}")
     return bool(signed) and _store(house, view, signed)
 
 

@@ -91,7 +91,8 @@ def reconcile(session: Session, found: Found, *, adopt: bool = False) -> Sequenc
         ]
         strange = [coin for coin in outputs if coin.output_id.hex() not in known]
         ours, others = _told_apart(session, strange)
-        lost, extra = sum(row.units for row in gone), sum(coin.units for coin in others)
+        extra = sum(coin.units for coin in others)
+        lost = max(0, sum(row.units for row in gone) - sum(coin.units for coin in ours))
         coins.forget(session, [bytes.fromhex(row.output_id) for row in gone])
         coins.book(session, [*ours, *others] if adopt or lost == extra else ours)
         if lost != extra and not adopt:
