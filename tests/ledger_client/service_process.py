@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from app.cli import cli
 from tests.ledger_client.node_process import READY_S, _ready_line
 
 
@@ -75,11 +78,9 @@ def witness(folder: Path, name: str, log: str, port: str = "0") -> Iterator[Serv
 
 
 def refused(*arguments: str) -> str:
-    """Run a command that cannot start; return the one line that it says."""
-    done = subprocess.run(
-        wattloom(*arguments), capture_output=True, timeout=READY_S, check=False, text=True
-    )
-    assert done.returncode == 1, done.stderr
+    """Run a command that cannot start, in this process; return the one line that it says."""
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 1, done.output
     (line,) = done.stderr.strip().splitlines()
     assert done.stdout == ""
     return line

@@ -27,7 +27,8 @@ from ledger_client.signer.service import MilestoneKeeper
 from ledger_client.signer.state import SignerState
 from ledger_client.stardust.milestone import MilestoneEssence
 from ledger_client.stardust.signature import is_valid_signature
-from tests.ledger_client.crash_story import Fuse, fused
+from tests.ledger_client.crash_story import fused
+from tests.ledger_client.power_cut import Breaker, PowerCutError
 from tests.ledger_client.signer_kit import (
     KEYS,
     NETWORK,
@@ -219,23 +220,6 @@ def test_both_essences_are_kept_as_evidence(desk: Desk, caplog: pytest.LogCaptur
 # Crashes -----------------------------------------------------------------------------------------
 
 
-class PowerCutError(BaseException):
-    """The machine is gone: nobody catches this and goes on."""
-
-
-class Breaker(Fuse):
-    """Cuts the power after n steps; afterwards every statement fails."""
-
-    def __init__(self, steps_left: int | None) -> None:
-        super().__init__()
-        self.steps_left = steps_left
-
-    def step(self) -> None:
-        super().step()
-        if self.steps_left is not None and self.steps > self.steps_left:
-            raise PowerCutError
-
-
 def _life(state: SignerState, said: list[tuple[int, bytes]]) -> None:
     me = Identity(PUBLIC[0], NETWORK, pinned())
     keeper = MilestoneKeeper(KEYS[0], state, me, now=lambda: START)
@@ -254,8 +238,7 @@ def test_a_power_cut_at_any_write_loses_no_signature(tmp_path: Path) -> None:
         path = tmp_path / f"{step}.db"
         with pytest.raises(PowerCutError):
             _life(SignerState(path, fused(fuse)), said)
-        for connection in fuse.connections:  # as the end of a process does
-            connection.close()
+        fuse.power_off()
         state = SignerState(path)
         me = Identity(PUBLIC[0], NETWORK, pinned())
         keeper = MilestoneKeeper(KEYS[0], state, me, now=lambda: START)
