@@ -102,7 +102,7 @@ def run_follow(
         with (
             alone(command.data),
             closing(Store(command.data / LEDGER_FILE)) as store,
-            _client(command, store, token, transport) as client,
+            _client(command, store, token, transport, pause) as client,
             screen,
         ):
             return _follow(command, store, client, _Patience(screen, command.once, pause))
@@ -111,7 +111,11 @@ def run_follow(
 
 
 def _client(
-    command: FollowCommand, store: Store, token: str | None, transport: httpx.BaseTransport | None
+    command: FollowCommand,
+    store: Store,
+    token: str | None,
+    transport: httpx.BaseTransport | None,
+    pause: Callable[[float], None],
 ) -> NodeClient:
     return NodeClient(
         [command.url],
@@ -119,6 +123,7 @@ def _client(
         timeout_s=command.timeout_s,
         transport=transport,
         network=store.settings().get("network"),
+        pause=pause,
     )
 
 

@@ -144,7 +144,7 @@ class RestLedger(Ledger):
         if self._is_block(identifier, known):
             for item in known:
                 if item.referenced_by_milestone_index is not None:
-                    return self._inclusion_proof(item)
+                    return self.client.inclusion_proof(item.block_id)
         elif block := self.client.included_block(identifier):
             return self._applied_proof(block)
         self._tend(known)
@@ -250,15 +250,6 @@ class RestLedger(Ledger):
         self._is_fit = True
 
     # Proofs and outputs -------------------------------------------------------------------------
-
-    def _inclusion_proof(self, metadata: BlockMetadata) -> InclusionProof:
-        proof = self.client.inclusion_proof(metadata.block_id)
-        if proof is None:
-            raise NodeAnswerError(
-                f"block {metadata.block_id.hex()}: confirmed, yet the node makes no proof of it; "
-                "does it run the proof-of-inclusion service?"
-            )
-        return proof
 
     def _applied_proof(self, block: bytes) -> InclusionProof | None:
         identifier = block_id(block)

@@ -306,10 +306,16 @@ class NodeClient:
         return found
 
     def _prove(self, node: Endpoint, block_id: bytes) -> InclusionProof | None:
+        about = f"{CORE}/blocks/{_hex(block_id)}/metadata"
+        metadata = self._look(node, about, lambda value: read_block_metadata(value, block_id))
+        if metadata is None or metadata.referenced_by_milestone_index is None:
+            return None  # inx-poi would answer 400, or worse
         path = f"{POI}/create/{_hex(block_id)}"
         found = self._look(node, path, lambda value: _read_proof(value, block_id))
         if found is None:
-            return None
+            raise node.untrue(
+                path, "no proof of a confirmed block; does it run the proof-of-inclusion service?"
+            )
         index, tree, root = found
 
         def check(payload: bytes) -> None:

@@ -83,7 +83,7 @@ class FakeStardust:
         row = self.net.node.store.block(identifier(rest))
         confirmed = row is not None and row.milestone_index is not None
         proof = self.net.ledger.inclusion_proof(identifier(rest)) if confirmed else None
-        return answer(inclusion_proof_json(proof)) if proof else refusal(404)
+        return answer(inclusion_proof_json(proof)) if proof else refusal(400, "not referenced")
 
     def info(self) -> dict[str, Any]:
         index = self.net.node.latest_milestone().index

@@ -294,7 +294,7 @@ def test_a_power_cut_at_every_write_step(source: Followable, tmp_path: Path) -> 
     whole = _Breaker(None)
     _life(tmp_path / "calm", source, whole)
     assert whole.steps > 50
-    for step in range(0, whole.steps, 1 if LONG else 3):
+    for step in range(0, whole.steps, 1 if LONG else 5):
         folder = tmp_path / str(step)
         with pytest.raises(_CutError):
             _life(folder, source, _Breaker(step))
@@ -331,5 +331,5 @@ def _copied(source: Followable, pace: int) -> list[object]:
 
 TestFollowed = Followed.TestCase
 TestFollowed.settings = settings(
-    max_examples=500 if LONG else 15, stateful_step_count=40 if LONG else 25
+    max_examples=500 if LONG else 10, stateful_step_count=40 if LONG else 20
 )

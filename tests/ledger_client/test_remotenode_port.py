@@ -207,17 +207,18 @@ def test_what_a_process_refuses(distant: Distant) -> None:
         distant.ledger.transfer(foreign.payload)
 
 
-def test_a_process_that_ends_and_comes_back(tmp_path: Path) -> None:
-    with running_node(tmp_path) as node:
-        first = Distant(node)
-        anchored = first.ledger.anchor(b"tag", b"data")
-        signed = first.pay(first.wallet.key(1), 1_000)
-        first.ledger.transfer(signed.payload)
-    with pytest.raises(port.LedgerUnavailableError, match=node.url):
-        first.ledger.status(anchored)
-    with running_node(tmp_path) as node:
+def test_a_process_that_ends_and_comes_back(distant: Distant) -> None:
+    """The last one: it stops the node that the others share."""
+    receiver = distant.wallet.key(9)
+    anchored = distant.ledger.anchor(b"tag", b"the last")
+    signed = distant.pay(receiver, 1_000)
+    distant.ledger.transfer(signed.payload)
+    distant.node.stop()
+    with pytest.raises(port.LedgerUnavailableError, match=distant.node.url):
+        distant.ledger.status(anchored)
+    with running_node(distant.node.folder) as node:
         again = Distant(node)
         again.ledger.transfer(signed.payload)
         assert again.fate(signed.transaction_id) is TransferStatus.CONFIRMED
         assert Block.decode(again.proof(anchored).block).id() == anchored
-        assert again.ledger.balance(again.wallet.key(1).address).units == 1_000
+        assert again.ledger.balance(receiver.address).units == 1_000
