@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI, Request, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from app.api import problems, readings, status
+from app.api import log, problems, readings, status
 from app.api.limits import READINGS_PATH, BodyLimits
 from app.services.bank_desk import BankDesk
 from app.services.house import House
@@ -38,6 +38,7 @@ def create_app(
     door = Door(house.database, house.settings, house.keyring.receipt, house.clock)
     app.include_router(readings.build_router(door))
     app.include_router(status.build_router(house, board))
+    app.include_router(log.build_router(house))
     ledger = LedgerExplorer(house, views.managed, views.keys_file)
     app.include_router(build_router(views, sessions, ledger, BankDesk(house)))
     mount_static(app)

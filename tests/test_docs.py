@@ -61,7 +61,10 @@ def test_the_settings_are_those_of_the_page() -> None:
 def test_the_page_tells_the_settings_defaults() -> None:
     told = dict(re.findall(r"^\| `([^`]+)` \| (\S+) \|", _page("settings.md"), re.MULTILINE))
     for name, field in Settings.model_fields.items():
-        default = "" if field.default in ((), None) else str(field.default)
+        value = field.default
+        default = (
+            "" if value in ((), None) else str(value).lower() if value is False else str(value)
+        )
         assert told[name] == (f"`{default}`" if default else "empty"), name
 
 

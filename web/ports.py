@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from web.transparency_ports import TransparencyPage
+
 
 class PortError(Exception):
     """Root of what a view may raise."""
@@ -279,6 +281,14 @@ class Views(Protocol):
 
     def verify(self, proof: bytes) -> VerdictPage:
         """Judge a proof file with the district's own KEYS."""
+        ...
+
+    def transparency(self, before: int | None, limit: int) -> TransparencyPage:
+        """Return the checkpoints below a size (all when None) and the keys: for everybody."""
+        ...
+
+    def consistency_file(self, old: int, new: int) -> bytes:
+        """Return the proof that the log only grew between two checkpoints' sizes."""
         ...
 
     def revision(self) -> int:

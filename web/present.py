@@ -48,6 +48,27 @@ BLOCK_STATE_WORDS: Final = {
     "confirmed": "Confirmed",
     "conflicting": "Ignored: it conflicts",
 }
+CHECKPOINT_WORDS: Final = {
+    "pending": "Waiting for the ledger",
+    "submitted": "Sent to the ledger",
+    "confirmed": "On the ledger",
+}
+KEY_WORDS: Final = {
+    "log": "Log",
+    "mldsa": "Log, second signature",
+    "registry": "Registry",
+    "receipts": "Receipts",
+    "milestone": "Ledger milestones",
+    "witness": "Witness",
+}
+KEY_USES: Final = {
+    "log": "signs the checkpoints",
+    "mldsa": "signs the checkpoints by ML-DSA-44 as well",
+    "registry": "signs which meter speaks for which point",
+    "receipts": "signs the receipts of readings",
+    "milestone": "signs what the ledger confirms",
+    "witness": "cosigns checkpoints that only grew",
+}
 KIND_WORDS: Final = {
     "home": "Home",
     "home-pv": "Home with solar roof",
@@ -205,6 +226,11 @@ def age(moment_ms: int, now_ms: int) -> str:
     if seconds >= 120:
         return f"{count(seconds // 60, 'minute', 'minutes')} ago"
     return f"{count(seconds, 'second', 'seconds')} ago" if seconds else "just now"
+
+
+def groups(digits: str) -> str:
+    """Return hex digits in groups of four, to be read out and compared."""
+    return " ".join(digits[at : at + 4] for at in range(0, len(digits), 4))
 
 
 def short(identifier: str) -> str:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from sqlmodel import Session, col, func, select
 from sqlmodel.sql.expression import Select
 
-from app.services import interval_view, participant_view, proofs
-from app.services.checkpoints import public_keys
+from app.services import interval_view, participant_view, proofs, transparency
+from app.services.checkpoints import CheckpointError, consistency_proof, public_keys
 from app.services.house import House
 from app.services.live import LiveBoard
 from app.services.notices import notices
@@ -38,6 +38,7 @@ from web.ports import (
     VerdictStep,
     Viewer,
 )
+from web.transparency_ports import TransparencyPage
 
 _LIST = 12
 
@@ -141,6 +142,17 @@ class DatabaseViews:
         verdict = verify.verify_bytes(proof, self.keys_file())
         steps = [VerdictStep(step.name, step.ok, step.text) for step in verdict.steps]
         return VerdictPage(verdict.code, steps, verdict.remarks)
+
+    def transparency(self, before: int | None, limit: int) -> TransparencyPage:
+        """Return the log's checkpoints and the district's keys: for everybody."""
+        return transparency.page(self._house, before, limit)
+
+    def consistency_file(self, old: int, new: int) -> bytes:
+        """Return the proof that the log only grew between two checkpoints."""
+        try:
+            return consistency_proof(self._house, old, new)
+        except CheckpointError as error:
+            raise NotFoundError(str(error)) from error
 
     def revision(self) -> int:
         """Return the district clock's second: the live values change with it."""

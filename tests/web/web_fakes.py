@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field, replace
 
 from metering.interval import LENGTH_MS, Interval
+from tests.web.transparency_fakes import CONSISTENT, transparency_page
 from web.ports import (
     District,
     FlowsNow,
@@ -27,6 +28,7 @@ from web.ports import (
     VerdictStep,
     Viewer,
 )
+from web.transparency_ports import TransparencyPage
 
 ZONE = "Europe/Berlin"
 FIRST = Interval.parse("2026-06-23T09:00:00Z")
@@ -195,6 +197,14 @@ class FakeViews:
     listed_twice: bool = False  # as after a long day: as many quarter-hours as are ever listed
     last_traded: int = COUNT  # quarter-hours after this one have no trade
     verified: list[bytes] = field(default_factory=list)
+
+    def transparency(self, before: int | None, limit: int) -> TransparencyPage:
+        return transparency_page(before, limit, self.simulated)
+
+    def consistency_file(self, old: int, new: int) -> bytes:
+        if (old, new) not in CONSISTENT:
+            raise NotFoundError("there is no such checkpoint")
+        return b'{"kind":"consistency"}\n'
 
     def district(self, viewer: Viewer) -> District:
         if self.broken:

@@ -17,7 +17,17 @@ from fastapi.staticfiles import StaticFiles
 
 from web.bank_ports import Bank
 from web.ledger_ports import LedgerViews
-from web.pages import district, entrance, intervals, ledger, money, people, proofs, treasury
+from web.pages import (
+    district,
+    entrance,
+    intervals,
+    ledger,
+    money,
+    people,
+    proofs,
+    transparency,
+    treasury,
+)
 from web.pages.desk import BODY_LIMITS, Desk, PageRoute, error_page
 from web.pages.problems import ProblemPages, as_page
 from web.ports import Sessions, Views
@@ -40,7 +50,7 @@ def build_router(
     """Return the router of all pages, over the ports that the application satisfies."""
     router = APIRouter(route_class=PageRoute, include_in_schema=False)
     desk = Desk(views, sessions)
-    for module in (entrance, district, people, intervals, proofs):
+    for module in (entrance, district, people, intervals, proofs, transparency):
         module.add_routes(router, desk)
     ledger.add_routes(router, desk, ledger_views)
     for module in (money, treasury):
