@@ -15,7 +15,14 @@ from web.ports import PortError, Viewer
 
 
 class LedgerSilentError(PortError):
-    """The ledger does not answer: say so, and that everything else goes on (503)."""
+    """The ledger does not answer: say so, and that everything else goes on (503).
+
+    ``since_ms`` is when it was first found silent (wall clock), None where nothing can ask it.
+    """
+
+    def __init__(self, message: str, since_ms: int | None) -> None:
+        super().__init__(message)
+        self.since_ms = since_ms
 
 
 class BlockKind(StrEnum):

@@ -57,6 +57,7 @@ class LedgerExplorer:
         self._managed = managed
         self._keys_file = keys_file
         self._silent_until_s = 0.0
+        self._silent_since_ms: int | None = None
 
     def overview(self, viewer: Viewer, before: int | None, limit: int) -> LedgerPage:
         """Return the network, its milestones and the DAG behind its tips."""
@@ -177,12 +178,14 @@ class LedgerExplorer:
         """Yield the reader; what keeps it from answering becomes the port's error."""
         reader = self._house.reader
         if reader is None or time.monotonic() < self._silent_until_s:
-            raise LedgerSilentError("the ledger does not answer")
+            raise LedgerSilentError("the ledger does not answer", self._silent_since_ms)
         try:
             yield reader
         except LedgerError as error:
             self._silent_until_s = time.monotonic() + _PAUSE_S
-            raise LedgerSilentError(str(error)) from error
+            self._silent_since_ms = self._silent_since_ms or wall_ms()
+            raise LedgerSilentError(str(error), self._silent_since_ms) from error
+        self._silent_since_ms = None
 
     def _sight(self, viewer: Viewer) -> Sight:
         own = frozenset({viewer.participant}) if viewer.participant else frozenset[str]()

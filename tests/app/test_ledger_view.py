@@ -345,10 +345,14 @@ def test_a_silent_ledger_is_said_and_not_asked_over_and_over(
 ) -> None:
     deaf = DeafReader(kit.node)
     explorer = LedgerExplorer(replace(kit.house, reader=deaf), frozenset(), kit.views().keys_file)
+    since = set()
     for _ in range(5):
-        with pytest.raises(LedgerSilentError):
+        with pytest.raises(LedgerSilentError) as silent:
             explorer.overview(FLAT, None, 3)
+        since.add(silent.value.since_ms)
     assert deaf.asked == 1
+    assert len(since) == 1
+    assert None not in since
     with pytest.raises(LedgerSilentError):
         explorer.milestone(FLAT, 1)
     deaf.deaf = False
@@ -358,5 +362,6 @@ def test_a_silent_ledger_is_said_and_not_asked_over_and_over(
 
 def test_without_a_reader_the_pages_say_so(kit: Kit) -> None:
     explorer = LedgerExplorer(replace(kit.house, reader=None), frozenset(), kit.views().keys_file)
-    with pytest.raises(LedgerSilentError):
+    with pytest.raises(LedgerSilentError) as silent:
         explorer.overview(MANAGER, None, 3)
+    assert silent.value.since_ms is None

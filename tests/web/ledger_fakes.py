@@ -193,7 +193,7 @@ class FakeLedgerViews:
 
     def _answer(self) -> None:
         if self.silent:
-            raise LedgerSilentError("down")
+            raise LedgerSilentError("down", NOW_MS)
 
 
 PAYS = {BlockKind.PAYMENT, BlockKind.TRANSFER}

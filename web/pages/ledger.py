@@ -34,8 +34,8 @@ def add_overview(router: APIRouter, desk: Desk, ledger: LedgerViews) -> None:
         below = None if before is None else known_index(before)
         try:
             shown = ledger.overview(viewer, below, PAGE_SIZE)
-        except LedgerSilentError:
-            return silent(desk, request)
+        except LedgerSilentError as error:
+            return silent(desk, request, error)
         return desk.page(request, viewer, "ledger.html", shown=shown, before=below)
 
     @router.get("/ledger/search")
@@ -43,8 +43,8 @@ def add_overview(router: APIRouter, desk: Desk, ledger: LedgerViews) -> None:
         viewer = desk.viewer(request)
         try:
             found = ledger.find(viewer, q) if 0 < len(q) <= LONGEST_SEARCH else None
-        except LedgerSilentError:
-            return silent(desk, request)
+        except LedgerSilentError as error:
+            return silent(desk, request, error)
         if found:
             return RedirectResponse(f"/ledger/{found}", status_code=303)
         return desk.page(request, viewer, "ledger_search.html", asked=q[:LONGEST_SEARCH])
@@ -58,8 +58,8 @@ def add_details(router: APIRouter, desk: Desk, ledger: LedgerViews) -> None:
         viewer = desk.viewer(request)
         try:
             shown = ledger.milestone(viewer, known_index(index))
-        except LedgerSilentError:
-            return silent(desk, request)
+        except LedgerSilentError as error:
+            return silent(desk, request, error)
         return desk.page(request, viewer, "ledger_milestone.html", shown=shown)
 
     @router.get("/ledger/blocks/{block_id}")
@@ -69,8 +69,8 @@ def add_details(router: APIRouter, desk: Desk, ledger: LedgerViews) -> None:
             raise NotFoundError("this is no block id: 64 digits of lowercase hex")
         try:
             shown = ledger.block(viewer, block_id)
-        except LedgerSilentError:
-            return silent(desk, request)
+        except LedgerSilentError as error:
+            return silent(desk, request, error)
         return desk.page(request, viewer, "ledger_block.html", shown=shown)
 
     @router.get("/ledger/addresses/{address}")
@@ -78,8 +78,8 @@ def add_details(router: APIRouter, desk: Desk, ledger: LedgerViews) -> None:
         viewer = desk.customer(request)
         try:
             shown = ledger.address(viewer, address)
-        except LedgerSilentError:
-            return silent(desk, request)
+        except LedgerSilentError as error:
+            return silent(desk, request, error)
         return desk.page(request, viewer, "ledger_address.html", shown=shown)
 
 
@@ -94,9 +94,10 @@ def known_index(text: str) -> int:
     return int(text)
 
 
-def silent(desk: Desk, request: Request) -> Response:
+def silent(desk: Desk, request: Request, error: LedgerSilentError) -> Response:
     """Return the page that stands in while the ledger does not answer; a live one asks again."""
-    response = desk.page(request, desk.viewer(request), "ledger_silent.html")
+    viewer = desk.viewer(request)
+    response = desk.page(request, viewer, "ledger_silent.html", since_ms=error.since_ms)
     response.status_code = 503
     response.headers["Retry-After"] = "5"
     return response
