@@ -28,10 +28,10 @@ def file(session: Session, sha256: str) -> BankFileRow | None:
     return session.exec(select(BankFileRow).where(BankFileRow.sha256 == sha256)).first()
 
 
-def taken_files(session: Session, limit: int) -> Sequence[BankFileRow]:
-    """Return the files that were taken, newest first."""
-    query = select(BankFileRow).where(col(BankFileRow.taken))
-    return session.exec(query.order_by(col(BankFileRow.id).desc()).limit(limit)).all()
+def taken_files_count(session: Session) -> int:
+    """Return how many files were taken."""
+    query = select(func.count()).select_from(BankFileRow).where(col(BankFileRow.taken))
+    return int(session.exec(query).one())
 
 
 def forget_shown(session: Session, before_ms: int) -> None:
