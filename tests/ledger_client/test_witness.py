@@ -71,6 +71,9 @@ def test_the_time_never_goes_back(bench: Bench) -> None:
 def test_an_empty_log_is_cosigned(bench: Bench) -> None:
     empty = sign_note(Checkpoint(ORIGIN, 0, EMPTY_ROOT), key("log"))
     bench.add(write_request(0, [], empty))
+    with pytest.raises(InconsistentError):
+        bench.add(write_request(0, [], sign_note(Checkpoint(ORIGIN, 0, bytes(32)), key("log"))))
+    assert bench.evidence() == []
     bench.add(request(0, 2))
     wrong = sign_note(Checkpoint(ORIGIN, 0, bytes(32)), key("log"))
     with pytest.raises(OtherSizeError):
