@@ -12,7 +12,7 @@ from app.services.house import House
 from app.services.ledger_trace import traces
 from app.services.notices import notices
 from app.services.summary import corrected, savings
-from app.store import payments, people
+from app.store import payments, people, wallets
 from app.tables import CorrectionRow, IntervalRow, SettlementLine, SlotRow, StatementRow
 from ledger_client.stardust.bech32 import encode_address_text
 from ledger_client.verify import Statement as StatementLeaf
@@ -29,6 +29,7 @@ def page(house: House, session: Session, participant: str) -> ParticipantPage:
     points = [
         point.gsrn for point in people.points(session).values() if point.participant == participant
     ]
+    address = bytes.fromhex(wallets.current_address(session, row))
     return ParticipantPage(
         participant=row.id,
         name=row.name,
@@ -39,7 +40,7 @@ def page(house: House, session: Session, participant: str) -> ParticipantPage:
         carry_micro=account.carry_micro,
         unconfirmed_micro=account.unconfirmed_micro,
         saving_micro=savings(session)[participant],
-        address=encode_address_text(house.settings.hrp, bytes.fromhex(row.address)),
+        address=encode_address_text(house.settings.hrp, address),
         quarters=_quarters(session, participant, points),
         notices=notices(session, points),
     )

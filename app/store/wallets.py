@@ -72,6 +72,13 @@ def current(session: Session, participant: str) -> AddressRow:
     ).one()
 
 
+def current_address(session: Session, participant: ParticipantRow) -> str:
+    """Return the address (hex) that a participant is paid to now, for a reader."""
+    query = select(AddressRow.address).where(AddressRow.participant == participant.id)
+    newest = session.exec(query.order_by(col(AddressRow.month).desc()).limit(1)).first()
+    return newest or participant.address
+
+
 def open_month(
     session: Session, wallet: Wallet, month: int, participants: Iterable[ParticipantRow]
 ) -> Mapping[str, Sequence[AddressRow]]:

@@ -13,10 +13,12 @@ from app.services import treasury
 from app.services.proofs import settlement_proof
 from app.store import payments, wallets
 from app.tables import AddressRow, CoinRow, DistrictRow, PaymentMove
+from ledger_client.stardust.bech32 import encode_address_text
 from ledger_client.verify import verify_bytes
 from ledger_client.wallet import Wallet
 from metering.interval import Interval
 from tests.app.district_kit import RATE, TOP_UP, Kit
+from web.ports import Role, Viewer
 
 # Berlin is two hours ahead of UTC in June: the month ends at 22:00 UTC.
 START = Interval.parse("2026-06-30T21:30:00Z")
@@ -78,6 +80,8 @@ def test_what_an_address_holds_moves_on_at_the_months_end(make: MakeKit) -> None
             proof = kit.prove(interval, name)
             assert proof.code == 0, proof
     assert kit.accounts()["shop"].wallet_micro == TOP_UP
+    page = kit.views("x").participant(Viewer(Role.PROSUMER, "shop", "token"), "shop")
+    assert page.address == encode_address_text("wl", bytes.fromhex(shops_new))
 
 
 def test_a_proof_over_the_months_end_fails_when_a_transfer_is_changed(make_plain: MakeKit) -> None:
