@@ -12,6 +12,7 @@ from app.api.problems import ProblemError
 from app.services import transparency
 from app.services.checkpoints import CheckpointError, consistency_proof, latest_note
 from app.services.house import House
+from web.transparency_ports import TransparencyPage
 
 Size = Annotated[int, Query(ge=1, lt=2**53, description="entries of the log")]
 
@@ -55,24 +56,7 @@ def build_router(house: House) -> APIRouter:
         before: Size | None = None, limit: Annotated[int, Query(ge=1, le=100)] = 20
     ) -> CheckpointList:
         """Return the checkpoints below a size, newest first."""
-        page = transparency.page(house, before, limit)
-        items = [
-            CheckpointItem(
-                size=line.size,
-                root=line.root,
-                intervals=line.intervals,
-                state=line.state,
-                anchor_block=line.anchor_block,
-                cosigned_by=line.cosigned_by,
-                mldsa=line.second_signature,
-                previous_size=line.previous_size,
-            )
-            for line in page.checkpoints
-        ]
-        below = items[-1].size if page.more else None
-        return CheckpointList(
-            origin=page.origin, entries=page.entries, checkpoints=items, next=below
-        )
+        return _listed(transparency.page(house, before, limit))
 
     @router.get("/consistency")
     def consistency(
@@ -87,3 +71,21 @@ def build_router(house: House) -> APIRouter:
         return Response(content, media_type="application/json")
 
     return router
+
+
+def _listed(page: TransparencyPage) -> CheckpointList:
+    items = [
+        CheckpointItem(
+            size=line.size,
+            root=line.root,
+            intervals=line.intervals,
+            state=line.state,
+            anchor_block=line.anchor_block,
+            cosigned_by=line.cosigned_by,
+            mldsa=line.second_signature,
+            previous_size=line.previous_size,
+        )
+        for line in page.checkpoints
+    ]
+    below = items[-1].size if page.more else None
+    return CheckpointList(origin=page.origin, entries=page.entries, checkpoints=items, next=below)
