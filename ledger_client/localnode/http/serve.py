@@ -63,7 +63,7 @@ _Option = TypeVar("_Option", str, int)
 
 
 class NodeStartError(Exception):
-    """The node cannot start or go on: the message says what to mend; nothing was changed."""
+    """The node cannot start or go on: the message says what to mend; no stored network changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +203,9 @@ def _given_genesis(texts: tuple[str, ...], hrp: str) -> dict[bytes, int]:
         try:
             address = decode_address_text(hrp, shown)
         except StardustError as error:
-            raise NodeStartError(f"--genesis-address {text!a:.120}: {error}") from error
+            raise NodeStartError(
+                f"--genesis-address {text!a:.120}: {error}; --hrp is what addresses begin with"
+            ) from error
         if address in genesis:
             raise NodeStartError(f"--genesis-address {text!a:.120} is given twice")
         genesis[address] = int(units) if colon else GENESIS_UNITS
@@ -262,7 +264,8 @@ def _pinned(command: NodeCommand, keys: set[bytes]) -> Milestones:
 
 def _ready(command: NodeCommand, node: LocalNode, url: str) -> str:
     hrp, seed = node.settings.hrp, command.data / TREASURY_FILE
-    treasury = encode_address_text(hrp, _treasury(command.data)) if seed.exists() else None
+    owner = _treasury(command.data) if seed.exists() else None
+    treasury = encode_address_text(hrp, owner) if owner and owner in node.settings.genesis else None
     keys = command.data / KEYS_FILE
     if command.json_line:
         network = node.settings.network
