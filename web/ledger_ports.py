@@ -200,6 +200,7 @@ class AddressPage:
     address: str
     owner: str | None
     own: bool
+    others: Sequence[str]  # one's own other addresses, oldest first
     balance_micro: int
     unspent: Sequence[CoinLine]
     complete: bool

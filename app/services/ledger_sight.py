@@ -61,6 +61,10 @@ class Sight:
         """Return an address as text."""
         return encode_address_text(self.hrp, address)
 
+    def others(self, address: bytes) -> list[str]:
+        """Return a prosumer's other addresses: a new one is used each month."""
+        return [self.text(each) for each in self.names if self._is_own(each) and each != address]
+
     def coin(self, found: OutputRecord) -> CoinLine:
         """Return a booked output."""
         return CoinLine(

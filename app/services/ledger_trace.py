@@ -58,9 +58,9 @@ def addresses_of(session: Session, participants: Collection[str]) -> Mapping[byt
         select(ParticipantRow.address, ParticipantRow.id).where(
             col(ParticipantRow.id).in_(participants)
         ),
-        select(AddressRow.address, AddressRow.participant).where(
-            col(AddressRow.participant).in_(participants)
-        ),
+        select(AddressRow.address, AddressRow.participant)
+        .where(col(AddressRow.participant).in_(participants))
+        .order_by(col(AddressRow.month)),
     )
     another = aliased(OwnAddressRow)
     registered = select(OwnAddressRow.address, OwnAddressRow.participant).where(

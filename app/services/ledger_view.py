@@ -16,7 +16,7 @@ from app.clock import wall_ms
 from app.services import ledger_trace
 from app.services.founding import treasury_address
 from app.services.house import House
-from app.services.ledger_sight import Sight, checkpoint, data_view, line, tagged_data
+from app.services.ledger_sight import Outputs, Sight, checkpoint, data_view, line, tagged_data
 from app.store import people
 from ledger_client import verify
 from ledger_client.ledger import LedgerError
@@ -42,6 +42,7 @@ LISTED: Final = 200
 COINS: Final = 100
 _INTERVALS: Final = 12
 _PAUSE_S: Final = 5.0
+_PATIENCE_S: Final = 3.0
 _NO_BLOCKS: Final = Blocks((), complete=True)
 _ID = re.compile(r"(?:0[xX])?([0-9a-fA-F]{64}(?:[0-9a-fA-F]{4})?)")
 _INDEX = re.compile(r"[0-9]{1,10}")
@@ -116,7 +117,7 @@ class LedgerExplorer:
             around = reader.around(identifier, DRAWN) or _NO_BLOCKS
             children = reader.children(identifier)
             paid = found.transaction
-            transaction = sight.transaction(paid, reader.output) if paid else None
+            transaction = sight.transaction(paid, _hasty(reader.output)) if paid else None
             at_ms = _time_of(reader, found)
         keys, data = self._keys(), tagged_data(found)
         shown = line(found, self._house.settings.origin, keys.log)
@@ -148,6 +149,7 @@ class LedgerExplorer:
             address=sight.text(key),
             owner=sight.names.get(key),
             own=viewer.role is Role.PROSUMER,
+            others=sight.others(key),
             balance_micro=sum(item.output.units for item in found.unspent),
             unspent=[sight.coin(item) for item in found.unspent],
             complete=found.complete,
@@ -250,6 +252,12 @@ class LedgerExplorer:
             return ledger_trace.interval_settled_by(
                 session, identifier, data.data[:32] if data else b""
             )
+
+
+def _hasty(outputs: Outputs) -> Outputs:
+    """Return the look-up, giving up after a while: 128 inputs of a slow node would take minutes."""
+    deadline_s = time.monotonic() + _PATIENCE_S
+    return lambda output_id: outputs(output_id) if time.monotonic() < deadline_s else None
 
 
 def _public(kind: BlockKind, viewer: Viewer) -> bool:

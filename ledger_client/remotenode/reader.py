@@ -30,7 +30,7 @@ from ledger_client.stardust.milestone import Milestone
 from ledger_client.stardust.output import BasicOutput
 
 WALK_S: Final = 3.0
-"""A walk over blocks asks twice per block; after so many seconds it ends where it is."""
+"""A walk asks twice per block or output; after so many seconds it ends where it is."""
 _KEPT: Final = 4_096
 _OTHER: Final = 255
 
@@ -60,6 +60,7 @@ class RemoteReader(LedgerReader):
         self._walk_s = walk_s
         self._blocks: _Shelf[tuple[BlockRecord, int]] = _Shelf()
         self._milestones: _Shelf[MilestoneRecord] = _Shelf()
+        self._spent: _Shelf[OutputRecord] = _Shelf()
 
     def network(self) -> NetworkRecord:
         """Return what the node says of its network; it counts nothing; see the protocol."""
@@ -139,11 +140,14 @@ class RemoteReader(LedgerReader):
 
     def output(self, output_id: bytes) -> OutputRecord | None:
         """Return an output; see the protocol."""
+        kept = self._spent.get(output_id)
+        if kept is not None:
+            return kept
         data = self._client.output(output_id)
         state = None if data is None else self._client.output_metadata(output_id)
         if data is None or state is None:
             return None
-        return OutputRecord(
+        found = OutputRecord(
             output_id,
             BasicOutput.decode(data),
             state.block_id,
@@ -151,13 +155,21 @@ class RemoteReader(LedgerReader):
             state.milestone_index_spent,
             state.transaction_id_spent,
         )
+        if found.spent_index is not None:
+            self._spent.keep(output_id, found)
+        return found
 
     def address(self, address: bytes, limit: int) -> AddressRecord:
         """Return an address's unspent outputs; spent ones are not told; see the protocol."""
+        deadline_s = time.monotonic() + self._walk_s
         ids = self._client.basic_outputs(address)
-        found = [self.output(output_id) for output_id in ids[:limit]]
+        found = []
+        for output_id in ids[:limit]:
+            if time.monotonic() > deadline_s:
+                break
+            found.append(self.output(output_id))
         unspent = tuple(item for item in found if item is not None and item.spent_index is None)
-        return AddressRecord(address, unspent, len(ids) <= limit, spent=None)
+        return AddressRecord(address, unspent, len(ids) == len(found), spent=None)
 
     def around(self, identifier: bytes | None, limit: int) -> Blocks | None:
         """Return the blocks behind the tips, or one and those up to its milestone."""

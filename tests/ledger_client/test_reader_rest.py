@@ -167,10 +167,18 @@ def test_what_is_final_is_asked_for_once(
 ) -> None:
     net.node.issue_milestone()
     first = rest.around(None, 500)
+    assert first is not None
     before = transport.count
     assert rest.around(None, 500) == first
     # Info, tips, and the newest milestone's block, which no milestone references yet.
     assert transport.count - before <= 4
+    (spend,) = [block for block in first.blocks if block.transaction and block.referenced_by == 2]
+    assert spend.transaction is not None
+    for output_id in spend.transaction.essence.inputs:
+        spent = rest.output(output_id)
+        before = transport.count
+        assert rest.output(output_id) == spent is not None
+        assert transport.count == before
 
 
 def test_what_waits_is_asked_for_again(net: Net, rest: RemoteReader) -> None:
@@ -187,8 +195,10 @@ def test_what_waits_is_asked_for_again(net: Net, rest: RemoteReader) -> None:
 def test_a_walk_that_takes_too_long_says_that_it_is_cut(transport: CountingTransport) -> None:
     with NodeClient(["http://node"], transport=transport) as client:
         found = RemoteReader(client, walk_s=-1).around(None, 100)
+        address = RemoteReader(client, walk_s=-1).address(ALICE.address, 100)
     assert found is not None
     assert (found.blocks, found.complete) == ((), False)
+    assert (address.unspent, address.complete) == ((), False)
 
 
 def test_a_node_that_does_not_answer_is_unavailable(

@@ -175,6 +175,7 @@ class FakeLedgerViews:
             address=address,
             owner="Family Weber",
             own=own,
+            others=["rms1before"] if own else [],
             balance_micro=96_130,
             unspent=(replace(coin(OWN_ADDRESS, 96_130, own=own), spent_index=None),),
             complete=not self.bare,

@@ -99,6 +99,13 @@ def test_the_others_are_counts(client: TestClient) -> None:
     assert "€0.061234" in shown
 
 
+def test_ones_other_addresses_are_a_click_away(client: TestClient) -> None:
+    enter(client, Role.PROSUMER)
+    assert 'href="/ledger/addresses/rms1before"' in client.get(OWN).text
+    enter(client, Role.MANAGER)
+    assert "rms1before" not in client.get(OWN).text
+
+
 def test_an_amount_that_is_not_known_is_no_zero(client: TestClient) -> None:
     enter(client, Role.MANAGER)
     shown = client.get(f"/ledger/blocks/{PAYMENT}").text
