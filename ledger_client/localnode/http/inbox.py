@@ -53,12 +53,6 @@ class Inbox:
             self._task = asyncio.create_task(self._write_all())
         return await future
 
-    async def close(self) -> None:
-        """Wait for the writes under way and end the thread."""
-        if self._task is not None:
-            await self._task
-        self._writer.shutdown()
-
     async def _write_all(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
