@@ -252,6 +252,30 @@ def follow(
     raise typer.Exit(code)
 
 
+@node_cli.command(
+    epilog="Example: wattloom node audit --data audit --keys keys.json --log http://127.0.0.1:8000"
+)
+def audit(
+    *,
+    keys: Annotated[Path, typer.Option(help="The district's KEYS: whose log, by which keys.")],
+    data: Annotated[Path, typer.Option(help="Folder of a follower that has ended.")] = Path(
+        "data/follower"
+    ),
+    log: Annotated[
+        str | None, typer.Option(metavar="URL", help="The district, to be asked for its paths.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Say it in JSON.")] = False,
+) -> None:
+    """Compare all anchors of a district's log; two histories become evidence."""
+    from ledger_client.audit_command import AuditCommand, AuditStartError, run_audit
+
+    try:
+        raise typer.Exit(run_audit(AuditCommand(data, keys, log, json), typer.echo))
+    except AuditStartError as error:
+        typer.echo(f"wattloom node audit: {error}", err=True)
+        raise typer.Exit(2) from error
+
+
 def _log_to_stderr() -> None:
     """Let a service say on standard error what it signed and what it refused."""
     import logging
