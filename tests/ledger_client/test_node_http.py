@@ -28,7 +28,7 @@ from tests.ledger_client.node_rest import (
     assert_error,
     block_path,
 )
-from tests.ledger_client.tangle_kit import ALICE, BOB, START, SUPPLY, TREASURY, Net
+from tests.ledger_client.tangle_kit import ALICE, BOB, START, SUPPLY, TREASURY, Net, transaction
 
 TAGGED = TaggedData(b"tag", b"data")
 NOBODY = "0x" + "ab" * 32
@@ -207,16 +207,16 @@ def test_a_transfer_and_its_double_spend(rest: Rest) -> None:
         parents = (blocks[-1].id(),) if blocks else rest.net.node.tips()
         blocks.append(Block(parents, Transaction.decode(signed.payload)))
         assert rest.post_json(blocks[-1]).status_code == 201
-    transaction = f"{CORE}/transactions/{hex_text(winner.transaction_id)}/included-block"
-    rest.get(transaction, 404)
+    included = f"{CORE}/transactions/{hex_text(winner.transaction_id)}/included-block"
+    rest.get(included, 404)
     rest.net.node.issue_milestone()
     first, second = (rest.get(block_path(block.id(), "/metadata")) for block in blocks)
     assert first["ledgerInclusionState"] == "included"
     assert "conflictReason" not in first
     assert (second["ledgerInclusionState"], second["conflictReason"]) == ("conflicting", 2)
-    assert rest.raw(transaction) == blocks[0].encode()
-    assert rest.get(transaction) == block_json(blocks[0])
-    assert rest.get(f"{transaction}/metadata") == first
+    assert rest.raw(included) == blocks[0].encode()
+    assert rest.get(included) == block_json(blocks[0])
+    assert rest.get(f"{included}/metadata") == first
     rest.get(f"{CORE}/transactions/{hex_text(loser.transaction_id)}/included-block", 404)
 
 
@@ -246,6 +246,20 @@ def test_an_output_while_it_lives_and_once_it_is_spent(rest: Rest) -> None:
         "transactionIdSpent": hex_text(signed.transaction_id),
         "ledgerIndex": 2,
     }
+
+
+@pytest.mark.parametrize(("unlocks_at", "reason"), [(START + 10**6, 6), (START - 10**6, None)])
+def test_a_timelock_goes_by_the_milestones_time(unlocks_at: int, reason: int | None) -> None:
+    rest = Rest()
+    locked = (AddressUnlockCondition(ALICE.address), TimelockUnlockCondition(unlocks_at))
+    source = rest.net.make(BasicOutput(1_000, locked))
+    spend = transaction([source], [BasicOutput.to(BOB.address, 1_000)], [ALICE])
+    block = Block(rest.net.node.tips(), spend)
+    assert rest.post(block.encode()).status_code == 201
+    rest.net.node.issue_milestone()
+    assert rest.get(block_path(block.id(), "/metadata")).get("conflictReason") == reason
+    spent = rest.get(f"{CORE}/outputs/{hex_text(source.output_id)}/metadata")["isSpent"]
+    assert spent == (reason is None)
 
 
 # Milestones --------------------------------------------------------------------------------------
