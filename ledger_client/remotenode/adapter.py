@@ -97,6 +97,7 @@ class RestLedger(Ledger):
         self._outputs: _Memory[bytes, bytes] = _Memory(_REMEMBERED)
         self._applied: _Memory[int, tuple[bytes, ...]] = _Memory(_MILESTONES)
         self._tended: _Memory[bytes, float] = _Memory(_REMEMBERED)
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         """Close the connections."""
@@ -153,12 +154,9 @@ class RestLedger(Ledger):
     def balance(self, address: bytes) -> Balance:
         """Return what an address can spend; see the port."""
         self._require_fit()
-        outputs = [
-            UnspentOutput(output_id, data, BasicOutput.decode(data).units)
-            for output_id in self.client.basic_outputs(address)
-            if (data := self._output(output_id, address)) is not None
-        ]
-        return Balance(sum(output.units for output in outputs), tuple(outputs))
+        found = (self._spendable(item, address) for item in self.client.basic_outputs(address))
+        outputs = tuple(output for output in found if output is not None)
+        return Balance(sum(output.units for output in outputs), outputs)
 
     # Attaching and looking after ----------------------------------------------------------------
 
@@ -210,10 +208,11 @@ class RestLedger(Ledger):
             self._tended.put(self._attach(payload), self._now())
 
     def _remember(self, payload_id: bytes, identifier: bytes) -> None:
-        known = self._blocks.get(payload_id) or ()
-        if identifier not in known:
-            self._blocks.put(payload_id, (*known, identifier))
-        self._payloads.put(identifier, payload_id)
+        with self._lock:
+            known = self._blocks.get(payload_id) or ()
+            if identifier not in known:
+                self._blocks.put(payload_id, (*known, identifier))
+            self._payloads.put(identifier, payload_id)
 
     def _known(self, payload_id: bytes) -> list[BlockMetadata]:
         """Return what became of the blocks that we made of a payload, oldest first."""
@@ -272,20 +271,21 @@ class RestLedger(Ledger):
         path = inclusion_path(ids, ids.index(identifier))
         return InclusionProof(payload, index, block, path, "applied")
 
-    def _output(self, output_id: bytes, address: bytes) -> bytes | None:
-        """Return the bytes of a plain output; None when more than a signature is needed."""
-        data = self._outputs.get(output_id)
-        if data is None:
-            data = self.client.output(output_id)
-            if data is None:  # the indexer runs ahead, or the output was spent and pruned
-                return None
-            self._outputs.put(output_id, data)
-        output = BasicOutput.decode(data)
+    def _spendable(self, output_id: bytes, address: bytes) -> UnspentOutput | None:
+        """Return a plain output; None when more than a signature is needed to spend it."""
+        data = self._outputs.get(output_id) or self.client.raw_output(output_id)
+        if data is None:  # the indexer runs ahead, or the output was spent and pruned
+            return None
+        try:
+            output = BasicOutput.decode(data)
+        except StardustSyntaxError:
+            return None  # it carries what we could not spend: a gift must not block the rest
+        self._outputs.put(output_id, data)
         if output.address != address:
             raise NodeAnswerError(
                 f"output {output_id.hex()}: the indexer gives it to another address than it names"
             )
-        return data if output.is_plain else None
+        return UnspentOutput(output_id, data, output.units) if output.is_plain else None
 
 
 def _took_effect(metadata: BlockMetadata) -> bool:

@@ -53,6 +53,8 @@ MAX_JSON_LENGTH = 1 << 20
 MAX_CHANGES_LENGTH = 1 << 25
 MAX_PAGES = 1_000
 _PAUSE_S = 0.1
+_OUTPUT_TYPES = {bytes([kind]) for kind in (3, 4, 5, 6)}
+"""Basic, alias, foundry, NFT (TIP-18)."""
 
 _Answer = TypeVar("_Answer")
 
@@ -180,17 +182,26 @@ class NodeClient:
     # Outputs ------------------------------------------------------------------------------------
 
     def output(self, output_id: bytes) -> bytes | None:
-        """Return the bytes of an output, spent or not (TIP-18): a basic one."""
+        """Return the bytes of a basic output that this network knows, spent or not (TIP-18)."""
+        data = self.raw_output(output_id)
+        try:
+            return None if data is None else BasicOutput.decode(data).encode()
+        except StardustError as error:
+            node = self._endpoints[self._first]
+            raise node.untrue(_output_path(output_id), f"unknown here: {error}") from error
+
+    def raw_output(self, output_id: bytes) -> bytes | None:
+        """Return the bytes of an output of any type and with any tokens, spent or not."""
         require_length(output_id, OUTPUT_ID_LENGTH, "output id")
 
         def check(data: bytes) -> None:
-            BasicOutput.decode(data)
+            require(data[:1] in _OUTPUT_TYPES, "the bytes are those of no output")
 
-        return self._bytes(f"{CORE}/outputs/{_hex(output_id)}", check)
+        return self._bytes(_output_path(output_id), check)
 
     def output_metadata(self, output_id: bytes) -> OutputMetadata | None:
         """Return where an output was booked and whether it is spent."""
-        path = f"{CORE}/outputs/{_hex(output_id)}/metadata"
+        path = f"{_output_path(output_id)}/metadata"
         return self._maybe(path, lambda value: read_output_metadata(value, output_id))
 
     def basic_outputs(self, address: bytes) -> tuple[bytes, ...]:
@@ -359,6 +370,10 @@ def _read_proof(value: object, block_id: bytes) -> tuple[int, PathNode, bytes]:
     if proved != block_id:
         raise AnswerSyntaxError("the path is of another block than the one asked for")
     return found.inner("milestone").number("index"), cast("PathNode", tree), root
+
+
+def _output_path(output_id: bytes) -> str:
+    return f"{CORE}/outputs/{_hex(output_id)}"
 
 
 def _hex(data: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -300,6 +301,36 @@ def test_only_plain_outputs_count_and_bytes_are_fetched_once(scene: Scene) -> No
     assert scene.ledger.balance(ALICE.address) == balance
     pages = scene.node.asked[asked:]
     assert pages == ["GET /api/indexer/v1/outputs/basic"] * 2
+
+
+def test_a_gift_that_we_cannot_spend_blocks_nothing(scene: Scene) -> None:
+    """Somebody sends native tokens, on a network that has them: the rest still counts."""
+    scene.net.fund((ALICE, 100), (ALICE, 200))
+    gift, kept = scene.net.ledger.balance(ALICE.address).outputs
+    tokens = gift.output_bytes[:9] + b"\1" + bytes(70) + gift.output_bytes[10:]
+
+    def mischief(request: httpx.Request, told: Answer) -> Answer:
+        asked = request.url.path.endswith(gift.output_id.hex())
+        return Answer(200, content=tokens, headers=told.headers) if asked else told
+
+    scene.node.mischief = mischief
+    balance = scene.ledger.balance(ALICE.address)
+    assert balance.outputs == (kept,)
+    assert balance.units == kept.units
+
+
+def test_callers_from_many_threads_get_along(scene: Scene) -> None:
+    def life(number: int) -> bytes:
+        anchored = scene.ledger.anchor(b"tag", bytes([number % 5]))
+        assert scene.ledger.status(anchored) is TransferStatus.PENDING
+        return anchored
+
+    with ThreadPoolExecutor(4) as pool:
+        anchors = list(pool.map(life, range(20)))
+    scene.confirm()
+    for anchored in anchors:
+        assert scene.ledger.status(anchored) is TransferStatus.CONFIRMED
+        holds(scene.ledger.inclusion_proof(anchored))
 
 
 def test_an_output_of_somebody_else_is_a_lie(scene: Scene) -> None:

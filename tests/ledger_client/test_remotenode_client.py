@@ -146,7 +146,7 @@ def _other(story: Story, name: str) -> Answer:
         "milestone": binary(first.payload),
         "milestone by id": binary(first.payload),
         "utxo_changes": story.node._milestone(["by-index", "1", "utxo-changes"]),
-        "output": binary(b"\3" + bytes(20)),
+        "output": binary(b"\2" + bytes(20)),
         "output_metadata": story.node._output([hexed(_created(story)), "metadata"]),
         "inclusion_proof": story.node._proof([hexed(story.block)]),
     }[name]
@@ -162,6 +162,14 @@ def test_the_truth_about_something_else_is_no_answer(story: Story, name: str) ->
     story.node.mischief = lambda request, told: told if "info" in request.url.path else lie
     with pytest.raises(NodeAnswerError, match="http://one:14265/api/"):
         ASKING[name](story)
+
+
+def test_an_output_of_another_kind_is_raw_and_no_basic_one(story: Story) -> None:
+    alias = binary(b"\4" + bytes(50))
+    story.node.mischief = lambda request, told: alias if "/outputs/" in str(request.url) else told
+    assert story.client.raw_output(bytes(34)) == alias.content
+    with pytest.raises(NodeAnswerError, match="unknown here"):
+        story.client.output(bytes(34))
 
 
 @pytest.mark.parametrize("part", ["block", "root", "milestone", "shape"])
