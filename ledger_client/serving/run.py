@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import json
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -108,6 +109,13 @@ class HeadDeadline(H11Protocol):
         """Stop waiting."""
         super().connection_lost(exc)
         self._stop_watching()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP in the one form of errors, and hang up."""
+        body = json.dumps({"error": {"code": "400", "message": msg}}).encode()
+        head = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: application/json\r\n"
+        self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        self.transport.close()
 
     def _is_idle(self) -> bool:
         cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request

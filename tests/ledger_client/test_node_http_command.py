@@ -251,6 +251,7 @@ def test_garbage_instead_of_http_is_answered_and_dropped(node: NodeProcess) -> N
             connection.sendall(garbage)
             answer = connection.makefile("rb").read()
         assert answer.startswith(b"HTTP/1.1 400"), garbage[:20]
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "400"
     assert ask(node, "/health")[0] == 200
 
 
