@@ -158,7 +158,8 @@ def _walk(follower: Follower, patience: _Patience, *, once: bool) -> None:
     taken = 0
     while True:
         if taken % TARGET_EVERY == 0:
-            screen.target(patience.ask(follower.target))
+            at = follower.latest.index if follower.latest else 0
+            screen.target(at, patience.ask(follower.target))
         followed = patience.ask(follower.step)
         if followed is not None:
             taken += 1

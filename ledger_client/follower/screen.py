@@ -33,8 +33,8 @@ class Screen(Protocol):
     def waiting(self, seconds: float, why: str) -> None:
         """The node does not answer; it is asked again after a while."""
 
-    def target(self, index: int) -> None:
-        """The node says that it is at this milestone."""
+    def target(self, at: int, index: int) -> None:
+        """The copy is at one milestone, the node at another, by its own word."""
 
     def followed(self, milestone: Followed) -> None:
         """A milestone holds."""
@@ -71,7 +71,7 @@ class JsonLines(Screen):
         """Write what is waited for."""
         self._line("waiting", seconds=round(seconds, 1), why=why)
 
-    def target(self, index: int) -> None:
+    def target(self, at: int, index: int) -> None:
         """Write nothing: each milestone is a line."""
 
     def followed(self, milestone: Followed) -> None:
@@ -126,9 +126,9 @@ class LiveBar(Screen):
         """Print what is waited for."""
         self.note(f"trying again in {seconds:.0f} s: {why}")
 
-    def target(self, index: int) -> None:
-        """Set the bar's length."""
-        self._progress.update(self._task, total=index)
+    def target(self, at: int, index: int) -> None:
+        """Set the bar's place and length."""
+        self._progress.update(self._task, completed=at, total=index)
 
     def followed(self, milestone: Followed) -> None:
         """Move the bar."""

@@ -131,6 +131,10 @@ def test_the_bar_shows_progress_and_shouts(stand: Stand) -> None:
     assert "3/3" in shown.getvalue()
     assert "14 blocks, 1 paid, 1 in conflict" in shown.getvalue()
     assert "Everything holds up to milestone 3" in shown.getvalue()
+    shown = io.StringIO()
+    screen = LiveBar(Console(file=shown, width=100))
+    assert run_follow(stand.command, screen, transport=stand.source.web) == 0
+    assert "3/3" in shown.getvalue()
     (stand.command.data / MARK).write_text("{}", "ascii")
     shown = io.StringIO()
     screen = LiveBar(Console(file=shown, width=100))
