@@ -16,6 +16,7 @@ from app.jobs.cosign import Cosigner
 from app.jobs.finalise import finalise
 from app.jobs.meter import meter
 from app.jobs.pay import pay
+from app.jobs.reconcile import reconcile_daily
 from app.jobs.seal import seal
 from app.jobs.settle import settle_interval
 from app.services.alarms import alarm
@@ -77,6 +78,7 @@ class Worker:
         self._house = house
         self._on_sealed = on_sealed
         self._cosigner = cosigner or Cosigner(house)
+        self._reconciled = ""  # day of the last reconciliation
 
     def run_due(self) -> None:
         """Do everything that is due at the district's time, until nothing moves any more."""
@@ -91,6 +93,7 @@ class Worker:
         while pay(self._house) or anchor(self._house):
             pass
         self._cosigner.run()
+        self._reconciled = reconcile_daily(self._house, self._reconciled)
 
     def _open_and_close(self) -> None:
         now_ms = self._house.clock.now_ms()

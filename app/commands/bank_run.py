@@ -11,6 +11,7 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from app.bankfiles.amounts import Decimal, euros
 from app.bankfiles.errors import BankFileError
@@ -314,5 +315,5 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for name in names:
         table.add_column(name, justify="right" if name == "euros" else "left")
     for row in rows:
-        table.add_row(*(cell.replace("[", "\\[") for cell in row))
+        table.add_row(*map(Text, row))
     Console(highlight=False, soft_wrap=False).print(table)

@@ -1,0 +1,19 @@
+"""The daily look at whether bank, journal and ledger agree."""
+
+from __future__ import annotations
+
+from app.services import bank_reconcile
+from app.services.bank_payouts import local_day
+from app.services.house import House
+
+
+def reconcile_daily(house: House, last: str) -> str:
+    """Reconcile when the district's day is another than ``last``; return the day (ISO).
+
+    A difference that nothing explains becomes an alarm; looking again raises no second one.
+    """
+    with house.database.read() as session:
+        today = local_day(session, house.clock.now_ms()).isoformat()
+    if today != last:
+        bank_reconcile.watch(house)
+    return today
