@@ -168,6 +168,46 @@ def test_carry_and_transfer(opening, balance, earned, moved, closing):
     assert settlement.statements[0].transfers == ()
 
 
+# older balances, balance, opening carry, sum -> transfers (older ones first), closing carry
+MONTHS = [
+    ([100], 0, 0, 0, [-100, 100], 0),
+    ([100], 0, 0, 50, [-100, 150], 0),
+    ([100], 0, 0, -40, [-100, 60], 0),
+    ([100], 0, 0, -67, [-100], 33),  # what would be left is dust: it is carried
+    ([100], 0, 0, -100, [-100], 0),
+    ([100], 0, 0, -150, [-100], -50),  # on credit
+    ([100], 0, -50, 0, [-100, 50], 0),
+    ([100], 70, 0, 5, [-100, 105], 0),
+    ([100], 70, 0, -160, [-100, -70], 10),
+    ([100, 40], 0, 0, 1, [-100, -40, 141], 0),
+    ([40], 60, 0, -40, [-40], 0),  # the current address stays as it is
+    ([], 0, 0, 33, [], 33),
+]
+
+
+@pytest.mark.parametrize(("older", "balance", "opening", "earned", "transfers", "closing"), MONTHS)
+def test_older_addresses_are_emptied(older, balance, opening, earned, transfers, closing):
+    points = [_point("1", "s", 0, 1000), _point("2", "b", 1000, 0)]
+    olds = tuple((f"{number:02x}" * 32, Money(units)) for number, units in enumerate(older))
+    settlement = settle(
+        KEY,
+        points,
+        (),
+        metered_book(points, (), {}),
+        [make_trade("1-offer", "2-bid", 1000, Price(earned))],
+        {"s": Money(opening)},
+        {"s": LedgerAccount("ab" * 32, Money(balance), olds)},
+    )
+    statement = settlement.statements[1]
+    assert [transfer.micro for transfer in statement.transfers] == transfers
+    assert statement.closing_carry == Money(closing)
+    moved = {transfer.address: transfer.micro for transfer in statement.transfers}
+    for address, held in olds:
+        assert moved[address] == -held.micro
+    after = balance + moved.get("ab" * 32, 0)
+    assert after == 0 or after >= STORAGE_DEPOSIT_UNITS
+
+
 @given(
     want=st.integers(-200, 200),
     balance=st.just(0) | st.integers(STORAGE_DEPOSIT_UNITS, 200),
