@@ -3,115 +3,126 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 
 import pytest
 
 from ledger_client.ledger import LedgerUnavailableError
 from ledger_client.localnode.errors import BlockRefusedError
 from ledger_client.localnode.http import inbox as inbox_module
-from ledger_client.localnode.http.errors import BusyError
+from ledger_client.localnode.http.errors import BusyError, WriteFaultError
 from ledger_client.localnode.http.inbox import MAX_GROUP, Inbox
 from tests.ledger_client.node_rest import CORE, Rest, assert_error
 
+Told = TypeVar("Told")
+
 
 class Disk:
-    """Stands in for the node's attach_many: each write waits until the test lets it through."""
+    """Stands in for the node's attach_many and remembers the writes."""
 
     def __init__(self) -> None:
         self.writes: list[list[bytes]] = []
-        self.began = threading.Semaphore(0)
-        self.gate = threading.Semaphore(0)
-        self.failing: BaseException | None = None
+        self.failing: Exception | None = None
 
     def write(self, blocks: Sequence[bytes]) -> list[bytes | BlockRefusedError]:
         self.writes.append(list(blocks))
-        self.began.release()
-        self.gate.acquire()
         if self.failing:
             raise self.failing
         return [BlockRefusedError("bad") if block == b"bad" else b"id " + block for block in blocks]
 
 
-async def _began(disk: Disk) -> None:
-    await asyncio.get_running_loop().run_in_executor(None, disk.began.acquire)
+def play(story: Coroutine[Any, Any, Told]) -> tuple[Told, list[str]]:
+    """Run a story on a loop; also return the faults that the loop was told of."""
+    faults: list[str] = []
+
+    async def watched() -> Told:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: faults.append(repr(context["exception"])))
+        return await asyncio.wait_for(story, 60)
+
+    return asyncio.run(watched()), faults
 
 
-async def _settle() -> None:
-    """Let tasks that were just created run up to where they wait."""
-    for _ in range(3):
-        await asyncio.sleep(0)
-
-
-def test_what_arrives_during_a_write_shares_the_next() -> None:
+def test_blocks_of_one_moment_share_a_write() -> None:
     disk = Disk()
 
     async def story() -> list[bytes]:
         inbox = Inbox(disk.write)
-        first = asyncio.create_task(inbox.attach(b"1"))
-        await _began(disk)
-        others = [asyncio.create_task(inbox.attach(bytes([number]))) for number in range(20)]
-        await _settle()
-        assert not any(task.done() for task in (first, *others))
-        disk.gate.release()
-        assert await first == b"id 1"
-        assert not any(task.done() for task in others)  # not before their own write
-        disk.gate.release()
-        return await asyncio.gather(*others)
+        first = await asyncio.gather(*(inbox.attach(bytes([number])) for number in range(20)))
+        return [*first, await inbox.attach(b"later")]
 
-    assert asyncio.run(story()) == [b"id " + bytes([number]) for number in range(20)]
-    assert [len(group) for group in disk.writes] == [1, 20]
+    ids, faults = play(story())
+    assert ids == [*(b"id " + bytes([number]) for number in range(20)), b"id later"]
+    assert [len(group) for group in disk.writes] == [20, 1]
+    assert faults == []
+
+
+def test_nobody_hears_before_the_write_is_done() -> None:
+    written: list[bool] = []
+
+    async def story() -> None:
+        def write(blocks: Sequence[bytes]) -> list[bytes]:
+            written.append(any(task.done() for task in tasks))
+            return list(blocks)
+
+        inbox = Inbox(write)
+        tasks = [asyncio.create_task(inbox.attach(b"%d" % number)) for number in range(3)]
+        await asyncio.gather(*tasks)
+
+    play(story())
+    assert written == [False]
 
 
 def test_a_refused_block_hinders_no_other() -> None:
     disk = Disk()
-    disk.gate.release()
 
     async def story() -> list[bytes | BaseException]:
         inbox = Inbox(disk.write)
         blocks = (b"a", b"bad", b"b")
         return await asyncio.gather(*map(inbox.attach, blocks), return_exceptions=True)
 
-    first, refused, last = asyncio.run(story())
+    (first, refused, last), _ = play(story())
     assert (first, last) == (b"id a", b"id b")
     assert isinstance(refused, BlockRefusedError)
     assert len(disk.writes) == 1
 
 
-@pytest.mark.parametrize("error", [LedgerUnavailableError("disk full"), ValueError("a fault")])
-def test_a_failed_write_fails_its_group_and_the_next_goes_on(error: BaseException) -> None:
+@pytest.mark.parametrize(
+    ("error", "told", "noticed"),
+    [
+        (LedgerUnavailableError("disk full"), LedgerUnavailableError, []),
+        (ValueError("a fault"), WriteFaultError, ["ValueError('a fault')"]),
+    ],
+)
+def test_a_failed_write_fails_its_group_and_the_next_goes_on(
+    error: Exception, told: type[Exception], noticed: list[str]
+) -> None:
     disk = Disk()
 
     async def story() -> None:
         inbox = Inbox(disk.write)
         disk.failing = error
-        disk.gate.release()
-        failed = await asyncio.gather(
-            inbox.attach(b"a"), inbox.attach(b"b"), return_exceptions=True
-        )
-        assert [type(item) for item in failed] == [type(error)] * 2
+        two = (inbox.attach(b"a"), inbox.attach(b"b"))
+        failed = await asyncio.gather(*two, return_exceptions=True)
+        assert [type(item) for item in failed] == [told] * 2
         disk.failing = None
-        disk.gate.release()
         assert await inbox.attach(b"c") == b"id c"
 
-    asyncio.run(story())
+    _, faults = play(story())
+    assert faults == noticed
 
 
 def test_a_sender_who_leaves_hinders_nobody() -> None:
     disk = Disk()
 
-    async def story() -> None:
+    async def story() -> bytes:
         inbox = Inbox(disk.write)
-        first = asyncio.create_task(inbox.attach(b"1"))
-        await _began(disk)
         gone, stays = (asyncio.create_task(inbox.attach(name)) for name in (b"gone", b"stays"))
-        await _settle()
-        gone.cancel()
-        disk.gate.release(2)
-        assert await asyncio.gather(first, stays) == [b"id 1", b"id stays"]
+        asyncio.get_running_loop().call_soon(gone.cancel)  # after it waits, before the write
+        return await stays
 
-    asyncio.run(story())
+    assert play(story()) == (b"id stays", [])
 
 
 @pytest.mark.parametrize(("limit", "value"), [("MAX_WAITING_BLOCKS", 3), ("MAX_WAITING_BYTES", 10)])
@@ -121,18 +132,13 @@ def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch, limit: str, valu
 
     async def story() -> None:
         inbox = Inbox(disk.write)
-        first = asyncio.create_task(inbox.attach(b"1"))
-        await _began(disk)
-        waiting = [asyncio.create_task(inbox.attach(b"333")) for _ in range(3)]
-        await _settle()
-        with pytest.raises(BusyError):
-            await inbox.attach(b"44")
-        disk.gate.release(2)
-        await asyncio.gather(first, *waiting)
-        disk.gate.release()
+        crowd = [inbox.attach(b"333") for _ in range(5)]
+        told = await asyncio.gather(*crowd, return_exceptions=True)
+        assert told[:3] == [b"id 333"] * 3
+        assert [type(item) for item in told[3:]] == [BusyError] * 2
         assert await inbox.attach(b"5") == b"id 5"  # there is room again
 
-    asyncio.run(story())
+    play(story())
 
 
 def test_groups_are_bounded_so_that_readers_get_in() -> None:
@@ -140,11 +146,10 @@ def test_groups_are_bounded_so_that_readers_get_in() -> None:
 
     async def story() -> None:
         inbox = Inbox(disk.write)
-        disk.gate.release(10)
-        await asyncio.gather(*(inbox.attach(b"%d" % n) for n in range(MAX_GROUP + 1)))
+        await asyncio.gather(*(inbox.attach(b"%d" % n) for n in range(2 * MAX_GROUP + 1)))
 
-    asyncio.run(story())
-    assert [len(group) for group in disk.writes] == [MAX_GROUP, 1]
+    play(story())
+    assert [len(group) for group in disk.writes] == [MAX_GROUP, MAX_GROUP, 1]
 
 
 def test_a_full_inbox_is_503_with_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:

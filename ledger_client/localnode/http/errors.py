@@ -56,3 +56,7 @@ class BusyError(RestError):
 
     status = 503
     headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+
+
+class WriteFaultError(RestError):
+    """The node failed while it stored a group of blocks (500): nothing was stored; ask a person."""
