@@ -7,8 +7,8 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
@@ -95,11 +95,10 @@ def run_follow(
     0: everything holds so far. 1: something does not, and the mark was left. Raises
     FollowStartError. ``transport`` stands in for the network in tests.
     """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         token = read_token(command.token_file) if command.token_file else None
         with (
+            _terminated_like_interrupted(),
             alone(command.data),
             closing(Store(command.data / LEDGER_FILE)) as store,
             _client(command, store, token, transport, pause) as client,
@@ -108,6 +107,19 @@ def run_follow(
             return _follow(command, store, client, _Patience(screen, command.once, pause))
     except (FolderError, LedgerError, StardustError, VerifyError, OSError, sqlite3.Error) as error:
         raise FollowStartError(str(error)) from error
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Let SIGTERM end it as Ctrl-C does; elsewhere than in the main thread nothing can be set."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _client(

@@ -86,8 +86,10 @@ def test_once_catches_up_and_ends(stand: Stand) -> None:
     row = stand.source.net.node.store.milestone_at(2)
     assert second["milestone_id"] == row.milestone_id.hex()
     assert "up to milestone 3" in stand.lines[-1]["text"]
+    before = signal.getsignal(signal.SIGTERM)
     assert stand.run() == 0
     assert stand.events() == ["ended"]
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_pinned_genesis_needs_no_trust(stand: Stand) -> None:
