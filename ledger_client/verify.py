@@ -2206,7 +2206,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "verify.py") -> int
         epilog=f"Example: {prog} proof.json --keys keys.json. Exit code 0: the proof holds; "
         "1: it does not, and the step is named; 2: it could not be judged.",
     )
-    parser.add_argument("file", type=Path, help="proof file, or a raw proof of inclusion")
+    parser.add_argument("file", type=Path, help="proof, evidence, or a raw proof of inclusion")
     parser.add_argument("--keys", type=Path, help="KEYS: the pinned public keys")
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
     parser.add_argument("--quiet", action="store_true", help="print nothing")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from threading import Thread
 from typing import Final, Protocol
 
-from sqlmodel import Session, func, select
+from sqlmodel import Session, col, select
 
 from app.services.alarms import alarm
 from app.services.checkpoints import newest
@@ -194,9 +194,11 @@ def _has_cosigned(session: Session, witness: Witness, size: int) -> bool:
 
 
 def _last_size(session: Session, witness: Witness) -> int:
-    query = select(func.coalesce(func.max(CosignatureRow.size), 0))
     named = (CosignatureRow.kind == "witness", CosignatureRow.name == witness.name)
-    return session.exec(query.where(*named)).one()
+    newest_first = (
+        select(CosignatureRow.size).where(*named).order_by(col(CosignatureRow.size).desc())
+    )
+    return session.exec(newest_first.limit(1)).first() or 0
 
 
 def _named(witness: Witness) -> tuple[str, bytes, bytes]:

@@ -103,13 +103,14 @@ def previous_size(session: Session, size: int) -> int:
     return session.exec(below).one()
 
 
-def sealed_between(session: Session, old: int, new: int) -> Sequence[str]:
+def sealed_between(session: Session, old: int, new: int) -> Mapping[int, str]:
     """Return the intervals whose seals the log holds from entry ``old`` to below ``new``."""
-    return session.exec(
-        select(IntervalRow.key)
+    rows = session.exec(
+        select(IntervalRow.seal_index, IntervalRow.key)
         .where(col(IntervalRow.seal_index) >= old, col(IntervalRow.seal_index) < new)
         .order_by(IntervalRow.key)
     ).all()
+    return {index: key for index, key in rows if index is not None}
 
 
 def consistency_proof(house: House, old: int, new: int) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlmodel import Session, col, select
 
@@ -38,6 +38,10 @@ class NoSuchProofError(ProofError):
 
 class ProofNotReadyError(ProofError):
     """The interval is not yet sealed, paid and anchored: ask again later."""
+
+
+_CONFIRMED = select(CheckpointRow).where(CheckpointRow.state == "confirmed")
+_MOST_CANDIDATES = 96  # a day of checkpoints is looked through for one with enough cosignatures
 
 
 def settlement_proof(house: House, key: str, participant: str) -> bytes:
@@ -85,25 +89,32 @@ def _covering(house: House, session: Session, row: IntervalRow) -> CheckpointRow
     Where cosignatures are asked for, the first that has enough of them is taken instead, as long
     as its milestone came in time for a real interval: a later one is later still.
     """
-    over = _confirmed(session, row.seal_index or 0)
-    first = next(over, None)
-    if first is None:
+    over = session.exec(
+        _CONFIRMED.where(col(CheckpointRow.size) > (row.seal_index or 0))
+        .order_by(col(CheckpointRow.size))
+        .limit(_MOST_CANDIDATES)
+    ).all()
+    if not over:
         raise ProofNotReadyError("no checkpoint over this seal is confirmed yet")
-    for candidate in (first, *over):
-        if is_enough(house, _beside(house, session, candidate)):
-            in_time = candidate is first or _in_time(house, candidate, row.key)
-            return candidate if in_time else first
-    return first
+    judged = _first_judged(house, session, over)
+    if judged is None or judged.size == over[0].size or _in_time(house, judged, row.key):
+        return judged or over[0]
+    return over[0]
 
 
-def _confirmed(session: Session, seal_index: int) -> Iterator[CheckpointRow]:
-    return iter(
-        session.exec(
-            select(CheckpointRow)
-            .where(CheckpointRow.state == "confirmed", col(CheckpointRow.size) > seal_index)
-            .order_by(col(CheckpointRow.size))
-        )
-    )
+def _newest_judged(house: House, session: Session) -> CheckpointRow:
+    """Return the newest confirmed checkpoint that has enough cosignatures, else the newest."""
+    rows = session.exec(
+        _CONFIRMED.order_by(col(CheckpointRow.size).desc()).limit(_MOST_CANDIDATES)
+    ).all()
+    return _first_judged(house, session, rows) or rows[0]
+
+
+def _first_judged(
+    house: House, session: Session, rows: Sequence[CheckpointRow]
+) -> CheckpointRow | None:
+    beside = cosignatures(house, session, [row.size for row in rows])
+    return next((row for row in rows if is_enough(house, beside[row.size])), None)
 
 
 def _in_time(house: House, checkpoint: CheckpointRow, key: str) -> bool:
@@ -143,17 +154,6 @@ def _corrections(
         for row in rows
     )
     return proof.Corrections(_anchor(house, session, newest), items) if items else None
-
-
-def _newest_judged(house: House, session: Session) -> CheckpointRow:
-    """Return the newest confirmed checkpoint that has enough cosignatures, else the newest."""
-    rows = session.exec(
-        select(CheckpointRow)
-        .where(CheckpointRow.state == "confirmed")
-        .order_by(col(CheckpointRow.size).desc())
-    ).all()
-    judged = (row for row in rows if is_enough(house, _beside(house, session, row)))
-    return next(judged, rows[0])
 
 
 def _owned(session: Session, participant: str) -> Sequence[str]:

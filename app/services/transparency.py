@@ -40,21 +40,23 @@ def checkpoints(house: House, session: Session, before: int | None, limit: int) 
     previous = [row.size for row in rows[1:]]
     if len(previous) < len(shown):
         previous.append(previous_size(session, shown[-1].size))
+    seals = sealed_between(session, previous[-1], shown[0].size) if shown else {}
     own = house.settings.origin
-    lines = [
-        _line(session, row, old, [NoteLine.read(line).name for line in beside[row.size]], own)
-        for row, old in zip(shown, previous, strict=True)
-    ]
+    lines = []
+    for row, old in zip(shown, previous, strict=True):
+        names = [NoteLine.read(line).name for line in beside[row.size]]
+        intervals = [key for index, key in seals.items() if old <= index < row.size]
+        lines.append(_line(row, old, intervals, names, own))
     return Listed(lines, len(rows) > limit)
 
 
 def _line(
-    session: Session, row: CheckpointRow, previous: int, signers: Sequence[str], own: str
+    row: CheckpointRow, previous: int, intervals: Sequence[str], signers: Sequence[str], own: str
 ) -> CheckpointLine:
     return CheckpointLine(
         size=row.size,
         root=row.root.hex(),
-        intervals=sealed_between(session, previous, row.size),
+        intervals=intervals,
         state=row.state,
         anchor_block=row.block_id,
         cosigned_by=[name for name in signers if name != own],

@@ -267,6 +267,25 @@ def test_a_surprise_in_a_client_is_survived(
     assert kit.cosigned(pair[1].name) == kit.sizes()
 
 
+def test_a_real_interval_keeps_its_first_checkpoint_when_cosignatures_come_too_late(
+    kit: Cosigned, pair: tuple[FakeWitness, FakeWitness]
+) -> None:
+    def cosigned() -> int:
+        proof = json.loads(settlement_proof(kit.house, first, "flat"))
+        return len(proof["anchor"]["cosignatures"])
+
+    for witness in pair:
+        witness.down = True
+    first = kit.live(**TRADE)
+    for witness in pair:
+        witness.down = False
+    kit.now_s += 5.0
+    kit.live(**TRADE)
+    assert cosigned() == 2
+    kit.clock.simulated = False  # milestones follow the wall clock: all of them are late now
+    assert cosigned() == 0
+
+
 # --- The second signature -------------------------------------------------------------------------
 
 
