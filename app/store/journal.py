@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
+from sqlalchemy import insert
 from sqlmodel import Session, col, func, select
 
 from app.tables import JournalEntry, PostingRow
@@ -23,10 +25,9 @@ def book(session: Session, entry: Entry, *, interval: str | None, booked_ms: int
     session.add(row)
     session.flush()
     assert row.id is not None  # noqa: S101  (set by the flush)
-    session.add_all(
-        PostingRow(entry=row.id, account=posting.account, micro=posting.micro)
-        for posting in entry.postings
-    )
+    rows = [{"entry": row.id, **asdict(posting)} for posting in entry.postings]
+    if rows:
+        session.connection().execute(insert(PostingRow), rows)
 
 
 def postings(session: Session, ref: str, kind: str) -> tuple[Posting, ...]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 
+from sqlalchemy import insert
 from sqlmodel import Session, col, func, select
 
 from app.tables import AddressRow, Payment, PaymentInput, PaymentMove, PaymentParty
@@ -42,16 +43,11 @@ def plan(
         )
         session.add(payment)
         session.flush()
-        session.add_all(
-            PaymentMove(
-                payment=payment.id or 0,
-                position=position,
-                participant=move.participant,
-                address=move.address,
-                micro=move.micro,
-            )
+        rows = [
+            {"payment": payment.id, "position": position, **asdict(move)}
             for position, move in enumerate(group)
-        )
+        ]
+        session.connection().execute(insert(PaymentMove), rows)
         session.add_all(_parties(session, payment.id or 0, group))
     session.flush()
 
