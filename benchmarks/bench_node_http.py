@@ -39,7 +39,7 @@ from ledger_client.wallet import OwnerKey, TransferInput, Wallet, build_transfer
 from tests.ledger_client.node_process import running_node
 
 ROUNDS = 4
-PER_ROUND = 2_000
+PER_ROUND = 1_000
 TRANSACTIONS = 2_048
 PER_SPLIT = 128
 GENESIS = bytes(32)
