@@ -118,9 +118,10 @@ JUNK = st.one_of(
     st.sampled_from(TEXTS),
     st.sampled_from(NUMBERS).map(str),
     st.binary(max_size=40).map(hex_text),
-    st.just([]),
-    st.just({}),
-    st.just({"type": 0}),
+    # Made anew each time: a later mutation may write into them.
+    st.builds(list),
+    st.builds(dict),
+    st.builds(lambda: {"type": 0}),
 )
 
 
