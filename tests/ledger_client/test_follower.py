@@ -19,7 +19,7 @@ from ledger_client.localnode.errors import LedgerSettingsError
 from ledger_client.localnode.store import Connect
 from tests.conftest import LONG
 from tests.ledger_client import test_localnode_property as history
-from tests.ledger_client.crash_story import Fuse, fused
+from tests.ledger_client.crash_story import fused
 from tests.ledger_client.fake_stardust import Answer, FakeStardust, answer, refusal
 from tests.ledger_client.follower_kit import (
     GENESIS,
@@ -32,6 +32,7 @@ from tests.ledger_client.follower_kit import (
     same,
     settled,
 )
+from tests.ledger_client.power_cut import Breaker, PowerCutError
 from tests.ledger_client.tangle_kit import ALICE, BOB, SUPPLY, TREASURY, Net
 
 
@@ -261,24 +262,7 @@ def test_a_node_that_dropped_its_history_is_named(source: Followable, tmp_path: 
 # Power cuts -------------------------------------------------------------------------------------
 
 
-class _CutError(BaseException):
-    """The machine is gone."""
-
-
-class _Breaker(Fuse):
-    """Cuts the power after n steps."""
-
-    def __init__(self, steps_left: int | None) -> None:
-        super().__init__()
-        self.steps_left = steps_left
-
-    def step(self) -> None:
-        super().step()
-        if self.steps_left is not None and self.steps > self.steps_left:
-            raise _CutError
-
-
-def _life(folder: Path, source: Followable, fuse: _Breaker) -> None:
+def _life(folder: Path, source: Followable, fuse: Breaker) -> None:
     connect: Connect = fused(fuse, synchronous="OFF")
     try:
         with follower(folder, source, connect=connect) as auditor:
@@ -291,14 +275,14 @@ def _life(folder: Path, source: Followable, fuse: _Breaker) -> None:
 
 
 def test_a_power_cut_at_every_write_step(source: Followable, tmp_path: Path) -> None:
-    whole = _Breaker(None)
+    whole = Breaker(None)
     _life(tmp_path / "calm", source, whole)
     assert whole.steps > 50
     for step in range(0, whole.steps, 1 if LONG else 5):
         folder = tmp_path / str(step)
-        with pytest.raises(_CutError):
-            _life(folder, source, _Breaker(step))
-        _life(folder, source, _Breaker(None))
+        with pytest.raises(PowerCutError):
+            _life(folder, source, Breaker(step))
+        _life(folder, source, Breaker(None))
     replays(tmp_path / str(step))
 
 

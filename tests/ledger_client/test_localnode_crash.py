@@ -24,6 +24,7 @@ from tests.ledger_client.crash_story import (
     fused,
     live,
 )
+from tests.ledger_client.power_cut import Breaker, PowerCutError
 from tests.ledger_client.tangle_kit import (
     ALICE,
     MILESTONE_KEYS,
@@ -33,28 +34,6 @@ from tests.ledger_client.tangle_kit import (
 )
 
 ROOT = Path(__file__).parents[2]
-
-
-class PowerCutError(BaseException):
-    """The machine is gone: nobody catches this and goes on."""
-
-
-class Breaker(Fuse):
-    """Cuts the power after n steps; afterwards every statement fails."""
-
-    def __init__(self, steps_left: int | None) -> None:
-        super().__init__()
-        self.steps_left = steps_left
-
-    def step(self) -> None:
-        super().step()
-        if self.steps_left is not None and self.steps > self.steps_left:
-            raise PowerCutError
-
-    def power_off(self) -> None:
-        """Close what is open, as the end of a process does: what is not committed is gone."""
-        for connection in self.connections:
-            connection.close()
 
 
 class Hiccup(Breaker):
