@@ -18,7 +18,7 @@ from app.services.ledger import LedgerSetupError, open_ledger
 from app.settings import Settings, load_settings
 from ledger_client.verify import verify_bytes
 from tests.app.runs import EQUAL, Run
-from tests.ledger_client.node_process import NodeProcess, running_node, start_node
+from tests.ledger_client.node_process import NodeProcess, running_node
 
 UNITS = 10**12
 INTERVALS = 2
@@ -76,17 +76,16 @@ def test_a_node_killed_and_back_costs_time_and_nothing_else(
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     options = [*genesis_options(tmp_path / "rest"), "--port", port]
-    node = start_node(tmp_path / "node", *options)
-    monkeypatch.setenv("WATTLOOM_LEDGER_URL", node.url)
-    monkeypatch.setenv("WATTLOOM_LEDGER_KEYS", str(node.keys_file))
     demo = Run(tmp_path / "rest", intervals=INTERVALS)
-    with demo.start() as process:
-        wait_until_open(demo, process)
-        node.stop(signal.SIGKILL)
-        node.process.communicate()
-        with running_node(tmp_path / "node", "--port", port):
-            _, said = process.communicate(timeout=240)
-            summary = demo.summary(process.returncode, said)
+    with running_node(tmp_path / "node", *options) as node:
+        monkeypatch.setenv("WATTLOOM_LEDGER_URL", node.url)
+        monkeypatch.setenv("WATTLOOM_LEDGER_KEYS", str(node.keys_file))
+        with demo.start() as process:
+            wait_until_open(demo, process)
+            node.stop(signal.SIGKILL)
+            with running_node(tmp_path / "node", "--port", port):
+                _, said = process.communicate(timeout=240)
+    summary = demo.summary(process.returncode, said)
     assert summary["journal_minus_ledger_micro"] == summary["postings_sum_micro"] == 0
     check_proofs(summary)
 
