@@ -14,7 +14,7 @@ from typing import Any, Final
 import uvicorn
 from fastapi import FastAPI
 
-from app.demo.connections import BACKLOG, bounded, connections_for, raise_file_limit
+from ledger_client.serving.connections import BACKLOG, bounded, connections_for, raise_file_limit
 
 _KEEP_ALIVE_S: Final = 5
 _PARTING_S: Final = 5  # for a change that is being stored; streams end before that

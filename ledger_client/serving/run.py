@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
-import json
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, cast
+from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-HEAD_S: Final = 10.0
-_BACKLOG: Final = 64
-_MOST_REQUESTS: Final = 256
+from ledger_client.serving.connections import (
+    BACKLOG,
+    HEAD_S,
+    bounded,
+    connections_for,
+    drop_the_unread,
+    raise_file_limit,
+)
+
+_MOST_CONNECTIONS: Final = 256
 _KEEP_ALIVE_S: Final = 15
 _PARTING_S: Final = 5
 
@@ -40,25 +44,26 @@ def serve(
     port: int,
     ready: Callable[[str], None],
     *,
-    most_requests: int = _MOST_REQUESTS,
+    most_connections: int = _MOST_CONNECTIONS,
 ) -> None:
     """Serve ``app`` until SIGTERM or SIGINT; call ``ready`` with its address once it listens.
 
-    Port 0 means a free one. Beyond ``most_requests`` connections the answer is 503. Raises
+    Port 0 means a free one. At most ``most_connections`` are open, fewer where the system allows
+    fewer files: a new one takes the place of the one that has been idle for longest. Raises
     PortBusyError.
     """
+    most = min(most_connections, connections_for(raise_file_limit()))
     with _listen(host, port) as listener:
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listener.getsockname()[1]}"
         config = uvicorn.Config(
             app,
-            http=HeadDeadline,
+            http=bounded(most, HEAD_S, _PARTING_S),
             ws="none",
             lifespan="off",
             log_level="error",
             access_log=False,
-            backlog=_BACKLOG,
-            limit_concurrency=most_requests,
+            backlog=BACKLOG,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_PARTING_S,
             server_header=False,
@@ -89,63 +94,15 @@ class _Server(uvicorn.Server):
                 signal.signal(each, handler)
 
 
-class HeadDeadline(H11Protocol):
-    """HTTP/1.1 on one connection, cut off when the head of a request does not arrive in time."""
-
-    head_s: float = HEAD_S
-    _deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait for a head."""
-        super().connection_made(cast("asyncio.Transport", transport))
-        self._watch()
-
-    def data_received(self, data: bytes) -> None:
-        """Take bytes, and see whether they complete a head."""
-        super().data_received(data)
-        self._watch()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
-        super().connection_lost(exc)
-        self._stop_watching()
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP in the one form of errors, and hang up."""
-        body = json.dumps({"error": {"code": "400", "message": msg}}).encode()
-        head = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: application/json\r\n"
-        self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
-        self.transport.close()
-
-    def _is_idle(self) -> bool:
-        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request
-        return cycle is None or cycle.response_complete
-
-    def _watch(self) -> None:
-        if not self._is_idle():
-            self._stop_watching()
-        elif self._deadline is None and not self.transport.is_closing():
-            self._deadline = self.loop.call_later(self.head_s, self._too_slow)
-
-    def _stop_watching(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _too_slow(self) -> None:
-        self._deadline = None
-        if self._is_idle():
-            self.transport.abort()
-
-
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With the protocol named, asyncio sends at once (TCP_NODELAY); else an answer takes 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        drop_the_unread(listener)
         listener.bind((host, port))
-        listener.listen(_BACKLOG)
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise PortBusyError(

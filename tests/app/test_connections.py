@@ -18,7 +18,7 @@ import httpx
 import pytest
 import uvicorn
 
-from app.demo.connections import bounded, connections_for, raise_file_limit
+from ledger_client.serving.connections import bounded, connections_for, raise_file_limit
 from tests.app.runs import ROOT
 
 FILES = 200  # allowed to the demo; fewer than the sockets that are opened

@@ -16,9 +16,10 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ledger_client.serving.connections import bounded
 from ledger_client.serving.folder import SecretFileError, alone, read_token, service_key
 from ledger_client.serving.limits import BoundedBodies
-from ledger_client.serving.run import HeadDeadline, is_loopback
+from ledger_client.serving.run import is_loopback
 from ledger_client.signer import MilestoneKeeper
 from ledger_client.signer.rules import Identity
 from ledger_client.signer.state import SignerState
@@ -324,9 +325,8 @@ def test_a_body_arrives_whole_or_not_at_all() -> None:
 
 
 def test_a_slow_head_is_cut_off() -> None:
-    hasty = type("Hasty", (HeadDeadline,), {"head_s": 0.2})
     with (
-        serving(_echo, http=hasty) as url,
+        serving(_echo, http=bounded(8, head_s=0.2)) as url,
         socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as connection,
     ):
         connection.settimeout(30)

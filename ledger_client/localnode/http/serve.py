@@ -126,7 +126,7 @@ def _run(command: NodeCommand, token: str | None, say: Callable[[str], None]) ->
             command.host,
             command.port,
             lambda url: say(_ready(command, node, url)),
-            most_requests=MOST_CONNECTIONS,
+            most_connections=MOST_CONNECTIONS,
         )
 
 

@@ -1,4 +1,4 @@
-"""Bounds on the connections of the pages' server: how many, and how long one may say nothing.
+"""Bounds on the connections of a server: how many, and how long one may say nothing.
 
 A connection costs a file descriptor, and a process that has none left can neither accept nor open
 its own database. Uvicorn answers beyond ``limit_concurrency`` with 503 but keeps the connection,
@@ -8,7 +8,9 @@ and waits for ever for the head of a request; so both bounds stand here, in the 
 from __future__ import annotations
 
 import asyncio
+import json
 import resource
+import socket
 from typing import Final, cast
 
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
@@ -16,9 +18,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 BACKLOG: Final = 32  # accepted in one go at most, so that many are open beyond the bound
 HEAD_S: Final = 10.0  # wall seconds for the head of a request to arrive
 PARTING_S: Final = 0.5  # wall seconds for open answers once the server stops
+UNREAD_MS: Final = 30_000  # an answer that its receiver leaves in the socket for so long is dropped
 
 _WANTED_FILES: Final = 65_536
-_OWN_FILES: Final = 128  # meters, databases, keys: what the demo needs for itself
+_OWN_FILES: Final = 128  # databases, keys, other services: what a process needs for itself
 _MOST_CONNECTIONS: Final = 1_024
 _FEWEST_CONNECTIONS: Final = 16
 
@@ -44,6 +47,7 @@ class BoundedProtocol(H11Protocol):
 
     most: int = _MOST_CONNECTIONS
     head_s: float = HEAD_S
+    parting_s: float = PARTING_S
 
     _opened: float = 0.0
     _deadline: asyncio.TimerHandle | None = None
@@ -69,7 +73,14 @@ class BoundedProtocol(H11Protocol):
     def shutdown(self) -> None:
         """Give an open answer a moment to end; a live page's stream never would."""
         super().shutdown()
-        self.loop.call_later(PARTING_S, self.transport.abort)
+        self.loop.call_later(self.parting_s, self.transport.abort)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP in the one form of errors, and hang up."""
+        body = json.dumps({"error": {"code": "400", "message": msg}}).encode()
+        head = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: application/json\r\n"
+        self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        self.transport.close()
 
     def _idle(self) -> bool:
         cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request
@@ -103,6 +114,22 @@ class BoundedProtocol(H11Protocol):
             self.transport.abort()
 
 
-def bounded(most: int, head_s: float = HEAD_S) -> type[BoundedProtocol]:
-    """Return a protocol for ``most`` connections at once, with ``head_s`` for a request's head."""
-    return type("Bounded", (BoundedProtocol,), {"most": most, "head_s": head_s})
+def bounded(
+    most: int, head_s: float = HEAD_S, parting_s: float = PARTING_S
+) -> type[BoundedProtocol]:
+    """Return a protocol for ``most`` connections at once, with ``head_s`` for a request's head.
+
+    Answers that are open when the server stops get ``parting_s`` seconds.
+    """
+    own = {"most": most, "head_s": head_s, "parting_s": parting_s}
+    return type("Bounded", (BoundedProtocol,), own)
+
+
+def drop_the_unread(listener: socket.socket, unread_ms: int = UNREAD_MS) -> None:
+    """Let go of each connection through ``listener`` whose other side does not read its answers.
+
+    Without it such a connection would keep its place for as long as the other side likes: closing
+    waits until all is sent. Each accepted connection takes the option over (Linux, tcp(7)).
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread_ms)
