@@ -14,7 +14,13 @@ from typing import Any, Final
 import uvicorn
 from fastapi import FastAPI
 
-from ledger_client.serving.connections import BACKLOG, bounded, connections_for, raise_file_limit
+from ledger_client.serving.connections import (
+    BACKLOG,
+    bounded,
+    connections_for,
+    drop_the_unread,
+    raise_file_limit,
+)
 
 _KEEP_ALIVE_S: Final = 5
 _PARTING_S: Final = 5  # for a change that is being stored; streams end before that
@@ -93,6 +99,7 @@ class _Full:
 def _listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    drop_the_unread(listener)
     try:
         listener.bind((host, port))
     except OSError as error:

@@ -133,7 +133,9 @@ class _Service:
         essence, previous, network = _request(request, await request.body())
         me = self._keeper.me
         if network not in (None, me.network):
-            raise HTTPException(409, f"this signer is of the network {me.network}, not {network}")
+            raise HTTPException(
+                409, f"this signer is of the network {me.network}, not {network!a:.80}"
+            )
         try:
             made = await run_in_threadpool(self._keeper.sign, essence, previous)
         except SignerError as error:

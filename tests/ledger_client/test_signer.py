@@ -404,6 +404,7 @@ def test_mutated_essences_get_an_answer_of_ours(at: int, put: bytes) -> None:
 
 STATUSES = {
     "another network": (body(essence=hexed(FIRST), network="elsewhere"), 409),
+    "a network that UTF-8 cannot spell": (body(essence=hexed(FIRST), network="\ud800"), 409),
     "a gap": (body(essence=hexed(CHAIN[5].encode())), 409),
     "far ahead": (body(essence=hexed(essence(1, time_s=START + 4_000).encode())), 422),
 }
