@@ -21,6 +21,7 @@ from ledger_client.ledger import LedgerUnavailableError
 from ledger_client.localnode.confirmation import Cone, Mutation, Roots, confirm
 from ledger_client.localnode.door import Candidate
 from ledger_client.localnode.errors import LedgerCorruptError
+from ledger_client.localnode.replay import replay
 from ledger_client.localnode.semantics import ConflictReason, TransactionRules
 from ledger_client.localnode.settings import NodeSettings
 from ledger_client.localnode.store import MilestoneRow, Store
@@ -28,7 +29,6 @@ from ledger_client.remotenode.client import NodeClient
 from ledger_client.stardust.block import Block
 from ledger_client.stardust.codec import ID_LENGTH, network_id
 from ledger_client.stardust.milestone import Milestone, MilestoneEssence
-from ledger_client.stardust.transaction import Transaction
 from ledger_client.verify import Milestones, RefusedError, check_milestone
 
 LEDGER_FILE = "ledger.db"
@@ -101,8 +101,10 @@ class Follower:
         try:
             return self._step()
         except MismatchError as error:
-            write_halt(self.folder, error.halt)
-            raise
+            if not self._was_damaged():
+                write_halt(self.folder, error.halt)
+                raise
+        return self.step()
 
     def judge(self, essence: MilestoneEssence) -> None:
         """Work out a milestone that nobody signed yet, on top of the last one here; keep nothing.
@@ -115,6 +117,23 @@ class Follower:
         self._require_roots(essence, self._worked_out(essence, gathered))
 
     # Inside -------------------------------------------------------------------------------------
+
+    def _was_damaged(self) -> bool:
+        """Replay the copy; return whether anything came out otherwise than it stood there.
+
+        Nobody is accused on the word of a copy that a disk or a hand has changed. Where blocks or
+        milestones themselves are damaged it raises LedgerCorruptError.
+        """
+        before = self.store.digest()
+        try:
+            with self.store.writing():
+                replay(self.store, self.settings.genesis, self.settings.pinned, self._rules)
+        except LedgerCorruptError as error:
+            raise LedgerCorruptError(
+                f"the copy in {self.folder} is damaged ({error}), which says nothing about the "
+                "node: follow into a new folder"
+            ) from error
+        return self.store.digest() != before
 
     def _step(self) -> Followed | None:
         last = self.latest
@@ -175,16 +194,13 @@ class Follower:
             return payload is not None
         self._signed(last.index, payload)
         index, kept, shown = self._parting(last, payload)
+        ours, theirs = self._signed(index, kept.payload).essence, Milestone.decode(shown).essence
+        ids = ours.id().hex(), theirs.id().hex()
+        if (ours.index, ours.id()) != (index, kept.milestone_id):
+            raise MismatchError(Halt("chain", index, "the copy has another one of it", *ids))
         file = write_evidence(self.folder, index, kept.payload, shown)
-        raise MismatchError(
-            Halt(
-                "equivocation",
-                index,
-                f"pinned keys signed two milestones of this index; both are kept in {file.name}",
-                kept.milestone_id.hex(),
-                Milestone.decode(shown).essence.id().hex(),
-            )
-        )
+        what = f"pinned keys signed two milestones of this index; both are kept in {file.name}"
+        raise MismatchError(Halt("equivocation", index, what, *ids))
 
     def _parting(self, last: MilestoneRow, shown: bytes) -> tuple[int, MilestoneRow, bytes]:
         """Return the first milestone that differs, ours and theirs, as far as it can be found."""
@@ -216,16 +232,8 @@ class Follower:
             )
 
     def _worked_out(self, essence: MilestoneEssence, gathered: Gathered) -> Mutation:
-        def transaction_of(identifier: bytes) -> Transaction | None:
-            unsound = identifier in gathered.unsound
-            return None if unsound else gathered.transactions.get(identifier)
-
         cone = Cone(essence.index, essence.timestamp, gathered.order)
-        mutation = confirm(cone, transaction_of, self.store.output)
-        for position, identifier in enumerate(gathered.order):
-            if identifier in gathered.unsound:
-                mutation.conflicts[position] = ConflictReason.INVALID_SIGNATURE
-        return mutation
+        return confirm(cone, gathered.transactions.get, self.store.output, gathered.unsound)
 
     def _require_roots(self, essence: MilestoneEssence, mutation: Mutation) -> None:
         roots = mutation.roots()

@@ -8,7 +8,7 @@ from ledger_client.follower.errors import MismatchError
 from ledger_client.follower.report import Halt
 from ledger_client.ledger import LedgerUnavailableError
 from ledger_client.localnode.door import Candidate
-from ledger_client.localnode.semantics import TransactionRules, check_syntax
+from ledger_client.localnode.semantics import TransactionRules, is_sound
 from ledger_client.localnode.store import NewBlock, Store
 from ledger_client.localnode.tangle import SOLID_ENTRY_POINT, white_flag_order
 from ledger_client.remotenode.client import NodeClient
@@ -85,7 +85,5 @@ def _note_transaction(
     if not isinstance(block.payload, Transaction):
         return
     found.transactions[identifier] = block.payload
-    try:
-        check_syntax(block.payload, rules)
-    except StardustSyntaxError:
+    if not is_sound(block.payload, rules):
         found.unsound.add(identifier)

@@ -5,7 +5,7 @@ The same code runs when a milestone is drafted and when the history is replayed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ledger_client.localnode.semantics import ConflictReason, find_conflict
@@ -77,17 +77,21 @@ def confirm(
     cone: Cone,
     transaction_of: Callable[[bytes], Transaction | None],
     output_of: Callable[[bytes], OutputRow | None],
+    unsound: Collection[bytes] = (),
 ) -> Mutation:
     """Return what the cone does to the ledger that ``output_of`` reads; it is not changed.
 
     ``transaction_of`` gives the transaction of a block by id, if it carries one. Conflicting
-    transactions are ignored, with their reason.
+    transactions are ignored, with their reason, and so are those of the blocks in ``unsound``:
+    nodes of another make let them in.
     """
     mutation = Mutation(cone)
     for block_id in cone.block_ids:
         transaction = transaction_of(block_id)
         conflict = None
-        if transaction is not None:
+        if block_id in unsound:
+            conflict = ConflictReason.INVALID_SIGNATURE
+        elif transaction is not None:
             conflict = _take(mutation, block_id, transaction, output_of)
         mutation.conflicts.append(conflict)
     return mutation

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ledger_client.localnode.confirmation import Cone, Roots, book_genesis, confirm
 from ledger_client.localnode.errors import LedgerCorruptError
+from ledger_client.localnode.semantics import TransactionRules, is_sound
 from ledger_client.localnode.store import MilestoneRow, Store
 from ledger_client.localnode.tangle import white_flag_order
 from ledger_client.stardust.block import Block, block_id
@@ -16,17 +17,23 @@ from ledger_client.stardust.transaction import Transaction
 from ledger_client.verify import Milestones, RefusedError, check_milestone
 
 
-def replay(store: Store, genesis: Mapping[bytes, int], pinned: Milestones) -> None:
+def replay(
+    store: Store,
+    genesis: Mapping[bytes, int],
+    pinned: Milestones,
+    rules: TransactionRules | None = None,
+) -> None:
     """Derive the ledger again, inside a write of ``store``; the caller undoes it on an error.
 
     Checks every block id, the chain of milestones, their signatures by keys pinned for their index,
     and both roots. Reads the blocks one by one in their order of arrival and keeps, of those that
-    no milestone references yet, the parents alone. Raises LedgerCorruptError.
+    no milestone references yet, the parents alone. With ``rules`` each transaction is held to
+    them, which a node of ours did before it stored it. Raises LedgerCorruptError.
     """
     store.forget_ledger()
     book_genesis(store, genesis)
     milestones = _chain(store, pinned)
-    waiting = _Waiting(store)
+    waiting = _Waiting(store, rules)
     due = next(milestones, None)
     for identifier, data in store.each_block():
         block = _decoded(identifier, data)
@@ -83,21 +90,25 @@ class _Waiting:
     """The blocks that no milestone replayed so far references: parents, and who pays."""
 
     store: Store
+    rules: TransactionRules | None
     parents: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict)
     transactions: set[bytes] = field(default_factory=set)
+    unsound: set[bytes] = field(default_factory=set)
 
     def add(self, identifier: bytes, block: Block) -> None:
         """Take the next block in order of arrival."""
         self.parents[identifier] = block.parents
         if isinstance(block.payload, Transaction):
             self.transactions.add(identifier)
+            if self.rules is not None and not is_sound(block.payload, self.rules):
+                self.unsound.add(identifier)
 
     def confirm(self, milestone: Milestone) -> None:
         """Apply what ``milestone`` references, and forget it."""
         essence = milestone.essence
         order = white_flag_order(essence.parents, self.parents)
         cone = Cone(essence.index, essence.timestamp, order)
-        mutation = confirm(cone, self._transaction, self.store.output)
+        mutation = confirm(cone, self._transaction, self.store.output, self.unsound)
         if mutation.roots() != Roots(essence.inclusion_root, essence.applied_root):
             raise LedgerCorruptError(
                 f"milestone {essence.index}: replay gives other roots; stop and restore a backup"
@@ -106,6 +117,7 @@ class _Waiting:
         for identifier in order:
             del self.parents[identifier]
         self.transactions.difference_update(order)
+        self.unsound.difference_update(order)
 
     def _transaction(self, identifier: bytes) -> Transaction | None:
         return self.store.transaction(identifier) if identifier in self.transactions else None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from ledger_client.stardust.codec import blake2b_256, require
+from ledger_client.stardust.codec import StardustSyntaxError, blake2b_256, require
 from ledger_client.stardust.output import BasicOutput, Rent
 from ledger_client.stardust.signature import is_valid_signature
 from ledger_client.stardust.transaction import (
@@ -68,6 +68,15 @@ def check_syntax(transaction: Transaction, rules: TransactionRules) -> None:
         if isinstance(unlock, SignatureUnlock):
             valid = is_valid_signature(unlock.public_key, digest, unlock.signature)
             require(valid, f"transaction: the signature of unlock {position} does not hold")
+
+
+def is_sound(transaction: Transaction, rules: TransactionRules) -> bool:
+    """Return whether a transaction may enter the Tangle; see :func:`check_syntax`."""
+    try:
+        check_syntax(transaction, rules)
+    except StardustSyntaxError:
+        return False
+    return True
 
 
 def find_conflict(

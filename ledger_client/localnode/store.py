@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 from ledger_client.ledger import LedgerUnavailableError
@@ -77,6 +78,10 @@ SELECT id FROM block WHERE milestone_index = ? AND conflict = 0 ORDER BY white_f
 _ADD_BLOCK = """
 INSERT INTO block (id, bytes, payload_type, payload_id, tag) VALUES (?, ?, ?, ?, ?)"""
 _ADD_OUTPUT = "INSERT INTO output VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_DERIVED = (
+    "SELECT id, milestone_index, white_flag_index, conflict FROM block ORDER BY id",
+    _OUTPUTS + "ORDER BY id",
+)
 _COUNTS = {
     # Neither blocks nor milestones are ever removed.
     "blocks": "SELECT coalesce(max(seq), 0) FROM block",
@@ -406,6 +411,15 @@ class Store:
             connection.execute(
                 "UPDATE block SET milestone_index = NULL, white_flag_index = NULL, conflict = NULL"
             )
+
+    def digest(self) -> bytes:
+        """Return a hash of all derived state: what became of each block, and the outputs."""
+        found = blake2b(digest_size=32)
+        with self._using() as connection:
+            for query in _DERIVED:
+                for row in connection.execute(query):
+                    found.update(repr(tuple(row)).encode())
+        return found.digest()
 
     def ledger_rows(self) -> list[BlockRow | OutputRow]:
         """Return all derived state in a fixed order, to compare two ledgers."""
