@@ -17,7 +17,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from app.bankfiles.amounts import MAX_MICRO, unsigned
+from app.bankfiles.amounts import MAX_MICRO, euros, unsigned
 from app.bankfiles.errors import AmountError, Fault, StatementFileError
 from app.bankfiles.statement import (
     MAX_BYTES,
@@ -203,7 +203,11 @@ def _entry(at: _At, place: str) -> Entry | None:
 
 
 def _transactions(entry: _At, micro: int) -> tuple[Transaction, ...]:
-    """Return the transactions of an entry; one line for all when a batch tells no amounts."""
+    """Return the transactions of an entry; one line for all when a batch tells no amounts.
+
+    What reached the account counts: an amount in another currency, or before charges, is passed
+    over where it stands alone.
+    """
     details = [each for group in entry.all("NtryDtls") for each in group.all("TxDtls")]
     amounts = [_detail_amount(each, micro) for each in details]
     if len(details) > 1 and None not in amounts:
@@ -215,21 +219,31 @@ def _transactions(entry: _At, micro: int) -> tuple[Transaction, ...]:
         return tuple(
             _transaction([each], entry, part) for each, part in zip(details, parts, strict=True)
         )
-    if amounts and len(amounts) == 1 and amounts[0] not in {None, micro}:
-        raise _FaultError(details[0], f"its amount is not the entry's {micro} micro-euros")
-    return (_transaction(details, entry, micro),)
+    return (_transaction(details, entry, micro, _doubt(details, amounts, micro)),)
+
+
+def _doubt(details: Sequence[_At], amounts: Sequence[int | None], micro: int) -> str:
+    """Return why no reference may decide about an entry that is one transaction for us."""
+    if len(details) > 1:
+        return f"{len(details)} payments in one, and not how much each is"
+    if amounts and amounts[0] not in {None, micro}:
+        return f"{euros(micro)} euros were booked for a payment of {euros(amounts[0] or 0)}"
+    return ""
 
 
 def _detail_amount(at: _At, entry_micro: int) -> int | None:
-    """Return a transaction's signed amount: the entry's direction unless it says its own."""
+    """Return a transaction's signed amount: the entry's direction unless it says its own.
+
+    None where it tells none in euros.
+    """
     amount = at.get("Amt") or at.get("AmtDtls", "TxAmt", "Amt")
-    if amount is None:
+    if amount is None or amount.element.get("Ccy", "EUR") != "EUR":
         return None
     direction = at.text("CdtDbtInd") or ("CRDT" if entry_micro > 0 else "DBIT")
     return _amount(amount, MAX_MICRO) * (1 if direction == "CRDT" else -1)
 
 
-def _transaction(details: Sequence[_At], entry: _At, micro: int) -> Transaction:
+def _transaction(details: Sequence[_At], entry: _At, micro: int, doubt: str = "") -> Transaction:
     texts = [text for each in details for text in _remittance(each)]
     texts.append(entry.text("AddtlNtryInf"))
     party = "Dbtr" if micro > 0 else "Cdtr"
@@ -241,7 +255,12 @@ def _transaction(details: Sequence[_At], entry: _At, micro: int) -> Transaction:
         end_to_end="" if end_to_end.upper() in _NO_REFERENCE else end_to_end,
         name=_party(first, party) if first else "",
         iban=first.text("RltdPties", f"{party}Acct", "Id", "IBAN") if first else "",
+        doubt="the bank reversed an earlier entry" if _is_reversal(entry) else doubt,
     )
+
+
+def _is_reversal(entry: _At) -> bool:
+    return entry.text("RvslInd") in {"true", "1"}
 
 
 def _party(at: _At, role: str) -> str:

@@ -54,7 +54,7 @@ def check_iban(text: str) -> str:
         raise IdentifierError(
             f"an IBAN of {iban[:2]} has {length} characters, this one has {len(iban)}"
         )
-    if mod97(iban) != 1:
+    if mod97(iban) != 1 or not 2 <= int(iban[2:4]) <= 98:  # ISO 7064 gives no 00, 01 and 99
         raise IdentifierError("the IBAN's check digits do not fit: compare it with the bank card")
     return iban
 

@@ -14,13 +14,17 @@ MAX_TEXT: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """One payment in micro-euros: > 0 came in, < 0 went out. Missing texts are empty."""
+    """One payment in micro-euros: > 0 came in, < 0 went out. Missing texts are empty.
+
+    ``doubt`` says why a person has to look at it, whatever references stand in its texts.
+    """
 
     micro: int
     remittance: str
     end_to_end: str
     name: str
     iban: str
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

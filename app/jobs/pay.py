@@ -16,6 +16,7 @@ from app.services import coins as coin_service
 from app.services.alarms import alarm
 from app.services.house import House
 from app.store import coins, intervals, log, payments, people
+from app.store.locks import locked
 from app.tables import Payment
 from ledger_client.ledger import LedgerError, LedgerUnavailableError, TransferStatus
 
@@ -173,7 +174,7 @@ def _locked(session: Session, rows: Sequence[Payment], state: str) -> Sequence[P
     """Return those of the payments that are still in a state, locked, in order."""
     identifiers = [row.id for row in rows]
     query = select(Payment).where(col(Payment.id).in_(identifiers), Payment.state == state)
-    return session.exec(query.order_by(col(Payment.id)).with_for_update()).all()
+    return session.exec(locked(query.order_by(col(Payment.id)))).all()
 
 
 def _identifier(payment: Payment) -> bytes:

@@ -14,7 +14,7 @@ from typing import Final
 
 from sqlmodel import Session
 
-from app.bankfiles.amounts import Decimal, euros
+from app.bankfiles.amounts import MICRO_PER_CENT, Decimal, euros
 from app.bankfiles.camt import read_camt
 from app.bankfiles.csvfile import read_csv
 from app.bankfiles.errors import Fault, StatementFileError
@@ -184,11 +184,16 @@ class _Matcher:
         """Yield what becomes of each transaction of an entry."""
         for position, each in enumerate(entry.transactions):
             ref = "B" + token("wattloom-bank-v1", self._account, entry.bank_ref, str(position))
-            state, participant, payout, note = (
-                self._credit(each) if each.micro > 0 else self._debit(each)
-            )
+            state, participant, payout, note = self._decide(each)
             day = entry.booked.isoformat()
             yield Planned(ref, day, each, state, participant, payout, note)
+
+    def _decide(self, each: Transaction) -> tuple[str, str | None, str | None, str]:
+        if each.doubt:
+            return "open", None, None, each.doubt
+        if each.micro % MICRO_PER_CENT:
+            return "open", None, None, "no amount of whole cents"
+        return self._credit(each) if each.micro > 0 else self._debit(each)
 
     def _credit(self, each: Transaction) -> tuple[str, str | None, str | None, str]:
         if (payout := self._payout(each)) is not None:
@@ -241,6 +246,7 @@ def preview(house: House, name: str, content: bytes, decimal: Decimal | None) ->
     statements = read_statements(content, decimal)
     digest = hashlib.sha256(content).hexdigest()
     with house.database.write() as session:
+        people.district(session, lock=True)  # the same file may come from elsewhere at this moment
         planned = plan(session, house, name, statements)
         now_ms = house.clock.now_ms()
         bank.forget_shown(session, now_ms - _SHOWN_FOR_MS)
@@ -258,6 +264,7 @@ def confirm(house: House, digest: str) -> Plan:
         StatementFileError, NoAccountError: see :func:`plan`.
     """
     with house.database.write() as session:
+        people.district(session, lock=True)
         row = bank.file(session, digest)
         if row is None:
             raise NotThereError("this file is not here any more: choose it again")
@@ -272,6 +279,7 @@ def take(house: House, name: str, content: bytes, decimal: Decimal | None) -> Pl
     """
     read_statements(content, decimal)  # outside the lock: a bad file keeps nobody waiting
     with house.database.write() as session:
+        people.district(session, lock=True)  # two imports at once would both find an entry new
         row = _file(session, house, name, content, decimal)
         if not row.taken:
             row.decimal = decimal
@@ -298,7 +306,6 @@ def _file(
 
 
 def _take(session: Session, house: House, row: BankFileRow) -> Plan:
-    people.district(session, lock=True)  # two imports at once would both find an entry new
     decimal: Decimal | None = None
     if row.decimal is not None:
         decimal = "comma" if row.decimal == "comma" else "point"

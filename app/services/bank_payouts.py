@@ -65,6 +65,8 @@ def ask_bank(
 
     Raises:
         AskedError: the amount or the account cannot be used; it names the field.
+        NoAccountError: the district has no account to pay from.
+        StateError: this form was sent before with something else in it.
     """
     if micro <= 0 or micro % MICRO_PER_CENT:
         raise AskedError("write an amount of whole cents, from 0.01 euro", "amount")
@@ -77,7 +79,10 @@ def ask_bank(
     except BankFileError as error:
         raise AskedError(str(error), "amount") from error
     with house.database.write() as session:
-        name = clean(holder, 70) or _name(session, participant)
+        if account == need_account(session, house.settings).iban:
+            raise AskedError("that is the district's own account: write yours", "iban")
+        own = _name(session, participant)
+        name = clean(holder, 70) or own
         if not sepa_text(name, 70):
             raise AskedError("write the account holder's name in Latin letters", "holder")
         return _ask(session, house, participant, micro, ("bank", name, account, nonce))
@@ -88,6 +93,7 @@ def ask_ledger(house: House, participant: str, micro: int, *, nonce: str) -> str
 
     Raises:
         AskedError: no address is registered, or the amount cannot be used.
+        StateError: this form was sent before with something else in it.
     """
     with house.database.write() as session:
         own = wallets.own_address(session, participant)
@@ -103,9 +109,10 @@ def _ask(
 ) -> str:
     kind, name, target, nonce = how
     ref = "W" + token("wattloom-withdrawal-v1", house.settings.origin, participant, nonce)
-    if bank.payout(session, ref, lock=True) is not None:
-        return ref
     with treasury_in_words():
+        wallets.current(session, participant)  # locked: the form may come twice at this moment
+        if (there := bank.payout(session, ref)) is not None:
+            return _asked_before(there, kind, micro, target)
         treasury.reserve_withdrawal(session, house, participant, micro, ref, target)
     session.add(
         BankPayoutRow(
@@ -120,6 +127,16 @@ def _ask(
         )
     )
     return ref
+
+
+def _asked_before(there: BankPayoutRow, kind: str, micro: int, target: str) -> str:
+    told = there.kind, there.micro, there.target
+    if told != (kind, micro, target) or there.state in {"rejected", "cancelled"}:
+        raise StateError(
+            f"this form was sent before, for {euros(there.micro)} euros ({there.state}): load the "
+            "page again and ask anew"
+        )
+    return there.ref
 
 
 def _name(session: Session, participant: str) -> str:
@@ -211,6 +228,8 @@ def send_back(house: House, ref: str) -> str:
             raise AskedError(f"it cannot be sent back by itself: {error}") from error
         if not sepa_text(row.name, 70):
             raise AskedError("it cannot be sent back by itself: the payer's name is not known")
+        if row.micro % MICRO_PER_CENT:
+            raise AskedError("it cannot be sent back by itself: it is no amount of whole cents")
         earlier = sum(each.movement == ref for each in bank.payouts(session, limit=10**6))
         payout = "W" + token("wattloom-return-v1", house.settings.origin, ref, str(earlier))
         now_ms = house.clock.now_ms()

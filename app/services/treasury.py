@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 
 from app.services.founding import treasury_address
 from app.services.house import House
-from app.store import journal, payments, wallets
+from app.store import journal, payments, people, wallets
 from app.tables import AddressRow, OwnAddressRow, ParticipantRow, WithdrawalRow
 from ledger_client.stardust.bech32 import AddressTextError, decode_address_text, encode_address_text
 from market.journal import BANK, entry_of, paid_out, wallet, withdrawal
@@ -66,10 +66,10 @@ def top_up(session: Session, house: House, participant: str, micro: int, ref: st
         UnknownParticipantError, AmountError, TakenReferenceError: see there; nothing was written.
     """
     _check(session, participant, micro)
+    address = wallets.current(session, participant).address
     movements = [(wallet(participant), micro), (BANK, -micro)]
     if not _book(session, house, ref, "top-up", movements):
         return False
-    address = wallets.current(session, participant).address
     _plan(session, f"top-up/{ref}", [payments.Move(participant, address, micro)])
     return True
 
@@ -107,6 +107,7 @@ def reserve_withdrawal(
             written.
     """
     _check(session, participant, micro)
+    wallets.current(session, participant)  # locked before anything is looked at
     if (there := session.get(WithdrawalRow, ref)) is not None:
         return _repeated(there, participant, micro, target)
     taken = _take(session, participant, micro)
@@ -165,6 +166,7 @@ def register_address(session: Session, house: House, participant: str, text: str
         OwnAddressError: mistyped, of another network, no Ed25519 address, ours, or somebody's.
     """
     _check_known(session, participant)
+    people.district(session, lock=True)  # two may register one address at this moment
     try:
         address = decode_address_text(house.settings.hrp, text.strip()).hex()
     except AddressTextError as error:
@@ -212,6 +214,7 @@ def withdraw_to_address(
             written.
     """
     _check(session, participant, micro)
+    wallets.current(session, participant)
     if (there := session.get(WithdrawalRow, ref)) is not None:
         return _repeated(there, participant, micro, there.target)
     own = wallets.own_address(session, participant)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sqlmodel import Session, col, delete, func, select
 
+from app.store.locks import locked
 from app.tables import (
     AddressRow,
     BankEntryRow,
@@ -23,9 +24,14 @@ from app.tables import (
 _CHUNK = 500  # how many values one query may name
 
 
+def _text(name: str) -> str:
+    """Return a name as a database takes it: PostgreSQL knows no NUL, nor does any name here."""
+    return name.replace("\0", "\ufffd")
+
+
 def file(session: Session, sha256: str) -> BankFileRow | None:
     """Return the file with this content, shown or taken."""
-    return session.exec(select(BankFileRow).where(BankFileRow.sha256 == sha256)).first()
+    return session.exec(select(BankFileRow).where(BankFileRow.sha256 == _text(sha256))).first()
 
 
 def taken_files_count(session: Session) -> int:
@@ -76,8 +82,8 @@ def all_entries(session: Session) -> Sequence[tuple[str, int | None, int]]:
 
 def movement(session: Session, ref: str, *, lock: bool = False) -> BankMovementRow | None:
     """Return a movement, locked when it is going to change."""
-    query = select(BankMovementRow).where(BankMovementRow.ref == ref)
-    return session.exec(query.with_for_update() if lock else query).first()
+    query = select(BankMovementRow).where(BankMovementRow.ref == _text(ref))
+    return session.exec(locked(query) if lock else query).first()
 
 
 def movements(
@@ -97,8 +103,8 @@ def movements(
 
 def payout(session: Session, ref: str, *, lock: bool = False) -> BankPayoutRow | None:
     """Return a payout, locked when it is going to change."""
-    query = select(BankPayoutRow).where(BankPayoutRow.ref == ref)
-    return session.exec(query.with_for_update() if lock else query).first()
+    query = select(BankPayoutRow).where(BankPayoutRow.ref == _text(ref))
+    return session.exec(locked(query) if lock else query).first()
 
 
 def payouts(
@@ -131,7 +137,7 @@ def to_export(session: Session) -> Sequence[BankPayoutRow]:
         .where(BankPayoutRow.state == "approved", col(BankPayoutRow.kind) != "ledger")
         .order_by(col(BankPayoutRow.ref))
     )
-    return session.exec(query.with_for_update()).all()
+    return session.exec(locked(query)).all()
 
 
 def payout_sums(session: Session) -> Mapping[tuple[str, str], int]:
@@ -144,7 +150,9 @@ def payout_sums(session: Session) -> Mapping[tuple[str, str], int]:
 
 def export(session: Session, message_id: str) -> BankExportRow | None:
     """Return an exported file."""
-    return session.exec(select(BankExportRow).where(BankExportRow.message_id == message_id)).first()
+    return session.exec(
+        select(BankExportRow).where(BankExportRow.message_id == _text(message_id))
+    ).first()
 
 
 def exports(session: Session, limit: int) -> Sequence[BankExportRow]:

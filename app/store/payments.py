@@ -10,6 +10,7 @@ from itertools import groupby
 from sqlalchemy import insert
 from sqlmodel import Session, col, func, select
 
+from app.store.locks import locked
 from app.tables import AddressRow, Payment, PaymentInput, PaymentMove, PaymentParty
 
 MAX_PARTIES = 60
@@ -55,8 +56,8 @@ def plan(
 def _parties(session: Session, payment: int, group: Sequence[Move]) -> Iterable[PaymentParty]:
     """Add the moves to the planned balances; return each participant's net in our custody."""
     addresses = [move.address for move in group]
-    query = select(AddressRow).where(col(AddressRow.address).in_(addresses)).with_for_update()
-    custodial = {row.address: row for row in session.exec(query)}
+    query = select(AddressRow).where(col(AddressRow.address).in_(addresses))
+    custodial = {row.address: row for row in session.exec(locked(query))}
     parties: dict[str, PaymentParty] = {}
     for move in group:
         if (row := custodial.get(move.address)) is None:

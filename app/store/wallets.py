@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from sqlmodel import Session, col, func, select
 
 from app.store import people
+from app.store.locks import locked
 from app.tables import AddressRow, EnrolmentRow, OwnAddressRow, ParticipantRow, PaymentParty
 from ledger_client.wallet import Wallet
 from metering.interval import Interval
@@ -58,7 +59,7 @@ def addresses(session: Session, *, lock: bool = False) -> Mapping[str, Sequence[
         .order_by(AddressRow.participant, col(AddressRow.month))
     )
     found: dict[str, list[AddressRow]] = defaultdict(list)
-    for row in session.exec(query.with_for_update(of=AddressRow) if lock else query):
+    for row in session.exec(locked(query) if lock else query):
         found[row.participant].append(row)
     return found
 
@@ -67,9 +68,7 @@ def current(session: Session, participant: str) -> AddressRow:
     """Return the address that a participant is paid to now, locked."""
     ensure(session)
     query = select(AddressRow).where(AddressRow.participant == participant)
-    return session.exec(
-        query.order_by(col(AddressRow.month).desc()).limit(1).with_for_update()
-    ).one()
+    return session.exec(locked(query.order_by(col(AddressRow.month).desc()).limit(1))).one()
 
 
 def current_address(session: Session, participant: ParticipantRow) -> str:
