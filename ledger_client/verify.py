@@ -17,7 +17,7 @@ import re
 import sys
 from base64 import b64decode, b64encode
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b, sha256
@@ -877,7 +877,9 @@ def slot_leaf(point: str, interval: str, salt: bytes, borders: Borders | None) -
 
 
 def signature_holds(key: bytes, message: bytes, signature: bytes) -> bool:
-    """Tell whether a strict Ed25519 signature (libsodium's rules) is valid."""
+    """Tell whether a strict Ed25519 signature (libsodium's rules) of 64 bytes is valid."""
+    if len(signature) != 64:
+        return False  # else the border to the message would be the sender's to move
     try:
         crypto_sign_open(signature + message, key)
     except CryptoError:
@@ -894,10 +896,11 @@ def mldsa_holds(key: bytes, message: bytes, signature: bytes) -> bool:
     try:
         errors = import_module("cryptography.exceptions")
         means = import_module("cryptography.hazmat.primitives.asymmetric.mldsa")
-    except ImportError as error:
+        known = means.MLDSA44PublicKey
+    except (ImportError, AttributeError) as error:
         raise UnjudgedError(f"KEYS pin an ML-DSA key: {NEEDS_MLDSA}") from error
     try:
-        means.MLDSA44PublicKey.from_public_bytes(key).verify(signature, message)
+        known.from_public_bytes(key).verify(signature, message)
     except errors.InvalidSignature:
         return False
     except errors.UnsupportedAlgorithm as error:
@@ -1031,12 +1034,11 @@ def open_cosignature(
     """
     line = NoteLine.read(text)
     time_s, signature = int.from_bytes(line.signature[:8], "big"), line.signature[8:]
-    message = cosigned(checkpoint, time_s)
+    message, dated = cosigned(checkpoint, time_s), 0 < time_s < 2**63
     for witness in pinned:
-        if line.is_of(witness.name, witness.key, COSIGNATURE):
-            dated = len(signature) == 64 and 0 < time_s < 2**63
-            if dated and signature_holds(witness.key, message, signature):
-                return witness, time_s
+        ours = dated and line.is_of(witness.name, witness.key, COSIGNATURE)
+        if ours and signature_holds(witness.key, message, signature):
+            return witness, time_s
     raise NoteError(f"the cosignature of {line.name} is by no pinned witness, or is wrong")
 
 
@@ -1397,6 +1399,9 @@ class Report:
         except VerifyError as error:
             code = 1 if isinstance(error, RefusedError) else 2
             self.steps.append(Step(self.current, ok=False, text=str(error)))
+        except RecursionError:
+            code = 1
+            self.steps.append(Step(self.current, ok=False, text="it is nested too deeply"))
         return Verdict(code, tuple(self.steps), tuple(self.remarks))
 
 
@@ -1406,6 +1411,8 @@ def load_keys(data: bytes) -> Keys | LedgerKeys:
     Raises:
         UnjudgedError: unreadable, of unsound keys, or demanding what this verifier cannot check.
     """
+    if len(data) > MAX_FILE_BYTES:
+        raise UnjudgedError(f"KEYS are larger than {MAX_FILE_BYTES} bytes")
     try:
         value = parse_json(data)
         short = isinstance(value, dict) and value.keys() == {"milestones", "version"}
@@ -1414,24 +1421,33 @@ def load_keys(data: bytes) -> Keys | LedgerKeys:
         keys = LedgerKeys.load(value, "KEYS") if short else Keys.load(value, "KEYS")
     except RefusedError as error:
         raise UnjudgedError(f"KEYS cannot be read: {error}") from error
-    pinned = {item.key for item in keys.milestones.keys}
+    for flaw in _flaws(keys):
+        raise UnjudgedError(f"KEYS {flaw}")
+    return keys
+
+
+def _flaws(keys: Keys | LedgerKeys) -> Iterator[str]:
+    """Say what is wrong with KEYS that can be read."""
+    milestones = keys.milestones
+    pinned = {item.key for item in milestones.keys}
     flat = [*pinned]
     if isinstance(keys, Keys):
         witnesses = keys.witnesses.keys
         flat += [*keys.log, *keys.receipts, *keys.registry, *(item.key for item in witnesses)]
         if not keys.log or not keys.registry:
-            raise UnjudgedError("KEYS pin no log key or no registry key: ask the district for them")
+            yield "pin no log key or no registry key: ask the district for them"
         if keys.witnesses.threshold > len({item.name for item in witnesses}):
-            raise UnjudgedError("KEYS ask for more cosignatures than they pin witnesses")
+            yield "ask for more cosignatures than they pin witnesses"
         if len(set(keys.mldsa)) != len(keys.mldsa):
-            raise UnjudgedError("KEYS pin one ML-DSA key twice")
+            yield "pin one ML-DSA key twice"
     if len(set(flat)) != len(flat):
-        raise UnjudgedError("KEYS give one key two roles: keys of distinct roles are distinct")
+        yield "give one key two roles: keys of distinct roles are distinct"
     if not all(map(key_is_sound, flat)):
-        raise UnjudgedError("KEYS hold a key that is no sound Ed25519 point")
-    if keys.milestones.threshold > len(pinned):
-        raise UnjudgedError("KEYS ask for more milestone signatures than they pin keys")
-    return keys
+        yield "hold a key that is no sound Ed25519 point"
+    if milestones.threshold > len(pinned):
+        yield "ask for more milestone signatures than they pin keys"
+    if not all(item.holds_for(item.from_index) for item in milestones.keys):
+        yield "hold a milestone key whose last index is before its first"
 
 
 # --- The steps ----------------------------------------------------------------------------------
@@ -2064,10 +2080,10 @@ def _verify(proof: bytes, keys_bytes: bytes, report: Report) -> None:
     require(len(proof) <= MAX_FILE_BYTES, f"the file is larger than {MAX_FILE_BYTES} bytes")
     value = parse_json(proof)
     if isinstance(value, dict) and value.keys() == {"milestone", "block", "proof"}:
-        require(
-            _is_usual(proof, value), "its white space is odd: write the JSON compact or indented"
-        )
         check_inclusion(value, keys.milestones, report)
+        report.begin("file")  # last, since it is slow for what is nested deeply
+        usual = _is_usual(proof, value)
+        require(usual, "its white space is odd: write the JSON compact or indented")
         return
     if canonical(value) + b"\n" != proof:
         raise CanonicalError("the file is not canonical JSON with a final newline")
@@ -2225,10 +2241,16 @@ def judge_files(file: Path, keys: Path | None) -> Verdict:
         missing = "no KEYS given: add --keys KEYS, with the district's pinned public keys"
         return Verdict(2, (Step("keys", ok=False, text=missing),))
     try:
-        return verify_bytes(file.read_bytes(), keys.read_bytes())
+        return verify_bytes(_read(file), _read(keys))
     except OSError as error:
         unread = f"cannot read {error.filename}: {error.strerror}"
         return Verdict(2, (Step("file", ok=False, text=unread),))
+
+
+def _read(path: Path) -> bytes:
+    """Return a file's bytes, one more than allowed at most: some files have no end."""
+    with path.open("rb") as file:
+        return file.read(MAX_FILE_BYTES + 1)
 
 
 if __name__ == "__main__":
