@@ -205,6 +205,26 @@ def test_another_milestone_key_is_refused(tmp_path: Path) -> None:
     assert "milestone.key" in refusal("--data", str(folder))
 
 
+def test_a_lost_ledger_is_not_begun_anew_under_its_keys(tmp_path: Path) -> None:
+    folder = tmp_path / "node"
+    with running_node(folder):
+        pass
+    for path in folder.glob("ledger.db*"):
+        path.unlink()
+    before = sorted(folder.iterdir())
+    assert "ledger.db is gone: bring it back" in refusal("--data", str(folder))
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("content", [b"{}\n", b'{"log":[],"version":1}\n', b"no json"])
+def test_a_folder_with_other_keys_stays_as_it_is(tmp_path: Path, content: bytes) -> None:
+    """A district's folder, say: its ledger has the same name, and its keys are kept elsewhere."""
+    (tmp_path / "keys.json").write_bytes(content)
+    (tmp_path / "ledger.db").touch()
+    assert "name a folder of the node's own" in refusal("--data", str(tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "keys.json", "ledger.db"}
+
+
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "node"
     with running_node(folder):

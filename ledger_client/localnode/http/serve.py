@@ -140,12 +140,32 @@ def _closing_signer(signer: MilestoneSigner) -> Iterator[None]:
 
 
 def _open(command: NodeCommand) -> LocalNode:
+    _require_whole(command.data)
     store = Store(command.data / LEDGER_FILE)
     try:
         return LocalNode(store, _settings(command, store), time.time)
     except BaseException:
         store.close()
         raise
+
+
+def _require_whole(data: Path) -> None:
+    """Refuse a folder that is somebody else's, or whose ledger is gone; nothing is made there."""
+    path = data / KEYS_FILE
+    if not path.exists():
+        return
+    try:
+        LedgerKeys.load(parse_json(path.read_bytes()), KEYS_FILE)
+    except VerifyError as error:
+        raise NodeStartError(
+            f"{path} is not a node's ({error}): name a folder of the node's own with --data"
+        ) from error
+    if not (data / LEDGER_FILE).exists():
+        raise NodeStartError(
+            f"{data} has keys that signed milestones, but its {LEDGER_FILE} is gone: bring it back "
+            "whole, or found a new network in another folder with --data; here it would be a "
+            "second history under the same keys"
+        )
 
 
 def _settings(command: NodeCommand, store: Store) -> NodeSettings:
