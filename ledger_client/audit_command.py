@@ -65,6 +65,11 @@ def run_audit(
             raise AuditStartError(f"{command.keys} pins no log: take the district's own KEYS")
         with alone(command.data):
             audit = _audit(command, keys, transport)
+            if not audit.notes:
+                raise AuditStartError(
+                    f"no checkpoint of {keys.origin} stands in {command.data}: follow the ledger "
+                    "that this district anchors on, until after its first seal"
+                )
             files = [_keep(command.data, found) for found in audit.evidence]
     except (FolderError, LedgerError, VerifyError, OSError, sqlite3.Error) as error:
         raise AuditStartError(str(error)) from error

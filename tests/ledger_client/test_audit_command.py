@@ -117,6 +117,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         (tmp_path / "empty", desk.keys, "follow a node"),
         (desk.folder, short, "pins no log"),
         (desk.folder, tmp_path / "none", "No such file"),
+        (desk.folder, desk.keys, "no checkpoint of"),
     ):
         with pytest.raises(AuditStartError, match=says):
             run_audit(AuditCommand(data, keys), print)
