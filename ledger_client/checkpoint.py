@@ -10,7 +10,6 @@ Reading and checking them stands in :mod:`.verify`; this module makes what the l
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
@@ -71,23 +70,19 @@ def sign_note(checkpoint: Checkpoint, key: SigningKey) -> str:
     body = note_body(checkpoint)
     signature = key.sign(body.encode()).signature
     name = checkpoint.origin
-    return f"{body}\n{_line(name, key_id(name, bytes(key.verify_key)), signature)}\n"
+    return f"{body}\n{NoteLine(name, key_id(name, bytes(key.verify_key)), signature)}\n"
 
 
 def mldsa_sign(checkpoint: Checkpoint, key: MLDSA44PrivateKey) -> str:
     """Return the log's second signature line (without its newline); it says nothing about time."""
     origin = checkpoint.origin
     named = key_id(origin, key.public_key().public_bytes_raw(), MLDSA)
-    return _line(origin, named, bytes(8) + key.sign(mldsa_message(checkpoint, 0)))
+    return str(NoteLine(origin, named, bytes(8) + key.sign(mldsa_message(checkpoint, 0))))
 
 
 def full_note(note: str, lines: Sequence[str]) -> str:
     """Return a note with further signature lines below its own."""
     return note + "".join(f"{line}\n" for line in lines)
-
-
-def _line(name: str, named: bytes, signature: bytes) -> str:
-    return f"\u2014 {name} {b64encode(named + signature).decode()}"
 
 
 def anchor_data(note: str, previous: Checkpoint | None) -> bytes:

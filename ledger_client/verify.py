@@ -960,6 +960,9 @@ class NoteLine:
             raise NoteError(f"the signature line of {match[1]} is too short")
         return cls(match[1], blob[:4], blob[4:])
 
+    def __str__(self) -> str:
+        return f"\u2014 {self.name} {b64encode(self.key_id + self.signature).decode()}"
+
     def is_of(self, name: str, key: bytes, kind: bytes) -> bool:
         """Tell whether the line claims to be by this key."""
         return self.name == name and self.key_id == key_id(name, key, kind)
@@ -1034,7 +1037,7 @@ def open_cosignature(
     """
     line = NoteLine.read(text)
     time_s, signature = int.from_bytes(line.signature[:8], "big"), line.signature[8:]
-    message, dated = cosigned(checkpoint, time_s), 0 < time_s < 2**63
+    message, dated = cosigned(note_body(checkpoint), time_s), 0 < time_s < 2**63
     for witness in pinned:
         ours = dated and line.is_of(witness.name, witness.key, COSIGNATURE)
         if ours and signature_holds(witness.key, message, signature):
@@ -1042,9 +1045,9 @@ def open_cosignature(
     raise NoteError(f"the cosignature of {line.name} is by no pinned witness, or is wrong")
 
 
-def cosigned(checkpoint: Checkpoint, time_s: int) -> bytes:
-    """Return what a witness signs (C2SP tlog-cosignature, cosignature/v1)."""
-    return f"cosignature/v1\ntime {time_s}\n{note_body(checkpoint)}".encode()
+def cosigned(body: str, time_s: int) -> bytes:
+    """Return what a witness signs of a note's text (C2SP tlog-cosignature, cosignature/v1)."""
+    return f"cosignature/v1\ntime {time_s}\n{body}".encode()
 
 
 def open_mldsa(text: str, checkpoint: Checkpoint, pinned: Sequence[bytes]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Sequence
@@ -41,7 +42,10 @@ class WitnessBehindError(WitnessClientError):
 
 
 class WitnessClient:
-    """One witness, by its address, name and pinned key (32 bytes). Call it from any thread."""
+    """One witness, by its address, name and pinned key (32 bytes). Call it from any thread.
+
+    ``timeout_s`` bounds a whole request, however slowly its answer drips in.
+    """
 
     def __init__(
         self,
@@ -50,15 +54,13 @@ class WitnessClient:
         public_key: bytes,
         *,
         timeout_s: float = 10.0,
-        transport: httpx.BaseTransport | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.witness = Witness(public_key, name)
         self._url = url.rstrip("/") + "/add-checkpoint"
-        self._http = httpx.Client(timeout=timeout_s, transport=transport, trust_env=False)
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        self._http.close()
+        self._timeout_s = timeout_s
+        self._transport = transport
+        self._trust = httpx.create_ssl_context(trust_env=False)
 
     def add_checkpoint(self, note: str, old_size: int, proof: Sequence[bytes]) -> str:
         """Return the witness's verified signature line, without its newline.
@@ -96,17 +98,33 @@ class WitnessClient:
         raise WitnessUnavailableError(f"{self.witness.name} sent no cosignature that holds")
 
     def _post(self, body: bytes) -> tuple[int, bytes]:
+        name = self.witness.name
         try:
-            with self._http.stream("POST", self._url, content=body) as response:
-                answer = b""
-                for part in response.iter_bytes():
-                    answer += part
-                    if len(answer) > _MOST_ANSWER_BYTES:
-                        raise WitnessUnavailableError("the witness's answer is too long")
-                return response.status_code, answer
+            return asyncio.run(self._exchange(body))
+        except TimeoutError as error:
+            late = f"{name} gave no whole answer within {self._timeout_s:g} s"
+            raise WitnessUnavailableError(late) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             why = str(error) or type(error).__name__
-            raise WitnessUnavailableError(f"{self.witness.name} does not answer: {why}") from error
+            raise WitnessUnavailableError(f"{name} does not answer: {why}") from error
+
+    async def _exchange(self, body: bytes) -> tuple[int, bytes]:
+        """Send a request in a loop of its own, which alone can end it at any point."""
+        plain, whole_s = {"Accept-Encoding": "identity"}, self._timeout_s
+        async with (
+            asyncio.timeout(whole_s),
+            httpx.AsyncClient(
+                transport=self._transport, verify=self._trust, timeout=whole_s, trust_env=False
+            ) as http,
+            http.stream("POST", self._url, content=body, headers=plain) as response,
+        ):
+            answer = b""
+            # The raw bytes: a packed answer would be measured before it swells.
+            async for part in response.aiter_raw():
+                answer += part
+                if len(answer) > _MOST_ANSWER_BYTES:
+                    raise WitnessUnavailableError("the witness's answer is too long")
+            return response.status_code, answer
 
 
 def _message(answer: bytes) -> str:

@@ -20,6 +20,7 @@ from ledger_client.verify import (
     HASH_SIZE,
     NoteError,
     NoteLine,
+    cosigned,
     key_id,
     signature_holds,
     split_note,
@@ -57,7 +58,7 @@ class SignedCheckpoint:
                 found = found or line
         if found is None:
             raise LogSignatureError(f"no trusted key of {self.origin} signed the checkpoint")
-        return f"{self.body}\n{_line(found)}\n"
+        return f"{self.body}\n{found}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +115,9 @@ def cosign(body: str, name: str, key: SigningKey, time_s: int) -> str:
     The caller has checked before that the log only grew: this is the statement that it did, and
     that no larger tree was seen by ``time_s`` (UTC seconds).
     """
-    signature = key.sign(f"cosignature/v1\ntime {time_s}\n{body}".encode()).signature
+    signature = key.sign(cosigned(body, time_s)).signature
     named = key_id(name, bytes(key.verify_key), COSIGNATURE)
-    return _line(NoteLine(name, named, time_s.to_bytes(8, "big") + signature)) + "\n"
-
-
-def _line(line: NoteLine) -> str:
-    return f"\u2014 {line.name} {b64encode(line.key_id + line.signature).decode()}"
+    return f"{NoteLine(name, named, time_s.to_bytes(8, 'big') + signature)}\n"
 
 
 def _size(text: str) -> int:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -37,20 +35,15 @@ def head(size: int, leaves: list[bytes] = LEAVES) -> Checkpoint:
     return Checkpoint(ORIGIN, size, root(leaves[:size]))
 
 
-@contextmanager
-def asking(service: Service) -> Iterator[WitnessClient]:
-    client = WitnessClient(service.url, NAME, bytes.fromhex(service.said["key"]))
-    try:
-        yield client
-    finally:
-        client.close()
+def asking(service: Service) -> WitnessClient:
+    return WitnessClient(service.url, NAME, bytes.fromhex(service.said["key"]))
 
 
 def test_a_killed_witness_remembers_what_it_cosigned(tmp_path: Path) -> None:
     port = "0"
     for old, size in ((0, 3), (3, 8)):
-        with witness(tmp_path, NAME, LOG, port) as service, asking(service) as client:
-            port = service.port
+        with witness(tmp_path, NAME, LOG, port) as service:
+            port, client = service.port, asking(service)
             if old:
                 with pytest.raises(WitnessBehindError) as behind:
                     client.add_checkpoint(note(size), 0, [])
@@ -67,7 +60,8 @@ def test_a_killed_witness_remembers_what_it_cosigned(tmp_path: Path) -> None:
 
 
 def test_a_log_that_lost_the_answer_asks_again(tmp_path: Path) -> None:
-    with witness(tmp_path, NAME, LOG) as service, asking(service) as client:
+    with witness(tmp_path, NAME, LOG) as service:
+        client = asking(service)
         for _ in range(2):
             line = client.add_checkpoint(note(3), 3 if _ else 0, [])
         whole = full_note(note(3), [line])
@@ -95,7 +89,7 @@ def test_it_starts_once_per_folder_and_port(tmp_path: Path) -> None:
 
 def answering(status: int, content: bytes) -> WitnessClient:
     def answer(_request: httpx.Request) -> httpx.Response:
-        return httpx.Response(status, content=content)
+        return httpx.Response(status, stream=httpx.ByteStream(content))
 
     transport = httpx.MockTransport(answer)
     return WitnessClient("http://witness", NAME, public("witness"), transport=transport)
@@ -150,7 +144,6 @@ def test_nobody_there_is_an_outage(tmp_path: Path) -> None:
         client.add_checkpoint(note(3), 0, [])
     with pytest.raises(WitnessUnavailableError, match="does not answer"):
         client.add_checkpoint(note(3), 3, [])
-    client.close()
 
 
 def test_what_is_no_note_is_not_sent() -> None:
