@@ -20,7 +20,7 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Movement = Annotated[str, typer.Argument(help="Reference of the movement, such as B1C2...")]
 _Payout = Annotated[str, typer.Argument(help="Reference of the withdrawal, such as W1C2...")]
 _Reason = Annotated[str, typer.Option(help="Why; the participant reads it.")]
-_STATES = "asked, approved, exported, paid, rejected, cancelled"
+_State = Literal["asked", "approved", "exported", "paid", "rejected", "cancelled"]
 
 
 @bank_cli.command(
@@ -98,7 +98,7 @@ def return_(ref: _Movement, *, data: _Data = None, settings: _Settings = None) -
 @bank_cli.command(epilog="Example: wattloom bank withdrawals --state asked --json")
 def withdrawals(
     *,
-    state: Annotated[str | None, typer.Option(help=f"Only these: {_STATES}.")] = None,
+    state: Annotated[_State | None, typer.Option(help="Only those in this state.")] = None,
     data: _Data = None,
     settings: _Settings = None,
     json: _Json = False,

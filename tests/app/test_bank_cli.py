@@ -108,6 +108,12 @@ def test_what_goes_wrong_is_said(kit: BankKit, arguments: tuple[str, ...], says:
     assert says in " ".join(result.output.split())
 
 
+def test_an_unknown_state_is_not_an_empty_list(kit: BankKit) -> None:
+    result = bank(kit, "withdrawals", "--state", "aksed")
+    assert result.exit_code == 2
+    assert "'aksed' is not one of 'asked'," in result.output
+
+
 def test_an_exported_file_that_cannot_be_written_is_not_lost(kit: BankKit, tmp_path: Path) -> None:
     ref = kit.withdraw("shop", EURO, "lost")
     assert bank(kit, "approve", ref).exit_code == 0
