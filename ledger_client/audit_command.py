@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from ledger_client.verify import (
 )
 
 _MOST_ANSWER_BYTES: Final = 64 * 1024
+_JUDGED: Final = (200, 404, 422)  # with any other status the log says nothing of what was asked
 TIMEOUT_S: Final = 10.0
 
 
@@ -95,13 +97,15 @@ def _history(http: httpx.Client, url: str) -> History:
 
     def history(old: int, new: int) -> tuple[bytes, Sequence[bytes]] | None:
         try:
-            with http.stream("GET", address, params={"from": old, "to": new}) as response:
+            query, plain = {"from": old, "to": new}, {"Accept-Encoding": "identity"}
+            with http.stream("GET", address, params=query, headers=plain) as response:
                 content = _bounded(response)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             why = str(error) or type(error).__name__
             raise AuditStartError(f"the log at {url} does not answer: {why}") from error
-        if response.status_code >= 500:
-            raise AuditStartError(f"the log at {url} answered {response.status_code}: try later")
+        if response.status_code not in _JUDGED:
+            where = f"the log at {url} answered {response.status_code}"
+            raise AuditStartError(f"{where}: give its own address, or try later")
         try:
             proof = ConsistencyProof.read(content.removesuffix(b"\n"))
             return parse_note(proof.old)[0].root, proof.path
@@ -112,11 +116,14 @@ def _history(http: httpx.Client, url: str) -> History:
 
 
 def _bounded(response: httpx.Response) -> bytes:
-    content = b""
-    for part in response.iter_bytes():
+    """Return the raw bytes: a packed answer would be measured after it swelled."""
+    content, end = b"", time.monotonic() + TIMEOUT_S
+    for part in response.iter_raw():
         content += part
         if len(content) > _MOST_ANSWER_BYTES:
             return b""
+        if time.monotonic() > end:
+            raise httpx.ReadTimeout("the answer takes too long")
     return content
 
 

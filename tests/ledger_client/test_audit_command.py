@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 from app.cli import cli
 from ledger_client import merkle
 from ledger_client.audit_command import AuditCommand, AuditStartError, run_audit
-from ledger_client.checkpoint import Checkpoint, sign_note
+from ledger_client.checkpoint import Checkpoint, anchor_data, anchor_tag, sign_note
 from ledger_client.follower.follower import LEDGER_FILE
 from ledger_client.localnode.store import NewBlock, Store
 from ledger_client.proof import ConsistencyProof, to_bytes
 from ledger_client.serving.folder import alone
 from ledger_client.verify import verify_bytes
-from tests.ledger_client.ledger_bytes import blake, key, text
+from tests.ledger_client.ledger_bytes import blake, block, key, tagged, text
 from tests.ledger_client.proof_records import ORIGIN
 from tests.ledger_client.test_audit import KEYS, LEAVES, OTHER, anchor
 
@@ -52,7 +52,7 @@ class Desk:
         ]
         path = tuple(merkle.consistency_path(self.leaves[:new], old))
         content = to_bytes(ConsistencyProof(old=notes[0], new=notes[1], path=path))
-        return httpx.Response(self.status, content=self.body or content)
+        return httpx.Response(self.status, stream=httpx.ByteStream(self.body or content))
 
     def run(self, log: str | None = "http://district/", as_json: bool = True) -> tuple[int, str]:
         said: list[str] = []
@@ -93,13 +93,36 @@ def test_a_log_that_shows_something_else_is_not_proven(tmp_path: Path, body: byt
     assert "NOT SHOWN" in desk.run(as_json=False)[1]
 
 
+@pytest.mark.parametrize("status", [301, 307, 401, 403, 408, 429, 500, 503])
+def test_an_address_that_says_nothing_of_the_log_does_not_convict_it(
+    tmp_path: Path, status: int
+) -> None:
+    desk = Desk(tmp_path, [anchor(LEAVES, 3), anchor(LEAVES, 9)])
+    desk.status = status
+    with pytest.raises(AuditStartError, match=f"{status}: give its own address"):
+        desk.run()
+
+
 def test_a_log_that_is_away_is_not_judged(tmp_path: Path) -> None:
     desk = Desk(tmp_path, [anchor(LEAVES, 3), anchor(LEAVES, 9)])
-    desk.status = 503
-    with pytest.raises(AuditStartError, match="503"):
-        desk.run()
     with pytest.raises(AuditStartError, match="does not answer"):
         run_audit(AuditCommand(desk.folder, desk.keys, "http://127.0.0.1:1"), print)
+
+
+def test_a_note_that_was_never_anchored_is_not_missed_and_junk_convicts_nobody(
+    tmp_path: Path,
+) -> None:
+    """Anybody may copy a note and add a false predecessor, or fill the tag with rubbish."""
+    head = Checkpoint(ORIGIN, 9, merkle.root(LEAVES[:9]))
+    false = Checkpoint(ORIGIN, 3, merkle.root(OTHER[:3]))
+    data = anchor_data(sign_note(head, key("log")), false)
+    junk = [data[:-1], data + b" ", b"", b"[" * 30_000, data.replace(b'"note"', b'"nota"')]
+    blocks = [block(tagged(anchor_tag(ORIGIN), item)) for item in (data, *junk)]
+    desk = Desk(tmp_path, [*blocks, anchor(LEAVES, 13)])
+    code, said = desk.run()
+    found = json.loads(said)
+    assert (code, found["checkpoints"], found["strange_blocks"]) == (0, 2, len(junk))
+    assert desk.asked == [(9, 13)]
 
 
 def test_blocks_of_others_under_the_tag_are_told(tmp_path: Path) -> None:
