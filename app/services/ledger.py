@@ -7,6 +7,7 @@ it is.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TypedDict
 from app.services.founding import treasury_address
 from app.services.keyring import Keyring
 from app.settings import Settings
-from ledger_client.ledger import Ledger
+from ledger_client.ledger import Ledger, LedgerUnavailableError
 from ledger_client.localnode.adapter import LocalLedger
 from ledger_client.localnode.node import LocalNode
 from ledger_client.localnode.reader import LocalReader
@@ -27,6 +28,7 @@ from ledger_client.stardust.bech32 import encode_address_text
 from ledger_client.stardust.output import BasicOutput
 from ledger_client.verify import LedgerKeys, Milestones, VerifyError, parse_json
 
+_log = logging.getLogger(__name__)
 _GENESIS = bytes(34)
 """Output 0 of the all-zero transaction; a node that keeps its genesis elsewhere has none there."""
 _GLANCE_S = 2.0
@@ -95,6 +97,13 @@ def embedded_figures(node: LocalNode) -> LedgerFigures:
     )
 
 
+def _tell(silence: LedgerUnavailableError | None) -> None:
+    if silence is None:
+        _log.warning("the ledger answers again")
+    else:
+        _log.warning("the ledger does not answer, payments and anchors wait: %s", silence)
+
+
 def _over_rest(settings: Settings, keyring: Keyring, treasury_units: int) -> OpenLedger:
     start = _how_to_start(settings, keyring, treasury_units)
     milestones = _milestones(settings.ledger_keys, start)
@@ -104,6 +113,7 @@ def _over_rest(settings: Settings, keyring: Keyring, treasury_units: int) -> Ope
         token=token,
         timeout_s=settings.ledger_timeout_s,
         network=settings.network,
+        on_change=_tell,
     )
     glance = NodeClient(
         settings.ledger_url, token=token, timeout_s=_GLANCE_S, network=settings.network

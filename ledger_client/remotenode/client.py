@@ -76,11 +76,13 @@ class NodeClient:
         transport: httpx.BaseTransport | None = None,
         network: str | None = None,
         pause: Callable[[float], None] = time.sleep,
+        on_change: Callable[[LedgerUnavailableError | None], None] = lambda _: None,
     ) -> None:
         """Take the nodes of one network: the one named ``network``, or else the first one seen.
 
         ``timeout_s`` bounds one try; a whole call ends within (nodes + 1) times that.
-        ``transport`` stands in for the network in tests.
+        ``transport`` stands in for the network in tests. ``on_change`` is told when no node answers
+        any more, and with None when one does again.
         """
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         # Neither proxies nor .netrc: whoever runs the node is meant, and nobody else.
@@ -96,6 +98,8 @@ class NodeClient:
         self._first = 0
         self._lock = threading.Lock()
         self._pause = pause
+        self._on_change = on_change
+        self._silent = False
         self._jitter = secrets.SystemRandom()
 
     def close(self) -> None:
@@ -214,6 +218,23 @@ class NodeClient:
     # Inside -------------------------------------------------------------------------------------
 
     def _ask(self, request: Callable[[Endpoint], _Answer]) -> _Answer:
+        """Ask the nodes, and tell when they fall silent or answer again."""
+        try:
+            answer = self._try_all(request)
+        except LedgerUnavailableError as error:
+            self._note(error)
+            raise
+        self._note(None)
+        return answer
+
+    def _note(self, silence: LedgerUnavailableError | None) -> None:
+        with self._lock:
+            changed = self._silent is (silence is None)
+            self._silent = silence is not None
+        if changed:
+            self._on_change(silence)
+
+    def _try_all(self, request: Callable[[Endpoint], _Answer]) -> _Answer:
         """Try the nodes in order, and once more while there is time; no answer is an error."""
         deadline = time.monotonic() + self._timeout_s
         failures: dict[str, LedgerUnavailableError] = {}

@@ -315,6 +315,24 @@ def test_nodes_that_hang_or_refuse_are_all_named(story: Story) -> None:
     assert len(web.tried) == 9  # a few quick tries, and then it is the caller's turn
 
 
+def test_silence_is_told_once_and_so_is_its_end(story: Story) -> None:
+    told: list[LedgerUnavailableError | None] = []
+    client = NodeClient(
+        ["http://one"], transport=story.web, pause=lambda _: None, on_change=told.append
+    )
+    client.tips()
+    assert told == []
+    story.node.mischief = lambda _request, _told: refusal(503, "syncing")
+    for _ in range(3):
+        with pytest.raises(LedgerUnavailableError):
+            client.tips()
+    assert [str(error) for error in told] == ["http://one/api/core/v2/info: HTTP 503 syncing"]
+    story.node.mischief = lambda _request, told: told
+    for _ in range(3):
+        client.tips()
+    assert told[1:] == [None]
+
+
 def test_a_hiccup_is_slept_over(story: Story) -> None:
     pauses: list[float] = []
     client = NodeClient(["http://one"], transport=story.web, pause=pauses.append)
