@@ -36,7 +36,7 @@ from ledger_client.stardust.codec import blake2b_256
 from ledger_client.stardust.output import BasicOutput
 from ledger_client.stardust.transaction import TaggedData, Transaction, output_id
 from ledger_client.wallet import OwnerKey, TransferInput, Wallet, build_transfer
-from tests.ledger_client.node_process import running_node
+from tests.ledger_client.node_process import NodeProcess, running_node
 
 ROUNDS = 4
 PER_ROUND = 1_000
@@ -46,6 +46,7 @@ GENESIS = bytes(32)
 BINARY = "application/vnd.iota.serializer-v1"
 LEAST_PER_SECOND = 1_500
 LEAST_RATIO = 0.6
+MOST_MEGABYTES = 300
 
 Batch = list[list[bytes]]
 
@@ -134,6 +135,13 @@ def _serve_bare(path: str) -> None:
     serve(app, "127.0.0.1", 0, lambda url: print(url, flush=True))
 
 
+def _peak_megabytes(node: NodeProcess) -> int:
+    """The most memory that a running node ever held, as Linux tells it."""
+    status = Path(f"/proc/{node.process.pid}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) // 1024
+
+
 def _best_s(benchmark: BenchmarkFixture, url: str, batches: Sequence[Batch]) -> float | None:
     waiting = iter(batches)
     benchmark.pedantic(lambda: send(url, next(waiting)), rounds=ROUNDS, warmup_rounds=1)
@@ -150,12 +158,17 @@ def test_blocks_per_second(
         bare = PER_ROUND / min(send(url, batch) for batch in batches)
     with running_node(tmp_path / "node", "--milestone-interval", "3600") as node:
         best_s = _best_s(benchmark, node.url, batches)
+        memory = _peak_megabytes(node)
     if best_s is None:  # --benchmark-disable: ran once, nothing was timed
         return
     rate = PER_ROUND / best_s
     benchmark.extra_info |= {"blocks_per_s": round(rate), "bare_per_s": round(bare)}
     with capsys.disabled():
-        print(f"\n{clients} clients: {rate:,.0f} blocks/s, bare {bare:,.0f}, {rate / bare:.2f}")
+        print(
+            f"\n{clients} clients: {rate:,.0f} blocks/s, bare {bare:,.0f}, {rate / bare:.2f}; "
+            f"the node held {memory} MB at most"
+        )
+    assert memory < MOST_MEGABYTES
     assert rate >= LEAST_PER_SECOND or rate / bare >= LEAST_RATIO
 
 
@@ -233,12 +246,17 @@ def test_transactions_confirmed_per_second(
                 _await_included(node.url, payloads[-1])
 
         benchmark.pedantic(confirm, rounds=1)
+        memory = _peak_megabytes(node)
     if benchmark.stats is None:
         return
     rate = TRANSACTIONS / benchmark.stats.stats.min
     benchmark.extra_info["confirmed_per_s"] = round(rate)
     with capsys.disabled():
-        print(f"\n{rate:,.0f} transactions/s from the first byte to the milestone (1 s apart)")
+        print(
+            f"\n{rate:,.0f} transactions/s from the first byte to the milestone (1 s apart); "
+            f"the node held {memory} MB at most"
+        )
+    assert memory < MOST_MEGABYTES
 
 
 def _tip(url: str) -> bytes:
