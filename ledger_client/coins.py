@@ -79,6 +79,24 @@ def is_holdable(units: int) -> bool:
     return units == 0 or units >= LEAST_UNITS
 
 
+def takes_nothing(
+    dues: Sequence[Due], purse: Purse, earlier: Mapping[bytes, Sequence[int]]
+) -> bool:
+    """Return whether a payment may go ahead of earlier ones that stand still.
+
+    ``earlier`` has their units by address, in order: what they could pay without it, they can still
+    pay after it, each leaving the address with nothing or a whole coin.
+    """
+    for due in dues:
+        was = purse.units(due.address)
+        for units in (0, *earlier.get(due.address, ())):
+            was += units
+            helps = due.units > 0 and not is_holdable(was)
+            if not (helps or is_holdable(was + due.units)):
+                return False
+    return True
+
+
 def pay(dues: Sequence[Due], purse: Purse, treasury: bytes, wanted: int = 1) -> Spending:
     """Choose the coins of a payment; ``dues`` of one party stand together. Nothing is taken yet.
 

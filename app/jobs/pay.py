@@ -45,12 +45,12 @@ def pay(house: House) -> bool:
 
 def _has_work(house: House) -> bool:
     with house.database.read() as session:
-        return bool(payments.open_payments(session)) or wanted_coins(session) > 1
+        return not payments.all_confirmed(session) or wanted_coins(session) > 1
 
 
 def _in_state(house: House, state: str) -> Sequence[Payment]:
     with house.database.read() as session:
-        return [row for row in payments.open_payments(session) if row.state == state]
+        return payments.in_state(session, state)
 
 
 def _each(
@@ -142,32 +142,38 @@ def _replan(house: House, payment: Payment) -> None:
     Raises:
         LedgerError: it may still apply, so that another one could pay twice.
     """
+    made = coins.made(payment.payload or b"")
     with house.database.read() as session:
         touched = coins.touched(session, payment.id or 0)
         moves = payments.moves(session, [payment.id or 0])[payment.id or 0]
-    found = coin_service.ask(house, touched.addresses)
+    # Addresses of people's own as well: of some payments nothing else is left to be seen.
+    asked = {*touched.addresses, *map(coins.owner, made)}
+    found = coin_service.ask(house, sorted(asked))
     there = {coin.output_id for outputs in found.values() for coin in outputs}
     # Asked again behind the coins: had it been applied in between, its inputs would be gone, too.
     again = house.ledger.status(_identifier(payment))
-    applied = again is not TransferStatus.CONFLICTING or touched.made & there
+    seen = any(coin.output_id in there for coin in made)
+    applied = again is not TransferStatus.CONFLICTING or seen
     if applied or touched.spent <= there:
         raise LedgerError("it is called conflicting, yet it may still apply: look at its inputs")
     with house.database.write() as session:
         for row in _locked(session, [payment], "submitted"):
             coins.release(session, row.id or 0)
+            then = "is issued again" if moves else "is dropped: it only rearranged coins"
             people.notify(
                 session,
                 ref=f"conflict/{row.transaction_id}",
                 at_ms=house.clock.now_ms(),
                 level="alarm",
-                text=f"payment {row.ref} conflicted on the ledger and is issued again",
+                text=f"payment {row.ref} conflicted on the ledger and {then}",
                 point=None,
             )
             row.payload, row.transaction_id, row.state = None, None, "planned"
             if not moves:
                 session.delete(row)
             session.flush()
-            coin_service.reconcile(session, found)
+            ours = {address: found[address] for address in touched.addresses}
+            coin_service.tell(house, session, coin_service.reconcile(session, ours))
 
 
 def _locked(session: Session, rows: Sequence[Payment], state: str) -> Sequence[Payment]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.services import bank_reconcile
+from app.services import bank_reconcile, coins
 from app.services.bank_payouts import local_day
 from app.services.house import House
 
@@ -10,10 +10,12 @@ from app.services.house import House
 def reconcile_daily(house: House, last: str) -> str:
     """Reconcile when the district's day is another than ``last``; return the day (ISO).
 
-    A difference that nothing explains becomes an alarm; looking again raises no second one.
+    A difference that nothing explains becomes an alarm; looking again raises no second one. While
+    a payment stands still, the book of coins is compared with the ledger first.
     """
     with house.database.read() as session:
         today = local_day(session, house.clock.now_ms()).isoformat()
     if today != last:
+        coins.look_daily(house)
         bank_reconcile.watch(house)
     return today

@@ -7,12 +7,14 @@ nothing at all if a coin was taken meanwhile. The ledger is not asked.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from sqlmodel import Session, col, func, select
 
+from app.services import coins as coin_service
 from app.services.alarms import alarm
 from app.services.founding import treasury_address
 from app.services.house import House
@@ -26,6 +28,7 @@ from ledger_client.coins import (
     Spending,
     TreasuryShortError,
     melt,
+    takes_nothing,
 )
 from ledger_client.coins import pay as choose
 from ledger_client.stardust.transaction import TaggedData
@@ -82,7 +85,8 @@ def sign_ready(house: House) -> bool:
     """Sign every payment that waits for nothing; return whether there was one.
 
     A payment waits, without an alarm, for earlier ones of its participants and for coins on their
-    way. What cannot be covered even so is put before people, and stops nobody else.
+    way. What cannot be covered even so is put before people, and stops nobody else: later payments
+    of its participants go ahead of it where they take nothing away from it.
     """
     with house.database.read() as session:
         view = _view(house, session)
@@ -93,9 +97,22 @@ def sign_ready(house: House) -> bool:
             signed.append((draft, _sign(house, view, draft)))
         except WalletError as error:
             errors[draft.ref] = error
-    for ref, reason in errors.items():
-        alarm(house, f"payment/{ref}", f"payment {ref} stands still: {reason}")
-    return bool(signed) and _store(house, view, signed)
+    stored = bool(signed) and _store(house, view, signed)
+    news = [
+        ref
+        for ref, reason in errors.items()
+        if alarm(house, f"payment/{ref}", f"payment {ref} stands still: {reason}")
+    ]
+    if news:
+        coin_service.look_again(house, _addresses(view, news))
+    return stored
+
+
+def _addresses(view: View, refs: Collection[str]) -> Sequence[bytes]:
+    """Return whose coins some payments would spend: the books may be behind the ledger there."""
+    dues = [due for payment in view.queue if payment.ref in refs for due in view.dues(payment)]
+    paying = {due.address for due in dues if due.units < 0}
+    return [view.treasury, *sorted(paying & view.owners.keys())]
 
 
 def _view(house: House, session: Session) -> View:
@@ -154,7 +171,38 @@ def _choose(view: View) -> tuple[list[Draft], dict[str, WalletError]]:
         else:
             purse.remove(spending)
             drafts.append(Draft(payment.id, payment.ref, bytes(payment.tagged_data), spending))
+    if errors:
+        _go_ahead(view, purse, drafts)
     return drafts, errors
+
+
+def _go_ahead(view: View, purse: Purse, drafts: list[Draft]) -> None:
+    """Add what need not wait for earlier payments that stand still; what cannot be waits on."""
+    drafted = {draft.payment for draft in drafts}
+    moving: set[str] = set()  # the parties of what is under way
+    standing: dict[bytes, list[int]] = defaultdict(list)  # what is due at an address before
+    for payment in view.queue:
+        dues = view.dues(payment)
+        parties, addresses = {due.party for due in dues}, {due.address for due in dues}
+        waits = parties & moving or addresses & view.holdings.busy
+        if payment.state != "planned" or payment.id in drafted:
+            moving |= parties
+        elif not waits and addresses & standing.keys() and takes_nothing(dues, purse, standing):
+            try:
+                spending = choose(dues, purse, view.treasury, view.wanted)
+            except WalletError:
+                _stand(standing, dues)
+            else:
+                purse.remove(spending)
+                drafts.append(Draft(payment.id, payment.ref, bytes(payment.tagged_data), spending))
+                moving |= parties
+        else:
+            _stand(standing, dues)
+
+
+def _stand(standing: dict[bytes, list[int]], dues: Sequence[Due]) -> None:
+    for due in dues:
+        standing[due.address].append(due.units)
 
 
 def _waits(view: View, drafts: Sequence[Draft], address: bytes) -> bool:

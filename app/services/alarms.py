@@ -10,11 +10,11 @@ from app.store import people
 _log = logging.getLogger(__name__)
 
 
-def alarm(house: House, ref: str, text: str) -> None:
-    """Log a failure and put it before people, once per ``ref``."""
+def alarm(house: House, ref: str, text: str) -> bool:
+    """Log a failure and put it before people, once per ``ref``; return whether it is news."""
     _log.error(text)
     with house.database.write() as session:
-        people.notify(
+        return people.notify(
             session,
             ref=f"alarm/{ref}",
             at_ms=house.clock.now_ms(),

@@ -62,8 +62,7 @@ class BankDesk:
     def money(self, participant: str) -> MoneyPage:
         """Return a participant's own money page."""
         settings = self._house.settings
-        # Writing, since what is available is read from the locked address of the wallet.
-        with self._house.database.write() as session:
+        with self._house.database.read() as session:
             row = people.participants(session)[participant]
             account = own_account(session, settings)
             own = reference(settings, participant)

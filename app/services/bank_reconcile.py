@@ -22,7 +22,7 @@ from app.services.bank_payouts import SUSPENSE, local_day
 from app.services.bank_suspense import CHARGES
 from app.services.founding import treasury_address
 from app.services.house import House
-from app.store import bank, journal, people
+from app.store import bank, journal, payments, people
 from app.tables import BankStatementRow
 from ledger_client.ledger import LedgerError
 from market.journal import BANK
@@ -196,7 +196,7 @@ def _ledger_side(session: Session) -> _LedgerSide:
     """Lead from the units in circulation to the journal's bank account."""
     accounts = booked_accounts(session).values()
     paid_out = sum(journal.balances(session, "paid-out:").values())
-    leaving, settled = bank.unconfirmed_foreign(session), bank.all_confirmed(session)
+    leaving, settled = bank.unconfirmed_foreign(session), payments.all_confirmed(session)
     circulation = sum(each.ledger_micro for each in accounts) + paid_out - leaving
     under_way = sum(each.unconfirmed_micro for each in accounts) + leaving
     waiting = bank.payout_sums(session)

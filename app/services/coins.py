@@ -12,9 +12,10 @@ from sqlmodel import Session, col, select
 
 from app.services.founding import treasury_address
 from app.services.house import House
-from app.store import coins, payments, wallets
-from app.tables import CoinRow, Payment, PaymentInput
-from ledger_client.ledger import UnspentOutput
+from app.store import coins, payments, people, wallets
+from app.tables import CoinRow, NoticeRow, Payment, PaymentInput
+from ledger_client.ledger import LedgerError, UnspentOutput
+from ledger_client.stardust.bech32 import encode_address_text
 from ledger_client.stardust.codec import ID_LENGTH
 from ledger_client.stardust.output import BasicOutput
 
@@ -71,6 +72,48 @@ def resync(house: House, *, adopt: bool = False) -> Sequence[Difference]:
     found = ask(house, addresses)
     with house.database.write() as session:
         return reconcile(session, found, adopt=adopt)
+
+
+def look_again(house: House, addresses: Sequence[bytes]) -> None:
+    """Compare addresses with the ledger and put before people what is not explained.
+
+    For payments that stand still: a node that was behind, or a restored back-up, heals so. Only
+    the one who signs may call this, since nothing may be signed in between. A ledger that does not
+    answer changes nothing.
+    """
+    try:
+        found = ask(house, addresses)
+    except LedgerError:
+        return
+    with house.database.write() as session:
+        tell(house, session, reconcile(session, found))
+
+
+def look_daily(house: House) -> None:
+    """Look again at everybody's coins while a payment stands still that people were told of."""
+    with house.database.read() as session:
+        told = select(NoticeRow.ref).where(col(NoticeRow.ref).startswith("alarm/payment/"))
+        stuck = {f"alarm/payment/{row.ref}" for row in payments.open_payments(session)}
+        if not stuck.intersection(session.exec(told)):
+            return
+        addresses = _addresses(house, session)
+    look_again(house, addresses)
+
+
+def tell(house: House, session: Session, differences: Sequence[Difference]) -> None:
+    """Put before people, once each, what the books do not explain."""
+    for each in differences:
+        name = encode_address_text(house.settings.hrp, each.address)
+        people.notify(
+            session,
+            ref=f"alarm/coins/{each.address.hex()}/{each.lost_units}/{each.found_units}",
+            at_ms=house.clock.now_ms(),
+            level="alarm",
+            text=f"the ledger and the books differ at {name}: {each.lost_units} units are gone "
+            f"that no payment of ours spent, {each.found_units} are there that none brought. "
+            "Those are left alone",
+            point=None,
+        )
 
 
 def reconcile(session: Session, found: Found, *, adopt: bool = False) -> Sequence[Difference]:

@@ -84,7 +84,7 @@ def available_micro(session: Session, participant: str, step_micro: int = 1) -> 
         UnknownParticipantError: there is no such participant.
     """
     _check_known(session, participant)
-    held = wallets.current(session, participant).planned_micro
+    held = wallets.held_at_current(session, participant)
     account = wallet(participant)
     most = max(0, min(journal.balances(session, account).get(account, 0), held))
     for limit in (most, min(most, held - STORAGE_DEPOSIT_UNITS)):

@@ -172,11 +172,6 @@ def unconfirmed_foreign(session: Session) -> int:
     return int(session.exec(query).one())
 
 
-def all_confirmed(session: Session) -> bool:
-    """Return whether no payment on the ledger is under way."""
-    return session.exec(select(Payment.id).where(Payment.state != "confirmed")).first() is None
-
-
 def booked_at_founding(session: Session, account: str) -> int:
     """Return what the founding booked on an account, in micro-euros."""
     query = (

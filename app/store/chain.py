@@ -135,13 +135,17 @@ def find(session: Session, key: str, epoch: int, seq: int) -> Entry | None:
     return around(session, key, epoch, [seq]).get(seq)
 
 
-def insert_once(session: Session, table: str, rows: Sequence[Mapping[str, object]]) -> None:
-    """Insert the rows whose unique columns are not taken yet; the others stand already."""
-    if rows:
-        dialects: Mapping[str, Any] = {"sqlite": sqlite, "postgresql": postgresql}
-        connection = session.connection()
-        statement = dialects[connection.dialect.name].insert(SQLModel.metadata.tables[table])
-        connection.execute(statement.on_conflict_do_nothing(), list(rows))
+def insert_once(session: Session, table: str, rows: Sequence[Mapping[str, object]]) -> int:
+    """Insert the rows whose unique columns are not taken yet; the others stand already.
+
+    Returns how many are new.
+    """
+    if not rows:
+        return 0
+    dialects: Mapping[str, Any] = {"sqlite": sqlite, "postgresql": postgresql}
+    connection = session.connection()
+    statement = dialects[connection.dialect.name].insert(SQLModel.metadata.tables[table])
+    return connection.execute(statement.on_conflict_do_nothing(), list(rows)).rowcount
 
 
 def _runs(seqs: Sequence[int]) -> Iterator[tuple[int, int]]:

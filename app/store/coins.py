@@ -36,11 +36,10 @@ class Holdings:
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """The ids of the coins that an unconfirmed payment spends and makes, and their addresses."""
+    """The ids of the coins that an unconfirmed payment spends, and the addresses it changes."""
 
     addresses: Sequence[bytes]
     spent: frozenset[bytes]
-    made: frozenset[bytes]
 
 
 def touched(session: Session, payment: int) -> Touched:
@@ -52,7 +51,6 @@ def touched(session: Session, payment: int) -> Touched:
     return Touched(
         addresses=sorted({bytes.fromhex(row.address) for row in rows}),
         spent=frozenset(bytes.fromhex(row.output_id) for row in rows if row.spent_by == payment),
-        made=frozenset(bytes.fromhex(row.output_id) for row in rows if row.made_by == payment),
     )
 
 

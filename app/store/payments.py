@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 
@@ -14,7 +14,7 @@ from app.store.locks import locked
 from app.tables import AddressRow, Payment, PaymentInput, PaymentMove, PaymentParty
 
 MAX_PARTIES = 60
-_AT_ONCE = 256  # open payments that one pass looks at: 15 periods of 1,000 participants
+_CHUNK = 500  # how many values one query may name
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +87,24 @@ def groups(moves: Sequence[Move]) -> list[Sequence[Move]]:
 
 
 def open_payments(session: Session) -> Sequence[Payment]:
-    """Return the oldest payments that are not confirmed, in the order of their planning."""
+    """Return the payments that are not confirmed, in the order of their planning.
+
+    All of them, since what stands still must not hide what stands behind it. A transaction is only
+    there for those under way, whose participants are all different.
+    """
+    query = select(Payment).where(Payment.state != "confirmed")
+    return session.exec(query.order_by(col(Payment.id))).all()
+
+
+def all_confirmed(session: Session) -> bool:
+    """Return whether no payment on the ledger is under way."""
+    return session.exec(select(Payment.id).where(Payment.state != "confirmed")).first() is None
+
+
+def in_state(session: Session, state: str) -> Sequence[Payment]:
+    """Return the payments in a state, in the order of their planning."""
     return session.exec(
-        select(Payment)
-        .where(Payment.state != "confirmed")
-        .order_by(col(Payment.id))
-        .limit(_AT_ONCE)
+        select(Payment).where(Payment.state == state).order_by(col(Payment.id))
     ).all()
 
 
@@ -102,14 +114,25 @@ def moves(session: Session, payments: Sequence[int]) -> Mapping[int, Sequence[Mo
     A payment planned before moves were kept has one move per party.
     """
     found: dict[int, list[Move]] = defaultdict(list)
-    query = select(PaymentMove).where(col(PaymentMove.payment).in_(payments))
-    for row in session.exec(query.order_by(col(PaymentMove.payment), col(PaymentMove.position))):
-        found[row.payment].append(Move(row.participant, row.address, row.micro))
-    if older := [payment for payment in payments if payment not in found]:
-        parties = select(PaymentParty).where(col(PaymentParty.payment).in_(older))
+    for some in _chunks(payments):
+        rows = (
+            select(
+                PaymentMove.payment, PaymentMove.participant, PaymentMove.address, PaymentMove.micro
+            )
+            .where(col(PaymentMove.payment).in_(some))
+            .order_by(col(PaymentMove.payment), col(PaymentMove.position))
+        )
+        for payment, *move in session.exec(rows):
+            found[payment].append(Move(*move))
+    for some in _chunks([payment for payment in payments if payment not in found]):
+        parties = select(PaymentParty).where(col(PaymentParty.payment).in_(some))
         for party in session.exec(parties.order_by(PaymentParty.participant)):
             found[party.payment].append(Move(party.participant, party.address, party.micro))
     return {payment: found.get(payment, []) for payment in payments}
+
+
+def _chunks(payments: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (payments[at : at + _CHUNK] for at in range(0, len(payments), _CHUNK))
 
 
 def unpaid(session: Session) -> frozenset[str]:

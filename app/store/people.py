@@ -55,7 +55,7 @@ def to_tariff(row: TariffRow) -> Tariff:
 
 def notify(
     session: Session, ref: str, at_ms: int, level: str, text: str, point: str | None
-) -> None:
-    """Write a notice unless one of this ``ref`` stands already."""
+) -> bool:
+    """Write a notice unless one of this ``ref`` stands already; return whether it is new."""
     notice = {"ref": ref, "at_ms": at_ms, "level": level, "text": text, "point": point}
-    insert_once(session, "notice", [notice])
+    return insert_once(session, "notice", [notice]) > 0

@@ -71,6 +71,13 @@ def current(session: Session, participant: str) -> AddressRow:
     return session.exec(locked(query.order_by(col(AddressRow.month).desc()).limit(1))).one()
 
 
+def held_at_current(session: Session, participant: str) -> int:
+    """Return what planned payments make the current address hold, in micro-euros; for a reader."""
+    query = select(AddressRow.planned_micro).where(AddressRow.participant == participant)
+    newest = session.exec(query.order_by(col(AddressRow.month).desc()).limit(1)).first()
+    return newest or 0
+
+
 def current_address(session: Session, participant: ParticipantRow) -> str:
     """Return the address (hex) that a participant is paid to now, for a reader."""
     query = select(AddressRow.address).where(AddressRow.participant == participant.id)

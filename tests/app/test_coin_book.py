@@ -335,6 +335,8 @@ def test_a_shuffle_that_conflicts_is_dropped(tmp_path: Path, sqlite_url: str) ->
     for _ in range(3):
         kit.worker.run_due()
     assert shuffle not in kit.payments()
+    (notice,) = kit.notices("conflict/")
+    assert "is dropped" in notice.text
     assert set(kit.payments().values()) == {"confirmed"}
     assert book(kit) == on_ledger(kit)
     assert len(book(kit)) == 2
