@@ -178,7 +178,7 @@ class _Line:
         self.url = endpoint.url
         self._timeout_s = timeout_s
         self._key = endpoint.public_key
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if endpoint.token is not None:
             headers["Authorization"] = f"Bearer {endpoint.token}"
         # A proxy of the environment has no business between a node and its signers.
@@ -220,7 +220,8 @@ class _Line:
         end = time.monotonic() + self._timeout_s
         with self._http.stream("POST", url, content=body) as response:
             answer = b""
-            for part in response.iter_bytes():
+            # The raw bytes: a packed answer would be measured after it swelled.
+            for part in response.iter_raw():
                 answer += part
                 if len(answer) > _MOST_ANSWER_BYTES or time.monotonic() > end:
                     raise _AnswerError("its answer is too long or too slow")

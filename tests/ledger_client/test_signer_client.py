@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -78,11 +79,13 @@ def town(tmp_path: Path) -> Iterator[Town]:
 
 
 @contextmanager
-def answering(status: int, content: bytes) -> Iterator[str]:
+def answering(
+    status: int, content: bytes, headers: Mapping[str, str] | None = None
+) -> Iterator[str]:
     """Serve one answer to everything."""
 
     async def answer(_request: Request) -> Response:
-        return Response(content, status)
+        return Response(content, status, headers)
 
     with serving(Starlette(routes=[Route("/sign", answer, methods=["POST"])])) as url:
         yield url
@@ -167,6 +170,17 @@ def test_who_lies_is_not_believed(case: str) -> None:
         signer = RemoteSigner([liar], threshold=2, local_keys=KEYS[:2], grace_s=20)
         assert {each.public_key for each in signer.sign(CHAIN[0])} == set(PUBLIC[:2])
         assert list(signer.problems()) == [url]
+        signer.close()
+
+
+def test_a_packed_answer_does_not_swell() -> None:
+    """Ten kilobytes that would become ten megabytes are measured as they come."""
+    packed = gzip.compress(bytes(10_000_000))
+    with answering(200, packed, {"Content-Encoding": "gzip"}) as url:
+        signer = RemoteSigner([SignerEndpoint(url, PUBLIC[2])], threshold=1)
+        with pytest.raises(LedgerUnavailableError):
+            signer.sign(CHAIN[0])
+        assert "answered 200 with b'\\x1f" in signer.problems()[url]
         signer.close()
 
 
