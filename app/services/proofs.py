@@ -87,7 +87,8 @@ def _covering(house: House, session: Session, row: IntervalRow) -> CheckpointRow
     """Return the first confirmed checkpoint over an interval's seal, if it will do.
 
     Where cosignatures are asked for, the first that has enough of them is taken instead, as long
-    as its milestone came in time for a real interval: a later one is later still.
+    as its milestone came in time for a real interval: a later one is later still. Where KEYS
+    demand witnesses and none has enough, one is waited for as long as it would be in time.
     """
     over = session.exec(
         _CONFIRMED.where(col(CheckpointRow.size) > (row.seal_index or 0))
@@ -97,8 +98,15 @@ def _covering(house: House, session: Session, row: IntervalRow) -> CheckpointRow
     if not over:
         raise ProofNotReadyError("no checkpoint over this seal is confirmed yet")
     judged = _first_judged(house, session, over)
-    if judged is None or judged.size == over[0].size or _in_time(house, judged, row.key):
-        return judged or over[0]
+    if judged is not None:
+        in_time = judged.size == over[0].size or _in_time(house, judged, row.key)
+        return judged if in_time else over[0]
+    if len(over) < _MOST_CANDIDATES and _is_waited_for(house, row.key):
+        need = house.settings.witness_threshold
+        raise ProofNotReadyError(
+            f"{need} of the district's witnesses have to cosign a checkpoint over this seal, and "
+            "not all of them have: ask again in a few minutes"
+        )
     return over[0]
 
 
@@ -122,6 +130,14 @@ def _in_time(house: House, checkpoint: CheckpointRow, key: str) -> bool:
         return True
     anchored = parse_milestone(_included(house, checkpoint.block_id or "").milestone)
     return anchored.timestamp_s <= Interval.parse(key).end_ms // 1000 + ANCHOR_DEADLINE_S
+
+
+def _is_waited_for(house: House, key: str) -> bool:
+    """Tell whether KEYS demand witnesses, and a checkpoint of now would be in time."""
+    if not house.settings.witness_threshold:
+        return False
+    last_ms = Interval.parse(key).end_ms + ANCHOR_DEADLINE_S * 1000
+    return house.clock.simulated or house.clock.now_ms() <= last_ms
 
 
 def _beside(house: House, session: Session, checkpoint: CheckpointRow) -> Sequence[str]:

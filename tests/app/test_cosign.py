@@ -13,17 +13,18 @@ import pytest
 from app.jobs.cosign import Cosigner
 from app.services.checkpoints import cosignatures, is_enough, latest_note, public_keys
 from app.services.keyring import Keyring
-from app.services.proofs import settlement_proof
+from app.services.proofs import ProofNotReadyError, settlement_proof
 from app.settings import WitnessAddress
 from app.tables import CheckpointRow, CosignatureRow, NoticeRow
 from ledger_client.checkpoint import NoteLine, parse_note, split_note
 from ledger_client.merkle import verify_consistency
-from ledger_client.verify import Verdict, render, verify_bytes
+from ledger_client.verify import ANCHOR_DEADLINE_S, Verdict, render, verify_bytes
 from ledger_client.witness.client import (
     WitnessBehindError,
     WitnessRefusedError,
     WitnessUnavailableError,
 )
+from metering.interval import Interval
 from tests.app.district_kit import Kit
 from tests.ledger_client.ledger_bytes import key, public
 from tests.ledger_client.proof_chain import cosign
@@ -284,6 +285,30 @@ def test_a_real_interval_keeps_its_first_checkpoint_when_cosignatures_come_too_l
     assert cosigned() == 2
     kit.clock.simulated = False  # milestones follow the wall clock: all of them are late now
     assert cosigned() == 0
+
+
+def test_a_proof_waits_for_demanded_witnesses_while_they_can_be_in_time(
+    kit: Cosigned, pair: tuple[FakeWitness, FakeWitness]
+) -> None:
+    for witness in pair:
+        witness.down = True
+    first = kit.live(**TRADE)
+    assert kit.judge(first).code == 0  # nobody is demanded
+    with pytest.raises(ProofNotReadyError, match="2 of the district's witnesses"):
+        kit.judge(first, threshold=2)
+    kit.clock.simulated = False
+    with pytest.raises(ProofNotReadyError):
+        kit.judge(first, threshold=2)
+    kit.clock.advance_to(Interval.parse(first).end_ms + ANCHOR_DEADLINE_S * 1000 + 1)
+    verdict = kit.judge(first, threshold=2)
+    assert (verdict.code, verdict.steps[-1].name) == (1, "checkpoint")
+    assert "0 of 2 needed witnesses" in render(verdict)
+    kit.clock.simulated = True
+    for witness in pair:
+        witness.down = False
+    kit.now_s += 5.0
+    kit.worker.run_due()
+    assert kit.judge(first, threshold=2).code == 0
 
 
 # --- The second signature -------------------------------------------------------------------------
