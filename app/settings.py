@@ -175,6 +175,16 @@ class Settings(BaseSettings):
             )
         return self
 
+    @field_validator("witnesses")
+    @classmethod
+    def _call_none_as_the_log(
+        cls, witnesses: tuple[WitnessAddress, ...], info: ValidationInfo
+    ) -> tuple[WitnessAddress, ...]:
+        """Lines by the origin's name are the log's own second signatures."""
+        if any(item.witness.name == info.data.get("origin") for item in witnesses):
+            raise ValueError("a witness has the name of the district: it is somebody else's")
+        return witnesses
+
     @field_validator("witness_threshold")
     @classmethod
     def _demand_no_more_than_there_are(cls, threshold: int, info: ValidationInfo) -> int:

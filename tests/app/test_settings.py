@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from nacl.signing import SigningKey
 from pydantic import ValidationError
 
 from app.settings import Settings, SettingsError, load_settings
@@ -135,3 +136,37 @@ def test_what_is_no_host_name_is_refused(monkeypatch: pytest.MonkeyPatch, name: 
     monkeypatch.setenv("WATTLOOM_ALLOWED_HOSTS", name)
     with pytest.raises(SettingsError, match="is no host name"):
         load_settings()
+
+
+GOOD_KEY, OTHER_KEY = (bytes(SigningKey(bytes([n] * 32)).verify_key).hex() for n in (1, 2))
+WITNESS = f"city.example/w=http://127.0.0.1:1={GOOD_KEY}"
+
+
+def test_witnesses_are_a_list_by_name_address_and_key() -> None:
+    second = f"grid.example/w=https://w.example={OTHER_KEY}"
+    settings = load_settings(witnesses=f"{WITNESS},{second}", witness_threshold=2)
+    assert [item.witness.name for item in settings.witnesses] == [
+        "city.example/w",
+        "grid.example/w",
+    ]
+    assert settings.witnesses[1].url == "https://w.example"
+
+
+@pytest.mark.parametrize(
+    ("witnesses", "threshold", "says"),
+    [
+        (WITNESS, 2, "lower it"),
+        (f"{WITNESS},city.example/w=http://127.0.0.1:2={OTHER_KEY}", 1, "name each once"),
+        (f"{WITNESS},grid.example/w=http://127.0.0.1:2={GOOD_KEY}", 1, "name each once"),
+        (f"{Settings().origin}=http://127.0.0.1:1={GOOD_KEY}", 1, "somebody else's"),
+        (f"city.example/w=http://127.0.0.1:1={'00' * 32}", 1, "is no witness"),
+        (f"city.example/w=http://127.0.0.1:1=01{'00' * 31}", 1, "is no witness"),
+        (f"city.example/w=ftp://127.0.0.1:1={GOOD_KEY}", 1, "is no witness"),
+        (f"a+b=http://127.0.0.1:1={GOOD_KEY}", 1, "is no witness"),
+    ],
+)
+def test_witnesses_that_cannot_be_told_apart_are_refused(
+    witnesses: str, threshold: int, says: str
+) -> None:
+    with pytest.raises(SettingsError, match=says):
+        load_settings(witnesses=witnesses, witness_threshold=threshold)
