@@ -19,7 +19,15 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from nacl.signing import SigningKey
 
 from ledger_client.proof import to_bytes
-from ledger_client.verify import Keys, MilestoneKey, Milestones, Witness, Witnesses
+from ledger_client.verify import (
+    Keys,
+    MilestoneKey,
+    Milestones,
+    UnjudgedError,
+    Witness,
+    Witnesses,
+    load_keys,
+)
 from metering.identity import PublicKey, check_district
 from metering.signing import create_key_file, load_key_file, public_key
 
@@ -37,6 +45,10 @@ class KeyFolderModeError(KeyringError):
 
 class SharedKeyError(KeyringError):
     """Two roles hold one key: move one of the files away, so that a new key is made."""
+
+
+class UnsoundKeysError(KeyringError):
+    """No reader would take these public keys: mend the setting that names one of them."""
 
 
 class SerialNameError(KeyringError):
@@ -134,6 +146,9 @@ class Keyring:
             milestones: who signs the ledger's milestones.
             witnesses: who cosigns checkpoints.
             witness_threshold: how many of them a proof needs.
+
+        Raises:
+            UnsoundKeysError: a reader would refuse it, a witness that has a key of ours, say.
         """
         keys = Keys(
             log=(bytes(self.log.verify_key),),
@@ -145,7 +160,15 @@ class Keyring:
             version=1,
             witnesses=Witnesses(tuple(witnesses), witness_threshold),
         )
-        return to_bytes(keys)
+        content = to_bytes(keys)
+        try:
+            load_keys(content)
+        except UnjudgedError as error:
+            said = f"the public keys of {origin} cannot be handed out: {error}"
+            raise UnsoundKeysError(
+                f"{said}; look at `witnesses` and at who signs milestones"
+            ) from error
+        return content
 
     def _check_distinct(self) -> None:
         seeds = [self.wallet_seed, self.pseudonym_secret]

@@ -13,8 +13,9 @@ from app.services.keyring import (
     SerialNameError,
     SharedKeyError,
     ThresholdError,
+    UnsoundKeysError,
 )
-from ledger_client.verify import Keys, load_keys
+from ledger_client.verify import Keys, Witness, load_keys
 from metering import canonical
 from metering.signing import KeyFileFormatError, KeyFileModeError, public_key
 
@@ -128,3 +129,14 @@ def test_printing_a_keyring_shows_no_secret(tmp_path: Path) -> None:
     ring = Keyring.open(tmp_path / "keys")
     assert "SigningKey" not in repr(ring)
     assert repr(ring.wallet_seed) not in repr(ring)
+
+
+@pytest.mark.parametrize("role", ["log", "receipt", "registry", "milestone"])
+def test_a_witness_with_a_key_of_ours_is_told_before_anybody_pins_it(
+    tmp_path: Path, role: str
+) -> None:
+    ring = Keyring.open(tmp_path / "keys", milestones=1)
+    own = ring.milestone[0] if role == "milestone" else getattr(ring, role)
+    witness = Witness(bytes(own.verify_key), "city.example/w")
+    with pytest.raises(UnsoundKeysError, match="two roles"):
+        ring.public_keys_file(ORIGIN, ring.milestones(), [witness])
