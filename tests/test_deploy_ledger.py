@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
-from click import Command
 from typer.main import get_command
 
 from app.cli import cli
@@ -14,6 +12,7 @@ from app.commands.node import node_cli
 from app.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
+yaml = pytest.importorskip("yaml")
 DISTRICT = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
 LEDGER = yaml.safe_load((ROOT / "deploy" / "ledger.yaml").read_text("utf-8"))
 NODE = LEDGER["services"]["ledger"]
@@ -22,8 +21,7 @@ NODE = LEDGER["services"]["ledger"]
 def test_the_node_understands_its_options() -> None:
     program, *options = NODE["command"]
     assert program in {group.name for group in cli.registered_groups}
-    command: Command = get_command(node_cli)
-    known = {name for parameter in command.params for name in parameter.opts}
+    known = {name for parameter in get_command(node_cli).params for name in parameter.opts}
     assert {option.partition("=")[0] for option in options} <= known
 
 
