@@ -311,30 +311,31 @@ def _take(session: Session, house: House, row: BankFileRow) -> Plan:
         decimal = "comma" if row.decimal == "comma" else "point"
     planned = plan(session, house, row.name, read_statements(row.content, decimal))
     row.taken = True
-    _write(session, house, row.id or 0, planned)
+    _write(session, house, row.id or 0, row.sha256, planned)
     _tell(session, house, row.sha256, planned)
     return planned
 
 
-def _write(session: Session, house: House, file: int, planned: Plan) -> None:
+def _write(session: Session, house: House, file: int, digest: str, planned: Plan) -> None:
     plans = {entry.bank_ref: movements for entry, movements in planned.new}
     known = bank.entries(
         session,
         planned.account,
         [entry.bank_ref for each in planned.statements for entry in each.entries],
     )
-    rows = dict(known)
+    fresh = {entry.bank_ref: _entry_row(file, planned.account, entry) for entry, _ in planned.new}
+    session.add_all(fresh.values())
+    rows = {**known, **fresh}
     for statement in planned.statements:
         place = _statement_row(session, file, planned.account, statement)
         for entry in statement.entries:
-            row = rows.get(entry.bank_ref)
-            if row is None:
-                row = _entry_row(session, file, planned.account, entry)
-                rows[entry.bank_ref] = row
-                for position, each in enumerate(plans[entry.bank_ref]):
-                    _book(session, house, row.id or 0, position, each)
-            if row.statement is None:
-                row.statement = place
+            if rows[entry.bank_ref].statement is None:
+                rows[entry.bank_ref].statement = place
+    session.flush()
+    for bank_ref, movements in plans.items():
+        for position, each in enumerate(movements):
+            _book(session, house, fresh[bank_ref].id or 0, position, each)
+    _credit(session, house, digest, planned)
 
 
 def _statement_row(session: Session, file: int, account: str, each: Statement) -> int | None:
@@ -357,28 +358,42 @@ def _statement_row(session: Session, file: int, account: str, each: Statement) -
     return row.id
 
 
-def _entry_row(session: Session, file: int, account: str, entry: Entry) -> BankEntryRow:
-    row = BankEntryRow(
+def _entry_row(file: int, account: str, entry: Entry) -> BankEntryRow:
+    return BankEntryRow(
         file=file,
         account=account,
         bank_ref=entry.bank_ref,
         booked=entry.booked.isoformat(),
         micro=entry.micro,
     )
-    session.add(row)
-    session.flush()
-    return row
+
+
+def _credit(session: Session, house: House, digest: str, planned: Plan) -> None:
+    """Book what came in for participants, and what waits for a person, all in one go."""
+    waiting = [
+        (each.ref, each.transaction.micro) for each in planned.movements if each.state == "open"
+    ]
+    entries = [
+        entry_of(ref, "suspense", [(BANK, -micro), (SUSPENSE, micro)]) for ref, micro in waiting
+    ]
+    journal.book_all(session, entries, interval=None, booked_ms=house.clock.now_ms())
+    credited = [
+        treasury.TopUp(each.participant or "", each.transaction.micro, each.ref)
+        for each in planned.movements
+        if each.state == "top-up"
+    ]
+    with treasury_in_words():
+        treasury.top_ups(session, house, f"bank-{digest[:20]}", credited)
 
 
 def _book(session: Session, house: House, entry: int, position: int, each: Planned) -> None:
-    """Write one transaction with its postings."""
-    micro = each.transaction.micro
+    """Write one transaction, and the end of the payment that it is; credits are booked together."""
     session.add(
         BankMovementRow(
             ref=each.ref,
             entry=entry,
             position=position,
-            micro=micro,
+            micro=each.transaction.micro,
             remittance=each.transaction.remittance,
             name=each.transaction.name,
             iban=each.transaction.iban,
@@ -387,17 +402,11 @@ def _book(session: Session, house: House, entry: int, position: int, each: Plann
             note=each.note,
         )
     )
-    if each.state == "top-up":
-        with treasury_in_words():
-            treasury.top_up(session, house, each.participant or "", micro, each.ref)
-    elif each.state == "payout":
+    if each.state == "payout":
         row = bank.payout(session, each.payout or "", lock=True)
         if row is None or row.state != "exported":
             raise NotThereError(f"the payment {each.payout} changed meanwhile: import again")
         bank_payouts.settle(session, house, row)
-    else:
-        found = entry_of(each.ref, "suspense", [(BANK, -micro), (SUSPENSE, micro)])
-        journal.book(session, found, interval=None, booked_ms=house.clock.now_ms())
 
 
 def _tell(session: Session, house: House, digest: str, planned: Plan) -> None:

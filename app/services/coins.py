@@ -92,9 +92,9 @@ def look_again(house: House, addresses: Sequence[bytes]) -> None:
 def look_daily(house: House) -> None:
     """Look again at everybody's coins while a payment stands still that people were told of."""
     with house.database.read() as session:
-        told = select(NoticeRow.ref).where(col(NoticeRow.ref).startswith("alarm/payment/"))
-        stuck = {f"alarm/payment/{row.ref}" for row in payments.open_payments(session)}
-        if not stuck.intersection(session.exec(told)):
+        query = select(NoticeRow.ref).where(col(NoticeRow.ref).startswith("alarm/payment/"))
+        told = frozenset(session.exec(query))
+        if not any(f"alarm/payment/{row.ref}" in told for row in payments.open_payments(session)):
             return
         addresses = _addresses(house, session)
     look_again(house, addresses)

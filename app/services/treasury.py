@@ -7,7 +7,9 @@ reference. docs/protocol.md, "Treasury", has the rules and the accounts.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sqlmodel import Session, col, select
 
@@ -16,7 +18,7 @@ from app.services.house import House
 from app.store import journal, payments, people, wallets
 from app.tables import AddressRow, OwnAddressRow, ParticipantRow, WithdrawalRow
 from ledger_client.stardust.bech32 import AddressTextError, decode_address_text, encode_address_text
-from market.journal import BANK, entry_of, paid_out, wallet, withdrawal
+from market.journal import BANK, Entry, Posting, entry_of, paid_out, wallet, withdrawal
 from market.money import Money
 from market.settlement import STORAGE_DEPOSIT_UNITS, payout
 
@@ -57,6 +59,14 @@ class OwnAddressError(TreasuryError):
     """The address cannot be registered or paid to: the message says why; ask for another."""
 
 
+class TopUp(NamedTuple):
+    """Money that came in for a participant; ``ref`` names it for good."""
+
+    participant: str
+    micro: int
+    ref: str
+
+
 def top_up(session: Session, house: House, participant: str, micro: int, ref: str) -> bool:
     """Book money that came in at the bank, and plan its way from the treasury to the wallet.
 
@@ -65,13 +75,38 @@ def top_up(session: Session, house: House, participant: str, micro: int, ref: st
     Raises:
         UnknownParticipantError, AmountError, TakenReferenceError: see there; nothing was written.
     """
-    _check(session, participant, micro)
-    address = wallets.current(session, participant).address
-    movements = [(wallet(participant), micro), (BANK, -micro)]
-    if not _book(session, house, ref, "top-up", movements):
-        return False
-    _plan(session, f"top-up/{ref}", [payments.Move(participant, address, micro)])
-    return True
+    return bool(top_ups(session, house, ref, [TopUp(participant, micro, ref)]))
+
+
+def top_ups(session: Session, house: House, ref: str, credited: Sequence[TopUp]) -> int:
+    """Book what came in together, each by itself, and plan one move per participant for all.
+
+    Hundreds of cents for one wallet would else be hundreds of payments, one after the other.
+    Returns how many were not booked before.
+
+    Raises:
+        UnknownParticipantError, AmountError, TakenReferenceError: see there; nothing was written.
+    """
+    addresses: dict[str, str] = {}
+    for participant in sorted({each.participant for each in credited}):
+        _check_known(session, participant)
+        addresses[participant] = wallets.current(session, participant).address
+    for each in credited:
+        _check_amount(each.micro)
+    there = journal.booked(session, [each.ref for each in credited], "top-up")
+    received: Counter[str] = Counter()
+    entries: list[Entry] = []
+    for each in credited:
+        movements = [(wallet(each.participant), each.micro), (BANK, -each.micro)]
+        entry = entry_of(each.ref, "top-up", movements)
+        if _is_new(entry, there.get(each.ref, ())):
+            entries.append(entry)
+            received[each.participant] += each.micro
+    journal.book_all(session, entries, interval=None, booked_ms=house.clock.now_ms())
+    moves = [payments.Move(who, addresses[who], micro) for who, micro in received.items()]
+    groups = payments.groups(moves)
+    payments.plan(session, f"top-up/{ref}", None, [TREASURY_TAG] * len(groups), groups)
+    return len(entries)
 
 
 def available_micro(session: Session, participant: str, step_micro: int = 1) -> int:
@@ -239,6 +274,10 @@ def _check_known(session: Session, participant: str) -> None:
 
 def _check(session: Session, participant: str, micro: int) -> None:
     _check_known(session, participant)
+    _check_amount(micro)
+
+
+def _check_amount(micro: int) -> None:
     if not STORAGE_DEPOSIT_UNITS <= micro <= MOST_MICRO:
         raise AmountError(
             f"{micro} micro-euros cannot be moved: name {STORAGE_DEPOSIT_UNITS} to {MOST_MICRO}"
@@ -306,13 +345,16 @@ def _book(
 ) -> bool:
     """Book an entry once; return whether it is new."""
     entry = entry_of(ref, kind, movements)
-    there = journal.postings(session, ref, kind)
-    if there:
-        if there != entry.postings:
-            raise TakenReferenceError(f"{kind} {ref} is booked with other amounts already")
+    if not _is_new(entry, journal.postings(session, ref, kind)):
         return False
     journal.book(session, entry, interval=None, booked_ms=house.clock.now_ms())
     return True
+
+
+def _is_new(entry: Entry, there: Sequence[Posting]) -> bool:
+    if there and there != entry.postings:
+        raise TakenReferenceError(f"{entry.kind} {entry.ref} is booked with other amounts already")
+    return not there
 
 
 def _plan(session: Session, ref: str, moves: Sequence[payments.Move]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from sqlalchemy import insert
@@ -11,23 +12,52 @@ from sqlmodel import Session, col, func, select
 from app.tables import JournalEntry, PostingRow
 from market.journal import Entry, Posting
 
+_CHUNK = 500  # how many values one query may name
+
 
 class JournalError(Exception):
     """The stored journal does not add up: stop settlement and ask a person."""
 
 
 def book(session: Session, entry: Entry, *, interval: str | None, booked_ms: int) -> None:
-    """Write an entry; the unique (ref, kind) refuses a second one.
+    """Write an entry; the unique (ref, kind) refuses a second one."""
+    book_all(session, [entry], interval=interval, booked_ms=booked_ms)
+
+
+def book_all(
+    session: Session, entries: Sequence[Entry], *, interval: str | None, booked_ms: int
+) -> None:
+    """Write entries in one go; the unique (ref, kind) refuses a second one.
 
     :class:`market.journal.Entry` has asserted at its birth that the postings sum to 0.
     """
-    row = JournalEntry(ref=entry.ref, kind=entry.kind, interval=interval, booked_ms=booked_ms)
-    session.add(row)
+    rows = [
+        JournalEntry(ref=entry.ref, kind=entry.kind, interval=interval, booked_ms=booked_ms)
+        for entry in entries
+    ]
+    session.add_all(rows)
     session.flush()
-    assert row.id is not None  # noqa: S101  (set by the flush)
-    rows = [{"entry": row.id, **asdict(posting)} for posting in entry.postings]
-    if rows:
-        session.connection().execute(insert(PostingRow), rows)
+    postings_ = [
+        {"entry": row.id, **asdict(posting)}
+        for row, entry in zip(rows, entries, strict=True)
+        for posting in entry.postings
+    ]
+    if postings_:
+        session.connection().execute(insert(PostingRow), postings_)
+
+
+def booked(session: Session, refs: Sequence[str], kind: str) -> Mapping[str, tuple[Posting, ...]]:
+    """Return the postings of those of the entries that were booked, as :func:`postings` does."""
+    found: dict[str, list[Posting]] = defaultdict(list)
+    for at in range(0, len(refs), _CHUNK):
+        rows = session.exec(
+            select(JournalEntry.ref, PostingRow.account, PostingRow.micro)
+            .join(JournalEntry, col(JournalEntry.id) == PostingRow.entry)
+            .where(col(JournalEntry.ref).in_(refs[at : at + _CHUNK]), JournalEntry.kind == kind)
+        )
+        for ref, account, micro in rows:
+            found[ref].append(Posting(account, micro))
+    return {ref: tuple(sorted(own, key=lambda each: each.account)) for ref, own in found.items()}
 
 
 def postings(session: Session, ref: str, kind: str) -> tuple[Posting, ...]:

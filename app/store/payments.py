@@ -122,8 +122,8 @@ def moves(session: Session, payments: Sequence[int]) -> Mapping[int, Sequence[Mo
             .where(col(PaymentMove.payment).in_(some))
             .order_by(col(PaymentMove.payment), col(PaymentMove.position))
         )
-        for payment, *move in session.exec(rows):
-            found[payment].append(Move(*move))
+        for payment, participant, address, micro in session.exec(rows):
+            found[payment].append(Move(participant, address, micro))
     for some in _chunks([payment for payment in payments if payment not in found]):
         parties = select(PaymentParty).where(col(PaymentParty.payment).in_(some))
         for party in session.exec(parties.order_by(PaymentParty.participant)):

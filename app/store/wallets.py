@@ -24,12 +24,13 @@ def ensure(session: Session) -> None:
 
     In a district from before months were told apart it holds what all payments came to.
     """
-    known = frozenset(session.exec(select(AddressRow.participant).distinct()))
-    strangers = [row for row in people.participants(session).values() if row.id not in known]
+    known = select(AddressRow.participant)
+    query = select(ParticipantRow).where(col(ParticipantRow.id).not_in(known))
+    strangers = session.exec(query).all()
     if not strangers:
         return
-    query = select(PaymentParty.participant, func.sum(PaymentParty.micro))
-    held = dict(session.exec(query.group_by(PaymentParty.participant)).all())
+    sums = select(PaymentParty.participant, func.sum(PaymentParty.micro))
+    held = dict(session.exec(sums.group_by(PaymentParty.participant)).all())
     session.add_all(
         AddressRow(
             address=row.address,

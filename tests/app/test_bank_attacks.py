@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from app.bankfiles.amounts import typed
 from app.bankfiles.camt import read_camt
@@ -159,6 +160,27 @@ def test_deep_nesting_is_refused_or_passed_over() -> None:
     nested = f"<x>{'<a>' * 200_000}{'</a>' * 200_000}</x>"
     (found,) = read_camt(inside.replace("<Stmt>", f"<Stmt>{nested}").encode())
     assert len(found.entries) == 1
+
+
+def test_hundreds_of_cents_for_one_are_one_payment_and_few_questions(kit: BankKit) -> None:
+    """Somebody sends a cent a thousand times: nobody else waits for that."""
+    statements: list[str] = []
+    event.listen(kit.database.engine, "before_cursor_execute", lambda *a: statements.append(a[2]))
+
+    def import_(name: str, count: int) -> int:
+        statements.clear()
+        texts = [kit.reference("solar"), "?", kit.reference("flat")]
+        lines = [Line(f"{name}{n}", CENT, texts[n % 3]) for n in range(count)]
+        bank_import.take(kit.house, f"{name}.csv", csv(lines), "comma")
+        return len(statements)
+
+    assert import_("B", 630) - import_("A", 30) < 60
+    planned = [ref for ref, state in kit.payments().items() if state == "planned"]
+    assert [ref.split("/")[0] for ref in planned] == ["top-up"] * 2
+    kit.pay()
+    assert kit.accounts()["solar"].ledger_micro == TOP_UP + 220 * CENT
+    assert kit.balances("suspense") == {"suspense": 220 * CENT}
+    kit.check()
 
 
 # --- Forms ---------------------------------------------------------------------------------------
