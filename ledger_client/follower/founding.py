@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 from ledger_client.follower.errors import FollowerSettingsError
 from ledger_client.localnode.confirmation import book_genesis
-from ledger_client.localnode.settings import NodeSettings
+from ledger_client.localnode.settings import NodeSettings, stored_genesis, stored_rent
 from ledger_client.localnode.signing import KeyedSigner
 from ledger_client.localnode.store import Store
 from ledger_client.remotenode.answers import NodeInfo
@@ -19,12 +18,11 @@ from ledger_client.verify import Milestones
 
 
 def kept_settings(store: Store, pinned: Milestones) -> NodeSettings | None:
-    """Return what the copy was founded with; None for a new one."""
+    """Return what the copy was founded with; None for a new one. Raises LedgerCorruptError."""
     stored = store.settings()
     if not stored:
         return None
-    genesis = {bytes.fromhex(key): units for key, units in json.loads(stored["genesis"]).items()}
-    rent = Rent(*json.loads(stored["rent"]))
+    genesis, rent = stored_genesis(stored), stored_rent(stored)
     return _settings(stored["network"], stored["hrp"], genesis, pinned, rent)
 
 

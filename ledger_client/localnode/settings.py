@@ -9,7 +9,7 @@ from typing import Required, TypedDict, Unpack
 
 from nacl.signing import SigningKey
 
-from ledger_client.localnode.errors import LedgerSettingsError
+from ledger_client.localnode.errors import LedgerCorruptError, LedgerSettingsError
 from ledger_client.localnode.signing import KeyedSigner, MilestoneSigner
 from ledger_client.stardust.codec import StardustSyntaxError
 from ledger_client.stardust.output import BasicOutput, Rent
@@ -118,3 +118,28 @@ def keyed(keys: Sequence[SigningKey], threshold: int) -> tuple[KeyedSigner, Mile
         raise LedgerSettingsError("a milestone key is given twice: give distinct keys")
     pinned = tuple(MilestoneKey(0, key, None) for key in sorted(public))
     return KeyedSigner(keys), Milestones(pinned, threshold)
+
+
+def stored_genesis(stored: Mapping[str, str]) -> dict[bytes, int]:
+    """Return the units of each address that a ledger was founded with.
+
+    Raises LedgerCorruptError.
+    """
+    try:
+        found = json.loads(stored["genesis"])
+        return {bytes.fromhex(address): int(units) for address, units in found.items()}
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise _damaged("genesis") from error
+
+
+def stored_rent(stored: Mapping[str, str]) -> Rent:
+    """Return the deposit rule that a ledger was founded with. Raises LedgerCorruptError."""
+    try:
+        cost, data, key = map(int, json.loads(stored["rent"]))
+        return Rent(cost, data, key)
+    except (ValueError, TypeError, KeyError) as error:
+        raise _damaged("rent") from error
+
+
+def _damaged(name: str) -> LedgerCorruptError:
+    return LedgerCorruptError(f"ledger database: its {name} is unreadable; restore a backup")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ledger_client.follower.follower import LEDGER_FILE
-from ledger_client.localnode.errors import LedgerCorruptError
+from ledger_client.localnode.errors import LedgerCorruptError, LedgerSettingsError
 from tests.ledger_client.follower_kit import Followable, catch_up, follower, same
 
 _LAST = "WHERE milestone_index = (SELECT max(milestone_index) FROM milestone)"
@@ -80,4 +80,15 @@ def test_a_damaged_copy_accuses_nobody(tmp_path: Path, case: str) -> None:
         pytest.raises(LedgerCorruptError, match=r"damaged|restore a backup"),
     ):
         catch_up(auditor)
+    assert _accusations(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["genesis", "rent"])
+@pytest.mark.parametrize("value", ["x", "1", "{}", '{"zz": 1}', '["a", 0, 0]'])
+def test_unreadable_settings_are_told(tmp_path: Path, name: str, value: str) -> None:
+    source = Followable()
+    _followed(tmp_path, source)
+    _damage(tmp_path, f"UPDATE setting SET value = '{value}' WHERE name = '{name}'")
+    with pytest.raises((LedgerCorruptError, LedgerSettingsError)), follower(tmp_path, source):
+        pass
     assert _accusations(tmp_path) == []

@@ -6,9 +6,11 @@ import http.client
 import json
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -214,6 +216,14 @@ def test_a_lost_ledger_is_not_begun_anew_under_its_keys(tmp_path: Path) -> None:
     before = sorted(folder.iterdir())
     assert "ledger.db is gone: bring it back" in refusal("--data", str(folder))
     assert sorted(folder.iterdir()) == before
+
+
+def test_an_unreadable_setting_is_one_line(tmp_path: Path) -> None:
+    with running_node(tmp_path / "node") as node:
+        pass
+    with closing(sqlite3.connect(node.folder / "ledger.db")) as ledger, ledger:
+        ledger.execute("UPDATE setting SET value = 'x' WHERE name = 'genesis'")
+    assert "its genesis is unreadable" in refusal("--data", str(node.folder))
 
 
 @pytest.mark.parametrize("content", [b"{}\n", b'{"log":[],"version":1}\n', b"no json"])

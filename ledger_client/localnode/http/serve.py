@@ -22,7 +22,7 @@ from typing import Final, TypeVar
 from ledger_client.ledger import LedgerError
 from ledger_client.localnode.http.app import create_node_app
 from ledger_client.localnode.node import LocalNode
-from ledger_client.localnode.settings import NodeSettings
+from ledger_client.localnode.settings import NodeSettings, stored_genesis
 from ledger_client.localnode.signing import KeyedSigner, MilestoneSigner
 from ledger_client.localnode.store import Store
 from ledger_client.serving.folder import (
@@ -204,7 +204,7 @@ def _kept(
 def _genesis(command: NodeCommand, hrp: str, stored: Mapping[str, str]) -> dict[bytes, int]:
     given = _given_genesis(command.genesis, hrp)
     if "genesis" in stored:
-        found = {bytes.fromhex(name): int(u) for name, u in json.loads(stored["genesis"]).items()}
+        found = stored_genesis(stored)
         if given and given != found:
             raise NodeStartError(
                 f"{command.data} holds a network with other genesis outputs: leave "
