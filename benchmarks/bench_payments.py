@@ -38,6 +38,7 @@ from tests.ledger_client.node_process import start_node
 PARTICIPANTS = 1_000
 GROUP = 60
 LIMIT_S = 2.0
+MOST_X_BARE = 4.0  # on a machine too slow for the limit: so many times the bare loop
 CHUNK = 250  # readings that a batch holds
 NAMES = [f"home-{number:04}" for number in range(PARTICIPANTS)]
 
@@ -130,7 +131,10 @@ def bare_loop(folder: Path, network: str) -> Seconds:
 
 
 def tell(capsys: pytest.CaptureFixture[str], kind: str, figures: dict[str, Seconds]) -> None:
-    """Print all figures; the limit is judged by this process's time: the machine may be shared."""
+    """Print all figures and judge the wall's time, against the limit and the bare loop beside it.
+
+    The bare loop is measured in the same run, so that the ratio holds on slow machines, too.
+    """
     sent, booked, bare = (figures[name] for name in ("sign and send", "confirm", "bare loop"))
     wall, cpu = sent.wall + booked.wall, sent.cpu + booked.cpu
     lines = [f"{PARTICIPANTS} participants, {kind}", f"{'':>26} {'wall s':>8} {'cpu s':>8}"]
@@ -140,7 +144,7 @@ def tell(capsys: pytest.CaptureFixture[str], kind: str, figures: dict[str, Secon
     lines.append(f"{'x the bare loop':>26} {wall / bare.wall:8.2f} {cpu / bare.cpu:8.2f}")
     with capsys.disabled():
         print("\n" + "\n".join(lines))
-    assert cpu < LIMIT_S
+    assert wall < max(LIMIT_S, MOST_X_BARE * bare.wall)
 
 
 def found(kit: Kit) -> None:
