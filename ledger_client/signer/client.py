@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Final, Self
 from urllib.parse import urlsplit
 
@@ -202,6 +203,8 @@ class _Line:
             status, answer = self._post(body)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _AnswerError(f"no answer ({str(error) or type(error).__name__})") from error
+        if status == HTTPStatus.UNAUTHORIZED:
+            raise _AnswerError("401: it wants another token, give its own by --signer-token-file")
         try:
             fields = json.loads(answer)
             if status != 200:
