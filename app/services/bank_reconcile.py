@@ -22,7 +22,7 @@ from app.services.bank_payouts import SUSPENSE, local_day
 from app.services.bank_suspense import CHARGES
 from app.services.founding import treasury_address
 from app.services.house import House
-from app.store import bank, journal, payments, people
+from app.store import bank, coins, journal, payments, people
 from app.tables import BankStatementRow
 from ledger_client.ledger import LedgerError
 from market.journal import BANK
@@ -68,7 +68,10 @@ def reconcile(house: House, day: date | None = None) -> Reconciliation:
     if at_ledger.settled and before is not None and before == after:
         text = "On the ledger itself: supply less the treasury’s units"
         lines.append(Line("supply_less_treasury", text, after, total=True))
-        if after != at_ledger.circulation_micro:
+        given = at_ledger.circulation_micro - after
+        if given and given == _given(house, after):
+            lines.append(Line("given", "Sent to the treasury by others, in nobody’s books", given))
+        elif given:
             reasons.append(
                 f"the ledger itself has {euros(after)} in circulation, the payments booked as "
                 f"confirmed come to {euros(at_ledger.circulation_micro)}"
@@ -102,6 +105,17 @@ def _circulating(house: House) -> int | None:
         return supply - house.ledger.balance(treasury_address(house.keyring)).units
     except LedgerError:
         return None
+
+
+def _given(house: House, circulating: int) -> int:
+    """Return the units that the treasury holds on the ledger beyond its coins in our books."""
+    treasury = treasury_address(house.keyring)
+    with house.database.read() as session:
+        booked = sum(
+            coin.units for coin in coins.holdings(session, [treasury.hex()]).free[treasury]
+        )
+    supply = house.reader.network().supply_units if house.reader else 0
+    return max(0, supply - circulating - booked)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,18 @@ from app.bankfiles.amounts import typed
 from app.bankfiles.camt import read_camt
 from app.bankfiles.errors import AmountError, BankFileError, IdentifierError, StatementFileError
 from app.bankfiles.identifiers import check_iban, mod97
-from app.services import bank_import, bank_payouts
+from app.services import bank_import, bank_payouts, treasury
 from app.services.bank_account import DEMO_IBAN
 from app.services.bank_desk import BankDesk
 from app.services.bank_errors import AskedError, NoAccountError, StateError
+from app.services.founding import treasury_address
 from app.store import people
+from ledger_client.stardust.bech32 import encode_address_text
+from ledger_client.wallet import TransferInput, Wallet, build_transfer
 from tests.app.bank_district import BankKit, bank_kit
 from tests.app.bank_kit import CENT, EURO, PAYER, Line, camt, csv
 from tests.app.district_kit import TOP_UP
+from tests.app.test_coin_book import move
 from web.bank_ports import RefusedError, Withdrawal
 from web.ports import NotFoundError
 
@@ -182,6 +186,26 @@ def test_hundreds_of_cents_for_one_are_one_payment_and_few_statements(kit: BankK
     assert kit.accounts()["solar"].ledger_micro == TOP_UP + 220 * CENT
     assert kit.balances("suspense") == {"suspense": 220 * CENT}
     kit.check()
+
+
+def test_what_somebody_sends_to_the_treasury_is_named_and_no_alarm(kit: BankKit) -> None:
+    own = Wallet(bytes(range(32))).key(0)
+    with kit.database.write() as session:
+        text = encode_address_text("wl", own.address)
+        treasury.register_address(session, kit.house, "solar", text)
+    bank_payouts.approve(kit.house, bank_payouts.ask_ledger(kit.house, "solar", EURO, nonce="n"))
+    kit.pay()
+    kit.check()
+    (paid,) = kit.ledger.balance(own.address).outputs
+    outputs = [(treasury_address(kit.keyring), 500), (own.address, EURO - 500)]
+    inputs = [TransferInput(paid, own)]
+    kit.ledger.transfer(build_transfer(kit.settings.network, inputs, outputs).payload)
+    kit.node.issue_milestone()
+    found = kit.reconcile()
+    assert {line.key: line.micro for line in found.lines}["given"] == 500
+    assert found.agrees
+    move(kit, 0, (bytes(32), 1_000))  # what leaves it behind our back is one
+    assert any("ledger itself" in each for each in kit.reconcile().reasons)
 
 
 # --- Forms ---------------------------------------------------------------------------------------
