@@ -219,7 +219,7 @@ def test_the_token_is_sent(tmp_path: Path) -> None:
     desk = Desk(tmp_path, token="t0ken-of-sixteen-signs", now=MAX_U32)
     with serving(desk.http.app) as url:
         without = RemoteSigner([SignerEndpoint(url, PUBLIC[0])], threshold=1)
-        with pytest.raises(LedgerUnavailableError, match="401.*--signer-token-file"):
+        with pytest.raises(LedgerUnavailableError, match=r"401.*--signer-token-file"):
             without.sign(CHAIN[0])
         without.close()
         endpoint = SignerEndpoint(url, PUBLIC[0], "t0ken-of-sixteen-signs")
