@@ -19,6 +19,7 @@ from ledger_client.verify import (
     Equivocation,
     Keys,
     LogEntry,
+    MilestoneEquivocation,
     Payment,
     PointProof,
     ReadingProof,
@@ -48,6 +49,7 @@ __all__ = [
     "Equivocation",
     "Keys",
     "LogEntry",
+    "MilestoneEquivocation",
     "Payment",
     "PointProof",
     "ProofFile",
@@ -72,7 +74,7 @@ __all__ = [
 ]
 
 
-ProofFile = SettlementProof | ReadingProof | ConsistencyProof | Equivocation
+ProofFile = SettlementProof | ReadingProof | ConsistencyProof | Equivocation | MilestoneEquivocation
 
 
 def to_bytes(record: ProofFile | Keys) -> bytes:

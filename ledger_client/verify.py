@@ -668,6 +668,16 @@ class Equivocation(Record):
     version: Literal[1] = 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MilestoneEquivocation(Record):
+    """The payloads (TIP-29, signatures included) of two milestones that have one index."""
+
+    first: bytes
+    kind: Literal["milestone-equivocation"] = "milestone-equivocation"
+    second: bytes
+    version: Literal[1] = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt(Record):
     """The promise, given for a reading, that a seal will hold it."""
@@ -2042,6 +2052,28 @@ def _two_notes(old: str, new: str, keys: Keys, report: Report) -> tuple[Checkpoi
     return found[0], found[1]
 
 
+def check_milestone_equivocation(
+    proof: MilestoneEquivocation, pinned: Milestones, report: Report
+) -> None:
+    """Run the steps of a piece of evidence of kind ``milestone-equivocation``."""
+    found = []
+    for name, payload in (("first", proof.first), ("second", proof.second)):
+        report.begin(name)
+        milestone = check_milestone(payload, pinned)
+        number = len(milestone.signatures)
+        report.tick(f"{milestone} ({milestone.digest.hex()}); pinned keys that signed it: {number}")
+        found.append(milestone)
+    one, other = found
+    report.begin(proof.kind)
+    require(one.index == other.index, "they have different indexes: this is no evidence")
+    require(one.digest != other.digest, "they are the same milestone: this is no evidence")
+    what = f"keys of the ledger signed two milestones of one index, {one.index}"
+    report.tick(f"the evidence holds: {what}")
+    both = sorted(dict(one.signatures).keys() & dict(other.signatures).keys())
+    names = ", ".join(key.hex() for key in both) or "none; at this threshold none has to"
+    report.remark(f"Pinned keys that signed both: {names}.")
+
+
 def check_inclusion(value: dict[str, Json], pinned: Milestones, report: Report) -> None:
     """Judge a raw proof of inclusion: the block is referenced, and no more than that."""
     report.begin("milestone")
@@ -2090,7 +2122,12 @@ def _verify(proof: bytes, keys_bytes: bytes, report: Report) -> None:
         return
     if canonical(value) + b"\n" != proof:
         raise CanonicalError("the file is not canonical JSON with a final newline")
-    full, kind = _full(keys), value.get("kind") if isinstance(value, dict) else None
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if kind == "milestone-equivocation":
+        evidence = MilestoneEquivocation.load(value, "proof")
+        check_milestone_equivocation(evidence, keys.milestones, report)
+        return
+    full = _full(keys)
     if kind == "reading":
         check_single(ReadingProof.load(value, "proof"), full, report)
     elif kind == "consistency":

@@ -199,7 +199,10 @@ class Follower:
         if (ours.index, ours.id()) != (index, kept.milestone_id):
             raise MismatchError(Halt("chain", index, "the copy has another one of it", *ids))
         file = write_evidence(self.folder, index, kept.payload, shown)
-        what = f"pinned keys signed two milestones of this index; both are kept in {file.name}"
+        what = (
+            f"pinned keys signed two milestones of this index; both are kept in {file.name}, which "
+            "wattloom verify judges"
+        )
         raise MismatchError(Halt("equivocation", index, what, *ids))
 
     def _parting(self, last: MilestoneRow, shown: bytes) -> tuple[int, MilestoneRow, bytes]:

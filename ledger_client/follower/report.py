@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
+from ledger_client.proof import MilestoneEquivocation, to_bytes
 from ledger_client.serving.folder import write_synced
 
 MARK: Final = "halted.json"
@@ -48,7 +49,7 @@ class Halt:
 def write_halt(folder: Path, halt: Halt) -> Path:
     """Leave the mark in a follower's folder; return its path."""
     path = folder / MARK
-    _write(path, asdict(halt))
+    write_synced(path, json.dumps(asdict(halt), indent=2).encode() + b"\n")
     return path
 
 
@@ -67,11 +68,7 @@ def read_halt(folder: Path) -> Halt | None:
 
 
 def write_evidence(folder: Path, index: int, kept: bytes, shown: bytes) -> Path:
-    """Keep two payloads of one milestone index, both signed: the coordinator's equivocation."""
+    """Keep two signed payloads of one index, for ``wattloom verify`` to judge."""
     path = folder / _EVIDENCE.format(index=index)
-    _write(path, {"milestone": index, "kept": kept.hex(), "shown": shown.hex()})
+    write_synced(path, to_bytes(MilestoneEquivocation(first=kept, second=shown)))
     return path
-
-
-def _write(path: Path, value: dict[str, object]) -> None:
-    write_synced(path, json.dumps(value, indent=2).encode() + b"\n")

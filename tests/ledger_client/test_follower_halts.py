@@ -20,13 +20,14 @@ from ledger_client.stardust.block import Block, block_id
 from ledger_client.stardust.milestone import Milestone, MilestoneEssence
 from ledger_client.stardust.output import BasicOutput
 from ledger_client.stardust.transaction import SignatureUnlock, Transaction
-from ledger_client.verify import MilestoneKey, Milestones, check_milestone
+from ledger_client.verify import MilestoneKey, Milestones, render, verify_bytes
 from tests.ledger_client.fake_stardust import Answer, FakeStardust, answer, binary
 from tests.ledger_client.follower_kit import (
     PINNED,
     Followable,
     catch_up,
     follower,
+    keys_file,
     same,
 )
 from tests.ledger_client.tangle_kit import (
@@ -311,11 +312,15 @@ def test_two_milestones_of_one_index_are_kept_as_evidence(tmp_path: Path, *, lon
             auditor.step()
     halt = caught.value.halt
     assert (halt.cause, halt.milestone) == ("equivocation", 4)
-    evidence = json.loads((folder / "equivocation-4.json").read_bytes())
-    payloads = [bytes.fromhex(evidence[name]) for name in ("kept", "shown")]
+    evidence = (folder / "equivocation-4.json").read_bytes()
+    keys = keys_file(tmp_path / "keys.json").read_bytes()
+    verdict = verify_bytes(evidence, keys)
+    assert verdict.code == 0, render(verdict)
+    for step, each in zip(verdict.steps, (halt.ours, halt.theirs), strict=False):
+        assert each in step.text
+    found = json.loads(evidence)
+    payloads = [bytes.fromhex(found[name]) for name in ("first", "second")]
     essences = [Milestone.decode(payload).essence for payload in payloads]
-    for payload in payloads:
-        check_milestone(payload, PINNED)
     assert [essence.index for essence in essences] == [4, 4]
     assert essences[0].previous_id == essences[1].previous_id
     assert [halt.ours, halt.theirs] == [essence.id().hex() for essence in essences]

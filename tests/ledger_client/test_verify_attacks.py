@@ -222,7 +222,7 @@ def test_one_kind_does_not_pass_for_another() -> None:
     proofs = [PROOF, to_bytes(ConsistencyProof(old=note(8), new=note(13), path=path))]
     for proof in proofs:
         kinds: list[object] = ["settlement", "reading", "consistency", "equivocation", "", None, []]
-        for kind in kinds:
+        for kind in [*kinds, "milestone-equivocation"]:
             value = json.loads(proof)
             if value["kind"] != kind:
                 changed = text(value | {"kind": kind}).encode() + b"\n"
