@@ -233,6 +233,9 @@ def follow(
             help="A genesis output, may be repeated. Without: the node's word, on first use.",
         ),
     ] = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="First work out the copy here again, from its blocks.")
+    ] = False,
     once: Annotated[bool, typer.Option("--once", help="Catch up, then end.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON line per event.")] = False,
 ) -> None:
@@ -243,7 +246,7 @@ def follow(
     from ledger_client.follower.screen import JsonLines, LiveBar
 
     genesis = tuple(genesis_address or ())
-    command = FollowCommand(url, data, keys, token_file, genesis, once=once)
+    command = FollowCommand(url, data, keys, token_file, genesis, replay=replay, once=once)
     try:
         code = run_follow(command, JsonLines(typer.echo) if json else LiveBar(Console()))
     except FollowStartError as error:

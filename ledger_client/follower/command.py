@@ -43,7 +43,8 @@ class FollowStartError(Exception):
 class FollowCommand:
     """What a person asked for; ``genesis`` holds BECH32:UNITS texts, () takes the node's word.
 
-    With ``once`` it ends when the node has no further milestone.
+    With ``replay`` a copy is worked out again before it is gone on with. With ``once`` it ends when
+    the node has no further milestone.
     """
 
     url: str
@@ -51,6 +52,7 @@ class FollowCommand:
     keys: Path
     token_file: Path | None = None
     genesis: tuple[str, ...] = ()
+    replay: bool = False
     once: bool = False
     timeout_s: float = 10
 
@@ -155,6 +157,8 @@ def _follow(command: FollowCommand, store: Store, client: NodeClient, patience: 
                 f"supply of {follower.settings.supply_units} units. Whoever knows them pins them "
                 "with --genesis-address."
             )
+        if command.replay and not is_new:
+            _replay(follower, screen)
         _walk(follower, patience, once=command.once)
     except KeyboardInterrupt:
         pass
@@ -163,6 +167,17 @@ def _follow(command: FollowCommand, store: Store, client: NodeClient, patience: 
         return 1
     screen.ended(_summary(store))
     return 0
+
+
+def _replay(follower: Follower, screen: Screen) -> None:
+    count = follower.store.count
+    held = f"{count('blocks')} blocks and {count('milestones')} milestones"
+    screen.note(f"Working the copy out again from its {held}.")
+    try:
+        follower.replay()
+    except KeyboardInterrupt as error:
+        raise FollowStartError("interrupted in its replay; the copy is as it was") from error
+    screen.note("The copy was worked out again: it is what its blocks and milestones make.")
 
 
 def _walk(follower: Follower, patience: _Patience, *, once: bool) -> None:

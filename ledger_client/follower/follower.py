@@ -116,6 +116,16 @@ class Follower:
         gathered = gather(self._client, self.store, self._rules, essence)
         self._require_roots(essence, self._worked_out(essence, gathered))
 
+    def replay(self) -> None:
+        """Work out the whole copy again from its blocks and milestones; nothing is changed.
+
+        Raises LedgerCorruptError, which names the first thing that is otherwise than it should be.
+        """
+        with self.store.writing():
+            changed = self._replayed()
+            if changed is not None:
+                raise self._damaged(f"{changed}: its blocks make something else of it")
+
     # Inside -------------------------------------------------------------------------------------
 
     def _was_damaged(self) -> bool:
@@ -124,16 +134,22 @@ class Follower:
         Nobody is accused on the word of a copy that a disk or a hand has changed. Where blocks or
         milestones themselves are damaged it raises LedgerCorruptError.
         """
-        before = self.store.digest()
+        with self.store.writing():
+            return self._replayed() is not None
+
+    def _replayed(self) -> str | None:
+        """Replay the copy inside a write; return what was derived that came out otherwise."""
+        known = self.settings.genesis, self.settings.pinned, self._rules
         try:
-            with self.store.writing():
-                replay(self.store, self.settings.genesis, self.settings.pinned, self._rules)
+            return self.store.changed_by(lambda: replay(self.store, *known))
         except LedgerCorruptError as error:
-            raise LedgerCorruptError(
-                f"the copy in {self.folder} is damaged ({error}), which says nothing about the "
-                "node: follow into a new folder"
-            ) from error
-        return self.store.digest() != before
+            raise self._damaged(str(error)) from error
+
+    def _damaged(self, why: str) -> LedgerCorruptError:
+        return LedgerCorruptError(
+            f"the copy in {self.folder} is damaged, or was made with other KEYS ({why}), which "
+            "says nothing about the node: follow into a new folder"
+        )
 
     def _step(self) -> Followed | None:
         last = self.latest
@@ -160,8 +176,10 @@ class Follower:
         try:
             check_milestone(payload, self.settings.pinned)
         except RefusedError as error:
-            halt = Halt("signatures", index, f"its signatures do not hold: {error}")
-            raise MismatchError(halt) from error
+            what = f"its signatures do not hold: {error}"
+            if index == 1:
+                what += " (the first milestone already: these KEYS may be those of another network)"
+            raise MismatchError(Halt("signatures", index, what)) from error
         return Milestone.decode(payload)
 
     def _require_next(self, last: MilestoneRow | None, essence: MilestoneEssence) -> None:

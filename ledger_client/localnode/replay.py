@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from ledger_client.localnode.confirmation import Cone, Roots, book_genesis, confirm
+from ledger_client.localnode.door import Candidate
 from ledger_client.localnode.errors import LedgerCorruptError
 from ledger_client.localnode.semantics import TransactionRules, is_sound
-from ledger_client.localnode.store import MilestoneRow, Store
-from ledger_client.localnode.tangle import white_flag_order
+from ledger_client.localnode.store import MilestoneRow, NewBlock, Store
+from ledger_client.localnode.tangle import SOLID_ENTRY_POINT, white_flag_order
 from ledger_client.stardust.block import Block, block_id
 from ledger_client.stardust.codec import ID_LENGTH, StardustSyntaxError
 from ledger_client.stardust.milestone import Milestone
@@ -25,18 +27,19 @@ def replay(
 ) -> None:
     """Derive the ledger again, inside a write of ``store``; the caller undoes it on an error.
 
-    Checks every block id, the chain of milestones, their signatures by keys pinned for their index,
-    and both roots. Reads the blocks one by one in their order of arrival and keeps, of those that
-    no milestone references yet, the parents alone. With ``rules`` each transaction is held to
-    them, which a node of ours did before it stored it. Raises LedgerCorruptError.
+    Checks every block's id and what is stored beside its bytes, the chain of milestones, their
+    signatures by keys pinned for their index, and both roots. Reads the blocks one by one in their
+    order of arrival and keeps, of those that no milestone references yet, the parents alone. With
+    ``rules`` each transaction is held to them, which a node of ours did before it stored it.
+    Raises LedgerCorruptError.
     """
     store.forget_ledger()
     book_genesis(store, genesis)
     milestones = _chain(store, pinned)
     waiting = _Waiting(store, rules)
     due = next(milestones, None)
-    for identifier, data in store.each_block():
-        block = _decoded(identifier, data)
+    for row in store.each_block():
+        identifier, block = row.block_id, _decoded(row)
         if due is not None and identifier == due[0]:
             if block.payload != due[1]:
                 raise LedgerCorruptError(f"block {identifier.hex()}: not the milestone's")
@@ -76,13 +79,17 @@ def _checked(row: MilestoneRow, previous: MilestoneRow | None, pinned: Milestone
     return milestone
 
 
-def _decoded(identifier: bytes, data: bytes) -> Block:
-    if block_id(data) != identifier:
-        raise LedgerCorruptError(f"block {identifier.hex()}: bytes of another; use a backup")
+def _decoded(row: NewBlock) -> Block:
+    name = f"block {row.block_id.hex()}"
+    if block_id(row.data) != row.block_id:
+        raise LedgerCorruptError(f"{name}: bytes of another; use a backup")
     try:
-        return Block.decode(data)
+        block = Block.decode(row.data)
     except StardustSyntaxError as error:
-        raise LedgerCorruptError(f"block {identifier.hex()}: {error}") from error
+        raise LedgerCorruptError(f"{name}: {error}") from error
+    if Candidate.of(block, row.data).row != row:
+        raise LedgerCorruptError(f"{name}: its tag or payload id is another's; use a backup")
+    return block
 
 
 @dataclass(slots=True)
@@ -110,6 +117,7 @@ class _Waiting:
         cone = Cone(essence.index, essence.timestamp, order)
         mutation = confirm(cone, self._transaction, self.store.output, self.unsound)
         if mutation.roots() != Roots(essence.inclusion_root, essence.applied_root):
+            self._require_all(essence.index, essence.parents, order)
             raise LedgerCorruptError(
                 f"milestone {essence.index}: replay gives other roots; stop and restore a backup"
             )
@@ -118,6 +126,14 @@ class _Waiting:
             del self.parents[identifier]
         self.transactions.difference_update(order)
         self.unsound.difference_update(order)
+
+    def _require_all(self, index: int, parents: tuple[bytes, ...], order: list[bytes]) -> None:
+        """Raise if a block that the milestone references, itself or through others, is gone."""
+        for parent in chain(parents, *map(self.parents.__getitem__, order)):
+            if parent != SOLID_ENTRY_POINT and not self.store.has_block(parent):
+                raise LedgerCorruptError(
+                    f"milestone {index}: block {parent.hex()} is missing; use a backup"
+                )
 
     def _transaction(self, identifier: bytes) -> Transaction | None:
         return self.store.transaction(identifier) if identifier in self.transactions else None

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 
 from ledger_client.ledger import LedgerUnavailableError
@@ -69,7 +68,9 @@ _MILESTONES = "SELECT milestone_index, id, timestamp, block_id, payload FROM mil
 _OUTPUTS = """
 SELECT id, bytes, address, units, is_plain, block_id, booked_index, booked_timestamp,
   spent_index, spent_timestamp, spent_transaction FROM output """
-_EACH_BLOCK = "SELECT seq, id, bytes FROM block WHERE seq > ? ORDER BY seq LIMIT 500"
+_EACH_BLOCK = """
+SELECT seq, id, bytes, payload_type, payload_id, tag FROM block
+WHERE seq > ? ORDER BY seq LIMIT 500"""
 _EACH_UNREFERENCED = """
 SELECT seq, id, bytes FROM block WHERE milestone_index IS NULL AND seq > ? ORDER BY seq LIMIT 500"""
 _REFERENCED_IDS = "SELECT id FROM block WHERE milestone_index = ? ORDER BY white_flag_index"
@@ -78,10 +79,13 @@ SELECT id FROM block WHERE milestone_index = ? AND conflict = 0 ORDER BY white_f
 _ADD_BLOCK = """
 INSERT INTO block (id, bytes, payload_type, payload_id, tag) VALUES (?, ?, ?, ?, ?)"""
 _ADD_OUTPUT = "INSERT INTO output VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_DERIVED = (
-    "SELECT id, milestone_index, white_flag_index, conflict FROM block ORDER BY id",
-    _OUTPUTS + "ORDER BY id",
-)
+_DERIVED = {
+    "block": "SELECT id, milestone_index, white_flag_index, conflict FROM block",
+    "output": _OUTPUTS,
+}
+_CHANGED = """
+SELECT id FROM (SELECT * FROM ({now}) EXCEPT SELECT * FROM {before})
+UNION SELECT id FROM (SELECT * FROM {before} EXCEPT SELECT * FROM ({now})) ORDER BY id LIMIT 1"""
 _COUNTS = {
     # Neither blocks nor milestones are ever removed.
     "blocks": "SELECT coalesce(max(seq), 0) FROM block",
@@ -243,19 +247,18 @@ class Store:
         rows = self._all("SELECT milestone_index FROM block WHERE id = ?", block_id)
         return rows[0][0] if rows else None
 
-    def each_block(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield (id, bytes) of every block in order of arrival, a few in memory at a time."""
-        return self._each(_EACH_BLOCK)
+    def each_block(self) -> Iterator[NewBlock]:
+        """Yield every block as it was attached, in that order, a few in memory at a time."""
+        return (NewBlock(*row[1:]) for row in self._each(_EACH_BLOCK))
 
     def each_unreferenced(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield (id, bytes) of the blocks that no milestone references, in order of arrival."""
-        return self._each(_EACH_UNREFERENCED)
+        return ((block_id, data) for _, block_id, data in self._each(_EACH_UNREFERENCED))
 
-    def _each(self, query: str) -> Iterator[tuple[bytes, bytes]]:
+    def _each(self, query: str) -> Iterator[sqlite3.Row]:
         rows = self._all(query, 0)
         while rows:
-            for _, block_id, data in rows:
-                yield block_id, data
+            yield from rows
             rows = self._all(query, rows[-1][0])
 
     def transaction(self, block_id: bytes) -> Transaction | None:
@@ -412,14 +415,21 @@ class Store:
                 "UPDATE block SET milestone_index = NULL, white_flag_index = NULL, conflict = NULL"
             )
 
-    def digest(self) -> bytes:
-        """Return a hash of all derived state: what became of each block, and the outputs."""
-        found = blake2b(digest_size=32)
+    def changed_by(self, derive: Callable[[], None]) -> str | None:
+        """Derive the state anew, inside a write; return which row of it came out otherwise first.
+
+        Looks at what became of each block, and at the outputs: ``block ID`` or ``output ID``.
+        """
+        changed = None
         with self._using() as connection:
-            for query in _DERIVED:
-                for row in connection.execute(query):
-                    found.update(repr(tuple(row)).encode())
-        return found.digest()
+            for name, query in _DERIVED.items():
+                connection.execute(f"CREATE TEMP TABLE {name}_before AS {query}")
+            derive()
+            for name, query in _DERIVED.items():
+                rows = self._all(_CHANGED.format(now=query, before=f"{name}_before"))
+                changed = changed or next((f"{name} {row[0].hex()}" for row in rows), None)
+                connection.execute(f"DROP TABLE {name}_before")
+        return changed
 
     def ledger_rows(self) -> list[BlockRow | OutputRow]:
         """Return all derived state in a fixed order, to compare two ledgers."""

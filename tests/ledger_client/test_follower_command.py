@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -143,6 +145,43 @@ def test_the_bar_shows_progress_and_shouts(stand: Stand) -> None:
     assert run_follow(stand.command, screen, transport=stand.source.web) == 1
     assert "HALTED" in shown.getvalue()
     assert "removed halted.json" in " ".join(shown.getvalue().split())
+
+
+def test_a_replay_says_so_and_goes_on(stand: Stand) -> None:
+    assert stand.run(replay=True) == 0
+    assert not any("worked out again" in line.get("text", "") for line in stand.lines)
+    stand.source.grow()
+    assert stand.run(replay=True) == 0
+    assert stand.events() == ["note", "note", "milestone", "milestone", "ended"]
+    assert "3 milestones" in stand.lines[0]["text"]
+    assert "worked out again" in stand.lines[1]["text"]
+
+
+def test_a_replay_of_a_damaged_copy_is_an_end_without_a_mark(stand: Stand) -> None:
+    assert stand.run() == 0
+    stand.source.grow()
+    with closing(sqlite3.connect(stand.command.data / LEDGER_FILE)) as connection, connection:
+        connection.execute("UPDATE output SET address = zeroblob(32)")
+    with pytest.raises(FollowStartError, match=r"damaged.*output [0-9a-f]{68}"):
+        stand.run(replay=True)
+    assert stand.events() == ["note"]
+    assert not (stand.command.data / MARK).exists()
+
+
+def test_an_interrupted_replay_does_not_say_that_all_holds(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert stand.run() == 0
+
+    def interrupted(*_args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "reference_blocks", interrupted)
+        with pytest.raises(FollowStartError, match="interrupted"):
+            stand.run(replay=True)
+    assert stand.events() == ["note"]
+    assert stand.run(replay=True) == 0
 
 
 # Troubles ---------------------------------------------------------------------------------------

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from nacl.signing import SigningKey
 
 from ledger_client.follower.follower import LEDGER_FILE
 from ledger_client.localnode.errors import LedgerCorruptError, LedgerSettingsError
+from ledger_client.verify import MilestoneKey, Milestones
 from tests.ledger_client.follower_kit import Followable, catch_up, follower, same
 
 _LAST = "WHERE milestone_index = (SELECT max(milestone_index) FROM milestone)"
@@ -41,6 +44,57 @@ BEYOND_MENDING = {
 }
 
 
+_BLOCK = "(SELECT id FROM block WHERE tag IS NOT NULL AND milestone_index = 2 LIMIT 1)"
+_FIRST = "(SELECT payload FROM milestone WHERE milestone_index = 1)"
+_UNSIGNED = "CAST(substr(payload, 1, length(payload) - 64) || zeroblob(64) AS BLOB)"
+NAMED = {
+    "an old block is zeroed": (
+        f"UPDATE block SET bytes = zeroblob(length(bytes)) WHERE id = {_BLOCK}",
+        f"SELECT 'block ' || hex({_BLOCK}) || ': bytes of another'",
+    ),
+    "an old block is gone": (
+        f"DELETE FROM block WHERE id = {_BLOCK}",
+        f"SELECT 'milestone 2: block ' || hex({_BLOCK}) || ' is missing'",
+    ),
+    "a milestone's block is gone": (
+        "DELETE FROM block WHERE id = (SELECT block_id FROM milestone WHERE milestone_index = 2)",
+        "SELECT 'milestone 2: its block is missing'",
+    ),
+    "an old block is hidden from the audit": (
+        f"UPDATE block SET tag = NULL WHERE id = {_BLOCK}",
+        f"SELECT 'block ' || hex({_BLOCK}) || ': its tag'",
+    ),
+    "a payload is another": (
+        f"UPDATE milestone SET payload = {_FIRST} WHERE milestone_index = 2",
+        "SELECT 'milestone 2 does not follow'",
+    ),
+    "a payload has another signature": (
+        f"UPDATE milestone SET payload = {_UNSIGNED} WHERE milestone_index = 2",
+        "SELECT 'on milestone 2 is wrong'",
+    ),
+    "an old milestone is gone": (
+        "DELETE FROM milestone WHERE milestone_index = 2",
+        "SELECT 'milestone 2 is missing'",
+    ),
+    "the last milestone is gone": (
+        f"DELETE FROM milestone {_LAST}",
+        "SELECT 'block ' || min(hex(id)) FROM block WHERE milestone_index = 3",
+    ),
+    "an address is another": (
+        f"UPDATE output SET address = zeroblob(32) {_TREASURY}",
+        f"SELECT 'output ' || hex(id) FROM output {_TREASURY}",
+    ),
+    "a spent output is gone": (
+        "DELETE FROM output WHERE spent_index IS NOT NULL",
+        "SELECT 'output ' || min(hex(id)) FROM output WHERE spent_index IS NOT NULL",
+    ),
+    "a conflict is none": (
+        "UPDATE block SET conflict = 0 WHERE conflict > 0",
+        "SELECT 'block ' || min(hex(id)) FROM block WHERE conflict > 0",
+    ),
+}
+
+
 def _followed(folder: Path, source: Followable) -> None:
     """Follow a while, then let the node go on without the follower."""
     source.grow()
@@ -50,9 +104,14 @@ def _followed(folder: Path, source: Followable) -> None:
 
 
 def _damage(folder: Path, script: str) -> None:
-    connection = sqlite3.connect(folder / LEDGER_FILE)
-    connection.executescript(script)
-    connection.close()
+    with closing(sqlite3.connect(folder / LEDGER_FILE)) as connection:
+        connection.executescript(script)
+
+
+def _dump(folder: Path, query: str = "") -> list[str]:
+    """Everything in the copy, or the answer to a query."""
+    with closing(sqlite3.connect(folder / LEDGER_FILE)) as connection:
+        return [row[0] for row in connection.execute(query)] if query else [*connection.iterdump()]
 
 
 def _accusations(folder: Path) -> list[str]:
@@ -80,6 +139,52 @@ def test_a_damaged_copy_accuses_nobody(tmp_path: Path, case: str) -> None:
         pytest.raises(LedgerCorruptError, match=r"damaged|restore a backup"),
     ):
         catch_up(auditor)
+    assert _accusations(tmp_path) == []
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_a_replay_names_what_is_damaged_and_changes_nothing(tmp_path: Path, case: str) -> None:
+    source = Followable()
+    _followed(tmp_path, source)
+    script, query = NAMED[case]
+    (words,) = _dump(tmp_path, query)
+    _damage(tmp_path, script)
+    before = _dump(tmp_path)
+    asked = len(source.node.asked)
+    with (
+        follower(tmp_path, source) as auditor,
+        pytest.raises(LedgerCorruptError, match=f"(?i){words}") as caught,
+    ):
+        auditor.replay()
+    assert "\n" not in str(caught.value)
+    assert _dump(tmp_path) == before
+    assert _accusations(tmp_path) == []
+    assert len(source.node.asked) == asked
+
+
+def test_a_sound_copy_goes_on_after_its_replay(tmp_path: Path) -> None:
+    source = Followable()
+    _followed(tmp_path, source)
+    before = sorted(_dump(tmp_path))
+    with follower(tmp_path, source) as auditor:
+        auditor.replay()
+        auditor.replay()
+    assert sorted(_dump(tmp_path)) == before
+    with follower(tmp_path, source) as auditor:
+        auditor.replay()
+        catch_up(auditor)
+        same(auditor, source.net)
+
+
+def test_a_copy_replayed_with_other_keys_accuses_nobody(tmp_path: Path) -> None:
+    source = Followable()
+    _followed(tmp_path, source)
+    stranger = MilestoneKey(0, bytes(SigningKey(bytes(32)).verify_key), None)
+    with (
+        follower(tmp_path, source, Milestones((stranger,), 1)) as auditor,
+        pytest.raises(LedgerCorruptError, match="made with other KEYS"),
+    ):
+        auditor.replay()
     assert _accusations(tmp_path) == []
 
 

@@ -237,11 +237,14 @@ def test_keys_count_for_the_indexes_they_are_pinned_for(source: Followable, tmp_
     ended = Milestones(tuple(replace(key, to_index=2) for key in PINNED.keys), PINNED.threshold)
     halt = halted(tmp_path, source, ended)
     assert (halt.cause, halt.milestone) == ("signatures", 3)
+    assert "another network" not in halt.text()
 
 
 def test_pinned_keys_of_another_network(source: Followable, tmp_path: Path) -> None:
     pinned = Milestones((MilestoneKey(0, bytes(STRANGERS[0].verify_key), None),), 1)
-    assert halted(tmp_path, source, pinned).cause == "signatures"
+    halt = halted(tmp_path, source, pinned)
+    assert (halt.cause, halt.milestone) == ("signatures", 1)
+    assert "KEYS may be those of another network" in halt.text()
 
 
 @pytest.mark.parametrize("change", ["previous", "time"])

@@ -219,7 +219,7 @@ class Spending(RuleBasedStateMachine):
     def _follow(self) -> None:
         """Let the slow ledger do what the ledger's new blocks and milestones say."""
         store = self.net.node.store
-        for identifier, data in store.each_block():
+        for identifier, data in ((row.block_id, row.data) for row in store.each_block()):
             if not self.slow.knows(identifier):
                 block = Block.decode(data)
                 # The node's own: milestones, and blocks that join tips.
