@@ -95,7 +95,7 @@ def anchored(proof: InclusionProof, cosignatures: Iterable[str] = ()) -> Anchor:
         cosignatures: The signature lines that stand beside the anchored note.
     """
     lines = tuple(sorted(cosignatures))
-    return Anchor(proof.block, lines, proof.milestone, poi_path(proof.path)[1])
+    return Anchor(proof.block, proof.milestone, poi_path(proof.path)[1], lines)
 
 
 def paid(proof: InclusionProof, consumed: Sequence[bytes]) -> Payment:

@@ -72,6 +72,8 @@ STATEMENT_LEAF: Final = b"wattloom-leaf-statement-v1\0"
 TARIFF_LEAF: Final = b"wattloom-leaf-tariff-v1\0"
 RECEIPT_LEAF: Final = b"wattloom-leaf-receipt-v1\0"
 PAY_TAG: Final = b"wattloom-pay-v1"
+LEFT_OUT_EMPTY: Final = frozenset({"cosignatures"})
+"""Fields that are absent rather than empty, as in proofs from before there were such things."""
 HEX_PATTERN: Final = re.compile(r"(?:[0-9a-f]{2})*")
 ORIGIN_PATTERN: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 
@@ -132,7 +134,8 @@ def plain(value: object) -> Json:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+        held = {item.name: getattr(value, item.name) for item in fields(value)}
+        return {key: plain(held[key]) for key in held if held[key] or key not in LEFT_OUT_EMPTY}
     if isinstance(value, dict) and all(type(key) is str and key.isascii() for key in value):
         return {key: plain(item) for key, item in value.items()}
     raise CanonicalError(
@@ -224,10 +227,12 @@ class Record:
         kinds = {item.name: item.type for item in fields(cls)}
         if not isinstance(value, dict):
             raise LayoutError(f"{where} has to be an object")
-        if value.keys() != kinds.keys():
-            odd = ", ".join(sorted(value.keys() ^ kinds.keys()))
-            raise LayoutError(f"{where} has missing or unknown fields: {odd}")
-        return cls(**{name: _load(kinds[name], value[name], f"{where}.{name}") for name in kinds})
+        absent = kinds.keys() - value.keys() - LEFT_OUT_EMPTY
+        empty = {name for name in LEFT_OUT_EMPTY & value.keys() if not value[name]}
+        if odd := absent | empty | (value.keys() - kinds.keys()):
+            names = ", ".join(sorted(odd))
+            raise LayoutError(f"{where} has missing or unknown fields, or needless ones: {names}")
+        return cls(**{name: _load(kinds[name], value[name], f"{where}.{name}") for name in value})
 
     @classmethod
     def read(cls, text: str | bytes) -> Self:
@@ -511,9 +516,9 @@ class Anchor(Record):
     """
 
     block: bytes
-    cosignatures: tuple[str, ...]
     milestone: bytes
     path: LedgerPath
+    cosignatures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

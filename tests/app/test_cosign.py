@@ -273,7 +273,7 @@ def test_a_real_interval_keeps_its_first_checkpoint_when_cosignatures_come_too_l
 ) -> None:
     def cosigned() -> int:
         proof = json.loads(settlement_proof(kit.house, first, "flat"))
-        return len(proof["anchor"]["cosignatures"])
+        return len(proof["anchor"].get("cosignatures", []))
 
     for witness in pair:
         witness.down = True

@@ -356,7 +356,7 @@ class Sealing:
         time_s, signers = self.world.anchor_s, self.world.milestone_signers
         cosigned = tuple(sorted(self.cosignatures(size)))
         signed = milestone(7, time_s, root, salt("applied"), signers)
-        return Anchor(body, cosigned, signed, path)
+        return Anchor(body, signed, path, cosigned)
 
     def payment(self) -> Payment:
         world = self.world

@@ -329,3 +329,14 @@ def test_keys_from_before_ml_dsa_stay_good() -> None:
     keys = json.loads(World().keys())
     del keys["mldsa"]
     assert verify_bytes(World().seal(), text(keys).encode()).code == 0
+
+
+def test_a_proof_from_before_there_were_witnesses_holds_and_has_one_form() -> None:
+    world = World()
+    old = json.loads(world.seal())
+    assert "cosignatures" not in old["anchor"]
+    assert verify_bytes(verify.canonical(old) + b"\n", world.keys()).code == 0
+    for needless in ([], None, "", 0):
+        old["anchor"]["cosignatures"] = needless
+        verdict = verify_bytes(verify.canonical(old) + b"\n", world.keys())
+        assert (verdict.code, failing_step(verdict)) == (1, "file"), needless
