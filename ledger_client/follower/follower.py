@@ -143,12 +143,14 @@ class Follower:
         try:
             return self.store.changed_by(lambda: replay(self.store, *known))
         except LedgerCorruptError as error:
-            raise self._damaged(str(error)) from error
+            unsigned = isinstance(error.__cause__, RefusedError)
+            hint = ", if it was made with these KEYS" if unsigned else ""
+            raise self._damaged(f"{error}{hint}") from error
 
     def _damaged(self, why: str) -> LedgerCorruptError:
         return LedgerCorruptError(
-            f"the copy in {self.folder} is damaged, or was made with other KEYS ({why}), which "
-            "says nothing about the node: follow into a new folder"
+            f"the copy in {self.folder} is damaged ({why}), which says nothing about the node: "
+            "follow into a new folder"
         )
 
     def _step(self) -> Followed | None:
