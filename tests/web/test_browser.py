@@ -126,7 +126,7 @@ def test_a_wrong_file_is_explained(open_as: Open, tmp_path: Path) -> None:
     page.set_input_files("#proof", big)
     page.get_by_role("button", name="Verify").click()
     expect(page.locator("main")).to_contain_text("more than 256\u00a0KiB")
-    expect(page.locator("main")).to_contain_text("Choose the file that you downloaded")
+    expect(page.locator("main")).to_contain_text("Choose a smaller file: a proof from a receipt")
 
 
 def test_the_keyboard_reaches_the_content_first(open_as: Open) -> None:
