@@ -8,7 +8,6 @@ replayed in 60 s and 300 MB). The replay runs in a process of its own, whose mem
 from __future__ import annotations
 
 import json
-import resource
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.memory import peak_megabytes
 from ledger_client.ledger import UnspentOutput
 from ledger_client.localnode.tangle import SOLID_ENTRY_POINT
 from ledger_client.stardust.block import Block, block_id
@@ -186,7 +186,7 @@ def main() -> None:
     figures = {
         "open_s": opened - began,
         "seconds": time.perf_counter() - opened,
-        "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "mb": peak_megabytes("self"),
     }
     net.node.close()
     print(json.dumps(figures))

@@ -28,6 +28,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from benchmarks.memory import peak_megabytes
 from ledger_client.ledger import UnspentOutput
 from ledger_client.localnode.http.inbox import Inbox
 from ledger_client.serving.run import serve
@@ -36,7 +37,7 @@ from ledger_client.stardust.codec import blake2b_256
 from ledger_client.stardust.output import BasicOutput
 from ledger_client.stardust.transaction import TaggedData, Transaction, output_id
 from ledger_client.wallet import OwnerKey, TransferInput, Wallet, build_transfer
-from tests.ledger_client.node_process import NodeProcess, running_node
+from tests.ledger_client.node_process import running_node
 
 ROUNDS = 4
 PER_ROUND = 1_000
@@ -135,13 +136,6 @@ def _serve_bare(path: str) -> None:
     serve(app, "127.0.0.1", 0, lambda url: print(url, flush=True))
 
 
-def _peak_megabytes(node: NodeProcess) -> int:
-    """The most memory that a running node ever held, as Linux tells it."""
-    status = Path(f"/proc/{node.process.pid}/status").read_text()
-    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) // 1024
-
-
 @pytest.mark.benchmark(group="node over HTTP")
 @pytest.mark.parametrize("clients", [1, 8])
 def test_blocks_per_second(
@@ -161,7 +155,7 @@ def test_blocks_per_second(
             return (node.url, batch), {}
 
         benchmark.pedantic(send, setup=bare_first, rounds=ROUNDS, warmup_rounds=1)
-        memory = _peak_megabytes(node)
+        memory = peak_megabytes(node.process.pid)
     if benchmark.stats is None:  # --benchmark-disable: ran once, nothing was timed
         return
     rate, bare = PER_ROUND / benchmark.stats.stats.min, PER_ROUND / min(bare_s)
@@ -249,7 +243,7 @@ def test_transactions_confirmed_per_second(
                 _await_included(node.url, payloads[-1])
 
         benchmark.pedantic(confirm, rounds=1)
-        memory = _peak_megabytes(node)
+        memory = peak_megabytes(node.process.pid)
     if benchmark.stats is None:
         return
     rate = TRANSACTIONS / benchmark.stats.stats.min
