@@ -4,9 +4,9 @@ A sync to disk costs more than all the rest of a block. While one write is under
 waits in the sockets, and the next write takes all of it; each sender hears of its own block, and
 only once it is on disk.
 
-The write runs on the event loop itself. Handing it to a thread would cost half of the throughput
-(two threads pass one interpreter lock to and fro at every statement), and would win little: every
-other route waits for the same database. What waits is bounded.
+The write runs on the event loop itself. Handing it to a thread costs throughput (two threads pass
+one interpreter lock to and fro at every statement) and wins little: every other route waits for the
+same database. What waits is bounded.
 """
 
 from __future__ import annotations
