@@ -43,10 +43,10 @@ types: $(STAMPS)/python-test ## do the types hold? (mypy, strict)
 contracts: $(STAMPS)/python-test ## do imports only go down the stairs?
 	@$(BIN)/lint-imports --no-logo
 
-bench: setup ## the benchmarks, with their ratios
+bench: setup $(STAMPS)/python-bench ## the benchmarks, with their ratios
 	@$(BIN)/pytest -q -n 0 --benchmark-columns=median,iqr,ops,rounds benchmarks/bench_*.py $(ARGS)
 
-lock: $(STAMPS)/python-test ## write the two lock files anew from pyproject.toml (needs uv)
+lock: $(STAMPS)/python-test ## write the lock files anew from pyproject.toml (needs uv)
 	@scripts/lock.sh
 
 setup: $(STAMPS)/python-test $(STAMPS)/assets $(STAMPS)/system ## set up for demo and tests
@@ -66,6 +66,10 @@ $(STAMPS)/python-demo: requirements.lock pyproject.toml scripts/setup.sh
 $(STAMPS)/python-test: requirements-dev.lock requirements.lock pyproject.toml scripts/setup.sh
 	@scripts/setup.sh python test
 	@mkdir -p $(@D) && touch $(@D)/python-demo $@
+
+$(STAMPS)/python-bench: requirements-bench.lock pyproject.toml scripts/setup.sh | $(STAMPS)/python-test
+	@scripts/setup.sh python bench
+	@mkdir -p $(@D) && touch $@
 
 $(STAMPS)/assets: package.json package-lock.json $(wildcard scripts/vendor_assets.*) scripts/setup.sh
 	@mkdir -p $(@D)

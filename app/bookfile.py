@@ -18,7 +18,8 @@ from market.order import GRID, Order, OrderError, Side
 from market.pricing import Rule
 from market.trade import Fill, Trade, make_trade, north_west
 from metering.quantities import Energy
-from optimizer.clearing import Clearing, Problem, clear
+from optimizer.clearing import clear
+from optimizer.problem import Clearing, Problem
 
 REQUIRED: Final = ("order_id", "side", "participant", "quantity_wh", "price_micro_per_kwh")
 OPTIONAL: Final = ("node", "product")

@@ -15,7 +15,7 @@ from app.services.live import LiveBoard
 from app.services.sessions import SessionStore
 from app.services.views import DatabaseViews
 from metering.batch import MAX_BODY_BYTES
-from web.pages import BODY_LIMITS, ProblemPages, as_page, build_router, mount_static
+from web.pages import BODY_LIMITS, Ports, ProblemPages, as_page, build_router, mount_static
 from web.security import SecurityMiddleware
 
 
@@ -40,7 +40,7 @@ def create_app(
     app.include_router(status.build_router(house, board))
     app.include_router(log.build_router(house))
     ledger = LedgerExplorer(house, views.managed, views.keys_file)
-    app.include_router(build_router(views, sessions, ledger, BankDesk(house)))
+    app.include_router(build_router(Ports(views, sessions, ledger, BankDesk(house))))
     mount_static(app)
     app.add_middleware(BodyLimits, by_path={READINGS_PATH: MAX_BODY_BYTES, **BODY_LIMITS})
     app.add_middleware(ProblemPages)

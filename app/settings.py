@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo, available_timezones
@@ -37,6 +38,7 @@ from metering.identity import check_district
 _NODE_URL: Final = re.compile(
     r"https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?/?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?/?"
 )
+_MQTT_URL: Final = re.compile(r"mqtts?://([A-Za-z0-9._-]+@)?[A-Za-z0-9._-]+(:[0-9]{1,5})?")
 _WITNESS: Final = re.compile(
     r"(?P<name>[!-*\--<>-~]{1,255})=(?P<url>https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[!-~]*)?)"
     r"=(?P<key>[0-9a-f]{64})"
@@ -76,6 +78,15 @@ def _iban(text: str) -> str:
 
 def _bic(text: str) -> str:
     return check_bic(text) if text else ""
+
+
+def _mqtt_url(url: str) -> str:
+    if url and not _MQTT_URL.fullmatch(url):
+        raise ValueError(
+            f"{url[:80]!r} is no address of a broker: write it as mqtt://broker.example:1883 or "
+            "mqtts://NAME@broker.example:8883"
+        )
+    return url
 
 
 def _node_url(url: str) -> str:
@@ -126,7 +137,12 @@ class Settings(BaseSettings):
     data: Path = Path("data")
     database_url: str = ""  # '' means SQLite in the data folder
 
-    rule: Literal["mid-market", "uniform"] = "mid-market"
+    mode: Literal["metered", "forward", "sharing"] = "metered"
+    rule: Literal["mid-market", "uniform", "pay-as-bid", "sdr"] = "mid-market"
+    price_tick_micro_per_kwh: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    clear_timeout_s: Annotated[int, Field(ge=1, le=600)] = 10
+    session_intervals: Annotated[int, Field(ge=1, le=96)] = 96
+    gate_closure_s: Annotated[int, Field(ge=0, le=172_800)] = 3_600  # before the first interval
     grace_s: Annotated[int, Field(ge=0)] = 300
     seal_s: Annotated[int, Field(ge=1)] = 900
     correction_days: Annotated[int, Field(ge=0, le=1_095)] = 30
@@ -157,6 +173,16 @@ class Settings(BaseSettings):
     ] = ()
     witness_threshold: Annotated[int, Field(ge=0, le=16)] = 0
     mldsa: bool = False  # a second signature on checkpoints
+
+    # Where the district stands, in decimal degrees, for the sun's height; weather from a file.
+    latitude: Annotated[Decimal, Field(ge=-90, le=90)] = Decimal("52.52")
+    longitude: Annotated[Decimal, Field(ge=-180, le=180)] = Decimal("13.41")
+    weather_file: Path | None = None
+    forecast_model: Literal["baseline", "learned"] = "baseline"
+
+    # Where expected prices are published for devices; '' means by HTTP alone.
+    mqtt_url: Annotated[str, AfterValidator(_mqtt_url)] = ""
+    mqtt_password: SecretStr = SecretStr("")
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000

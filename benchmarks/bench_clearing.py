@@ -25,7 +25,8 @@ from market.order import Order, Side
 from market.pricing import Rule
 from metering.quantities import Energy
 from optimizer import merit_order
-from optimizer.clearing import Problem, clear, ticks_of
+from optimizer.clearing import clear, ticks_of
+from optimizer.problem import Problem
 from optimizer.welfare import solve_ticks
 
 SIZES = (100, 1_000, 10_000, 100_000)

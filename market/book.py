@@ -38,16 +38,22 @@ class Book:
             raise BookError(f"the book adds up to {total_wh} Wh, more than {MAX_TOTAL_WH} Wh")
 
     def digest(self) -> bytes:
-        """Return SHA-256 of the book sorted by order id: one line of five fields per order.
+        """Return SHA-256 of the book sorted by order id: one line per order.
 
-        The tie key of ``wattloom clear``: ``order_id,side,participant,quantity_wh,price`` each
-        ended by a line feed, UTF-8.
+        The tie key of ``wattloom clear``: ``order_id,side,participant,quantity_wh,price``, and
+        ``,place,wish`` where either is said, each line ended by a line feed, UTF-8.
         """
         lines = [
-            f"{o.order_id},{o.side},{o.participant},{o.quantity.wh},{o.limit.micro_per_kwh}\n"
+            f"{o.order_id},{o.side},{o.participant},{o.quantity.wh},{o.limit.micro_per_kwh}"
+            f"{_standing(o)}\n"
             for o in sorted(self.orders, key=lambda o: o.order_id)
         ]
         return hashlib.sha256("".join(lines).encode()).digest()
+
+
+def _standing(order: Order) -> str:
+    place, wish = str(order.place), str(order.wish)
+    return f",{place},{wish}" if place or wish else ""
 
 
 def net_participants(orders: Iterable[Order]) -> tuple[Order, ...]:

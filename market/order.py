@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from market.money import Price
+from market.place import Place, Wish
 from metering.quantities import Energy
 
 MAX_QUANTITY_WH: Final = 10**12
@@ -30,11 +31,12 @@ class Order:
     """A bid (wants to buy) or an offer (wants to sell) for one interval.
 
     ``limit`` is the worst price the participant accepts: a net energy price at the hub, before
-    fees, levies and VAT; it may be negative. ``point`` is the metering point (GSRN) behind it.
+    fees, levies and VAT; it may be negative. ``point`` is the metering point (GSRN) behind it,
+    ``place`` where that stands, ``wish`` what the order wants beside its limit.
 
     Raises:
-        OrderError: an empty or reserved name, a quantity outside 1..10^12 Wh, or a limit beyond
-            10^9 micro-euros per kWh either way.
+        OrderError: an empty or reserved name, a quantity outside 1..10^12 Wh, a limit beyond
+            10^9 micro-euros per kWh either way, or a farthest level below the place's own.
     """
 
     order_id: str
@@ -43,6 +45,8 @@ class Order:
     point: str
     quantity: Energy
     limit: Price
+    place: Place = Place()
+    wish: Wish = Wish()
 
     def __post_init__(self) -> None:
         if not self.order_id or not self.participant:
@@ -58,4 +62,9 @@ class Order:
             raise OrderError(
                 f"order {self.order_id!r}: limit {self.limit.micro_per_kwh} is beyond "
                 f"+-{MAX_PRICE_MICRO_PER_KWH} micro-euros per kWh; check its unit"
+            )
+        if self.wish.level < self.place.level:
+            raise OrderError(
+                f"order {self.order_id!r}: it may travel no farther than its "
+                f"{self.wish.level.label}, but its place {str(self.place)!r} names none"
             )

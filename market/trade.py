@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from market.money import Money, Price
+from market.place import Level, Product
 from metering.quantities import Energy
 
 
@@ -16,7 +17,8 @@ from metering.quantities import Energy
 class Trade:
     """Energy that passes from one order to another (order ids; ``GRID`` is the supplier).
 
-    ``amount`` is ``price.of(energy)``: the same integer for both sides.
+    ``amount`` is ``price.of(energy)``: the same integer for both sides. ``level`` is how far the
+    energy travels, ``product`` what was sold.
     """
 
     seller: str
@@ -24,6 +26,8 @@ class Trade:
     energy: Energy
     price: Price
     amount: Money
+    level: Level = Level.DISTRICT
+    product: Product = Product.ANY
 
 
 class Fill(NamedTuple):

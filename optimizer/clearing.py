@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,76 +18,12 @@ from numpy.typing import NDArray
 from market import pricing
 from market.book import Book
 from market.money import Price, largest_remainder, round_half_up
-from market.order import GRID, MAX_PRICE_MICRO_PER_KWH, Side
-from market.pricing import PricingError, Rule
+from market.order import GRID, Side
+from market.pricing import Rule
 from market.trade import Fill, Trade, make_trade, north_west, tie_hash
 from metering.quantities import Energy
+from optimizer.problem import AT_A_RATE, Clearing, Interval, Problem
 from optimizer.welfare import Integers, Solver, Ticks, certified_interval, solve_ticks
-
-Interval: TypeAlias = tuple[Price | None, Price | None]
-
-_AT_A_RATE: Final = frozenset({Rule.MID_MARKET, Rule.SDR})
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """A book, a price rule and what breaks ties.
-
-    ``floor`` (feed-in) and ``ceiling`` (retail) stand for the supplier, who buys and sells any
-    amount at them; without one, that backstop does not exist. ``tie_key``: the interval's key in
-    ASCII, or the book's digest in a what-if.
-
-    Raises:
-        PricingError: the floor is above the ceiling or either is absurd, or one is missing where
-            the rule makes its rate from both (it does unless the book has one side only).
-    """
-
-    book: Book
-    rule: Rule
-    tie_key: bytes
-    floor: Price | None = None
-    ceiling: Price | None = None
-
-    def __post_init__(self) -> None:
-        for price in (self.floor, self.ceiling):
-            if price is not None and abs(price.micro_per_kwh) > MAX_PRICE_MICRO_PER_KWH:
-                raise PricingError(
-                    f"feed-in or retail price {price.micro_per_kwh} is beyond "
-                    f"+-{MAX_PRICE_MICRO_PER_KWH} micro-euros per kWh; check its unit"
-                )
-        if self.floor is not None and self.ceiling is not None:
-            if self.floor > self.ceiling:
-                raise PricingError(
-                    f"feed-in {self.floor.micro_per_kwh} is above retail "
-                    f"{self.ceiling.micro_per_kwh}: anyone could earn without end"
-                )
-        elif self.rule in _AT_A_RATE and len({order.side for order in self.book.orders}) == 2:
-            raise PricingError(f"the rule {self.rule} needs both a feed-in and a retail price")
-
-
-@dataclass(frozen=True, slots=True)
-class Clearing:
-    """Who gets how much, at what price.
-
-    ``price`` is null when nothing trades. ``cleared`` is all energy that changes hands, the
-    supplier's included: bids + grid export = offers + grid import. ``welfare_micro`` is the sum of
-    limit x energy over bids less that over offers (the supplier at its own prices), rounded half
-    up once. ``allocations`` holds every order of the book in the order of the ids, in Wh.
-    """
-
-    price: Price | None
-    price_interval: Interval
-    cleared: Energy
-    welfare_micro: int
-    allocations: Mapping[str, int]
-    trades: tuple[Trade, ...]
-    grid_import: Energy
-    grid_export: Energy
-
-    @property
-    def local_trades(self) -> tuple[Trade, ...]:
-        """The trades between participants, the supplier's left out."""
-        return tuple(t for t in self.trades if GRID not in (t.seller, t.buyer))
 
 
 class _Party(NamedTuple):
@@ -121,7 +56,7 @@ def clear(problem: Problem, solver: Solver = solve_ticks) -> Clearing:
         PricingError: the rule cannot price this book.
     """
     bids, offers = _party(problem.book, Side.BID), _party(problem.book, Side.OFFER)
-    rule = _at_a_rate if problem.rule in _AT_A_RATE else _at_the_margin
+    rule = _at_a_rate if problem.rule in AT_A_RATE else _at_the_margin
     price, match, trades = rule(problem, bids, offers, solver)
     return Clearing(
         price=price,

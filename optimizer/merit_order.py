@@ -15,13 +15,13 @@ import numpy as np
 from market.money import largest_remainder, round_half_up
 from market.order import Order, Side
 from market.trade import tie_hash
-from optimizer.clearing import Problem
+from optimizer.problem import Problem
 from optimizer.welfare import Fills, Integers, Ticks
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What limits alone decide: the fields mean what they mean in ``optimizer.clearing``."""
+    """What limits alone decide: the fields mean what they mean in ``optimizer.problem``."""
 
     price_interval_micro_per_kwh: tuple[int | None, int | None]
     cleared_wh: int

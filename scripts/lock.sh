@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes requirements.lock (what runs) and requirements-dev.lock (what runs, tests and checks)
-# from pyproject.toml: exact versions with hashes, no address of any index. Needs uv.
+# Writes requirements.lock (what runs), requirements-dev.lock (what runs, tests and checks) and
+# requirements-bench.lock (the same and what benchmarks measure against) from pyproject.toml: exact versions with hashes, no address of any index. Needs uv.
 # Versions stay as they are unless pyproject.toml asks otherwise; UPGRADE=1 takes newer ones.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -30,4 +30,6 @@ compile() {
 
 compile --output-file requirements.lock
 compile --extra dev --constraints requirements.lock --output-file requirements-dev.lock
-echo "lock: wrote requirements.lock and requirements-dev.lock"
+compile --extra dev --extra bench --constraints requirements-dev.lock \
+    --output-file requirements-bench.lock
+echo "lock: wrote requirements.lock, requirements-dev.lock and requirements-bench.lock"

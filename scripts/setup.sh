@@ -4,6 +4,7 @@
 #
 #   scripts/setup.sh python demo   .venv with what the demo needs, and wattloom itself
 #   scripts/setup.sh python test   the same, and what tests and checks need
+#   scripts/setup.sh python bench  the same, and the engines that benchmarks measure against
 #   scripts/setup.sh assets        the front-end packages, fetched by npm, served locally
 #   scripts/setup.sh system        Chromium and PostgreSQL, which the tests start themselves
 #
@@ -77,7 +78,8 @@ step_python() {
     case ${1:-} in
         demo) lock=requirements.lock ;;
         test) lock=requirements-dev.lock ;;
-        *) die "say which: scripts/setup.sh python demo|test" ;;
+        bench) lock=requirements-bench.lock ;;
+        *) die "say which: scripts/setup.sh python demo|test|bench" ;;
     esac
     make_venv
     if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
@@ -106,5 +108,5 @@ step_system() {
 
 case ${1:-} in
     python | assets | system) "step_$1" "${@:2}" ;;
-    *) die "say which step: python demo|test, assets, system" ;;
+    *) die "say which step: python demo|test|bench, assets, system" ;;
 esac

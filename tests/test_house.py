@@ -39,7 +39,12 @@ LONG_FILES = {
 }
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+EXTRAS = {
+    "requirements.lock": (),
+    "requirements-dev.lock": ("dev",),
+    "requirements-bench.lock": ("dev", "bench"),
+}
+LOCKS = tuple(EXTRAS)
 
 
 @cache
@@ -248,8 +253,8 @@ def test_a_lock_names_no_place(lock: str) -> None:
 def _wanted(lock: str) -> list[str]:
     project = PROJECT["project"]
     wanted = [*project["dependencies"], *PROJECT["build-system"]["requires"]]
-    if lock == "requirements-dev.lock":
-        wanted += project["optional-dependencies"]["dev"]
+    for extra in EXTRAS[lock]:
+        wanted += project["optional-dependencies"][extra]
     return wanted
 
 
@@ -303,7 +308,8 @@ def test_the_verifier_needs_the_standard_library_and_pynacl_alone(tmp_path: Path
 
 def _asked_for() -> set[str]:
     project = PROJECT["project"]
-    python = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    extras = project["optional-dependencies"]
+    python = [*project["dependencies"], *extras["dev"], *extras["bench"]]
     web = json.loads((ROOT / "package.json").read_text("utf-8"))
     return {
         *(re.split(r"[<>=~!; ]", line)[0] for line in python),

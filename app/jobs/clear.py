@@ -16,7 +16,8 @@ from market.order import Side
 from market.parties import MeteredPoint, metered_book, own_transfers
 from market.pricing import Rule
 from market.trade import Trade
-from optimizer.clearing import Problem, clear
+from optimizer.clearing import clear
+from optimizer.problem import Problem
 
 
 def clear_interval(house: House, key: str) -> None:

@@ -56,6 +56,8 @@ class MeteringPointRow(SQLModel, table=True):
     participant: str = Field(foreign_key="participant.id", index=True)
     tariff: str = Field(foreign_key="tariff.id")
     max_power_w: int  # what the fuse allows; more is implausible
+    building: str | None = None  # within the feeder; None: directly at it
+    green: bool | None = None  # whether what it feeds in is from a renewable source
 
 
 class EnrolmentRow(SQLModel, table=True):

@@ -23,6 +23,10 @@ class IntervalRow(SQLModel, table=True):
     settlement_root: bytes | None = None
     late_root: bytes | None = None
     seal_index: int | None = None  # place of the seal in the log
+    mode: str | None = None  # metered (also None), forward, sharing
+    # Canonical JSON of the seal's `hub_prices`; None where one price holds for all trades.
+    hub_prices: str | None = None
+    fallback: bool | None = None  # cleared by the fallback rule, since the engine gave no answer
 
 
 class SlotRow(SQLModel, table=True):
@@ -61,6 +65,8 @@ class OrderRow(SQLModel, table=True):
     limit_micro_per_kwh: int
     cleared_wh: int = Field(sa_type=BigInteger)
     salt: bytes
+    place: str | None = None  # FEEDER/BUILDING; None where the order says none
+    wish: str | None = None  # words of `market.place.Wish`; None where it has none
 
 
 class TradeRow(SQLModel, table=True):
@@ -74,6 +80,8 @@ class TradeRow(SQLModel, table=True):
     wh: int = Field(sa_type=BigInteger)
     price_micro_per_kwh: int
     amount_micro: int = Field(sa_type=BigInteger)
+    level: int | None = None  # `market.place.Level`; None: district
+    product: str | None = None  # None: any
 
 
 class CorrectionRow(SQLModel, table=True):

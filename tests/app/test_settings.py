@@ -64,7 +64,7 @@ def test_settings_do_not_change() -> None:
         ('naem = "x"', "naem: no such setting; there are"),
         ("port = 65536", "port:"),
         ("port = -1", "port:"),
-        ('rule = "pay-as-bid"', "rule:"),
+        ('rule = "auction"', "rule:"),
         ("settle_every = 0", "settle_every:"),
         ("settle_every = 97", "settle_every:"),
         ("grace_s = 1.5", "grace_s:"),

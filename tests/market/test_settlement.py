@@ -24,7 +24,8 @@ from market.settlement import (
 from market.tariff import Tariff
 from market.trade import make_trade
 from metering.quantities import Energy
-from optimizer.clearing import Problem, clear
+from optimizer.clearing import clear
+from optimizer.problem import Problem
 
 KEY = "2026-06-23T09:00:00Z"
 TARIFF = Tariff(Price(120_000), Price(90_000), Price(40_000), Price(30_000), Price(80_000), 190_000)

@@ -13,8 +13,9 @@ from market.money import Price
 from market.order import GRID, Order, Side
 from market.pricing import PricingError, Rule
 from metering.quantities import Energy
-from optimizer.clearing import Clearing, Problem, clear
+from optimizer.clearing import clear
 from optimizer.compiled import SolverError
+from optimizer.problem import Clearing, Problem
 from optimizer.welfare import Fills, solve_ticks
 
 SCENARIOS = [

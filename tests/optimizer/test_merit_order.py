@@ -9,7 +9,8 @@ from market.order import Order, Side
 from market.pricing import Rule
 from metering.quantities import Energy
 from optimizer import merit_order
-from optimizer.clearing import Problem, clear
+from optimizer.clearing import clear
+from optimizer.problem import Problem
 
 
 def _orders(quantity: st.SearchStrategy[int], price: st.SearchStrategy[int]):

@@ -15,7 +15,7 @@ from tests.web.bank_fakes import FakeBank
 from tests.web.browsing import Console, Open, Served
 from tests.web.ledger_fakes import FakeLedgerViews
 from tests.web.web_fakes import FakeSessions, FakeViews
-from web.pages import STATIC, build_router, mount_static
+from web.pages import STATIC, Ports, build_router, mount_static
 from web.security import SecurityMiddleware
 
 FLAGS = [
@@ -54,7 +54,7 @@ def app(
     views: FakeViews, sessions: FakeSessions, ledger: FakeLedgerViews, bank: FakeBank
 ) -> FastAPI:
     app = FastAPI(openapi_url=None)
-    app.include_router(build_router(views, sessions, ledger, bank))
+    app.include_router(build_router(Ports(views, sessions, ledger, bank)))
     mount_static(app)
     app.add_middleware(SecurityMiddleware)
     return app

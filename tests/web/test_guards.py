@@ -13,7 +13,7 @@ from tests.web.bank_fakes import FakeBank
 from tests.web.ledger_fakes import FakeLedgerViews
 from tests.web.page_kit import COMMON, KEY, OWN, PROOF, ROLES, audit, enter, token
 from tests.web.web_fakes import FakeSessions, FakeViews
-from web.pages import build_router
+from web.pages import Ports, build_router
 from web.pages.district import revisions
 from web.ports import Role
 from web.security import CSP
@@ -98,7 +98,7 @@ def test_without_a_session_nothing_but_the_entrance_and_the_keys(client: TestCli
 
 
 def post_paths(app: FastAPI) -> set[str]:
-    router = build_router(FakeViews(), FakeSessions(), FakeLedgerViews(), FakeBank())
+    router = build_router(Ports(FakeViews(), FakeSessions(), FakeLedgerViews(), FakeBank()))
     return {
         r.path for r in router.routes if isinstance(r, APIRoute) and "POST" in (r.methods or ())
     }

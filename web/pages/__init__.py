@@ -1,6 +1,6 @@
 """The pages: one router over the ports, the static files, and the errors as pages.
 
-An application needs four calls: ``app.include_router(build_router(views, sessions, ...))``,
+An application needs four calls: ``app.include_router(build_router(Ports(...)))``,
 ``mount_static(app)``, ``app.add_middleware(ProblemPages)`` and, outermost,
 ``app.add_middleware(SecurityMiddleware, surprise=...)``. Uvicorn should run with a
 graceful-shutdown time-out, since a live page keeps its stream open for as long as it is shown.
@@ -8,6 +8,7 @@ graceful-shutdown time-out, since a live page keeps its stream open for as long 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,7 @@ STATIC: Final = Path(__file__).parents[1] / "static"
 
 __all__ = [
     "BODY_LIMITS",
+    "Ports",
     "ProblemPages",
     "as_page",
     "build_router",
@@ -44,17 +46,25 @@ __all__ = [
 ]
 
 
-def build_router(
-    views: Views, sessions: Sessions, ledger_views: LedgerViews, bank: Bank
-) -> APIRouter:
-    """Return the router of all pages, over the ports that the application satisfies."""
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything that the application satisfies."""
+
+    views: Views
+    sessions: Sessions
+    ledger: LedgerViews
+    bank: Bank
+
+
+def build_router(ports: Ports) -> APIRouter:
+    """Return the router of all pages."""
     router = APIRouter(route_class=PageRoute, include_in_schema=False)
-    desk = Desk(views, sessions)
+    desk = Desk(ports.views, ports.sessions)
     for module in (entrance, district, people, intervals, proofs, transparency):
         module.add_routes(router, desk)
-    ledger.add_routes(router, desk, ledger_views)
+    ledger.add_routes(router, desk, ports.ledger)
     for module in (money, treasury):
-        module.add_routes(router, desk, bank)
+        module.add_routes(router, desk, ports.bank)
     for route in router.routes:
         # The stream has no end, so asking for its headers alone would not end either.
         if isinstance(route, APIRoute) and route.methods == {"GET"} and route.path != "/stream":
