@@ -4,6 +4,10 @@ The model is declared with mutable Params. Its standard form is walked once and 
 and right-hand side kept as ``base + M p`` (``p`` the values of all Params, ``M`` sparse). A solve
 computes these three with numpy, hands them to HiGHS, runs it from the last basis and slices the
 result: no Pyomo object is touched, and the model has one source.
+
+Integer and binary variables are solved to a stated gap, from no basis, since what HiGHS finds first
+may depend on where it starts; ``relaxed`` solves the same arrays without integrality, which gives
+the duals once bounds hold the integers fast.
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ Expression: TypeAlias = Any  # Pyomo expressions carry no types
 Affine: TypeAlias = tuple[float, dict[int, float]]  # constant, and factor by place in p
 
 _INFINITY: Final = highspy.kHighsInf
+_OPTIMAL: Final = highspy.HighsModelStatus.kOptimal
+_OUT_OF_TIME: Final = highspy.HighsModelStatus.kTimeLimit
 
 
 class CompileError(ValueError):
@@ -45,13 +51,25 @@ class SolverError(RuntimeError):
     """HiGHS did not reach an optimum: keep the book, tell a person, settle without the market."""
 
 
+class SolverTimeoutError(SolverError):
+    """Time ran out before there was an answer to use: give more time, or use the fallback."""
+
+
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """An optimum: objective value, values by variable name and duals by constraint name."""
+    """Objective value, values by variable name and duals by constraint name.
+
+    ``duals`` are the change of the objective per unit of a row's right-hand side; with integer
+    variables there are none. ``gap`` is how far the objective may be from the best one, relative
+    to it: 0 without integers. ``proved``: within the gap that was asked for; otherwise time ran
+    out, and this is the best answer found by then (feasible, but it depends on the machine).
+    """
 
     objective: float
     values: Mapping[str, Floats]
     duals: Mapping[str, Floats]
+    gap: float
+    proved: bool
 
 
 class _AffineMap:
@@ -74,15 +92,19 @@ class CompiledModel:
     """A linear Pyomo model as HiGHS arrays. Solving is serialised: threads may share one.
 
     Args:
-        model: one objective, linear constraints, continuous variables; what changes between
-            solves is a mutable Param.
+        model: one objective, linear constraints; what changes between solves is a mutable Param.
+            An integer or binary variable with a Param in a bound needs the domain ``Integers``,
+            since other domains bound it a second time.
         presolve: leave it off for a model with one balance (15 times faster), on elsewhere.
+        mip_rel_gap: how far from the best an answer with integers may be, relative to it.
 
     Raises:
         CompileError: a Param in the matrix, a non-affine use, or a non-linear model.
     """
 
-    def __init__(self, model: pyo.ConcreteModel, *, presolve: bool) -> None:
+    def __init__(
+        self, model: pyo.ConcreteModel, *, presolve: bool, mip_rel_gap: float = 0.0
+    ) -> None:
         self._lock = threading.Lock()
         self._param_slices, self._place_of = _params(model)
         self._variables = _slices(model, pyo.Var)
@@ -101,15 +123,26 @@ class CompiledModel:
         self._row_upper = _AffineMap(
             self._bound(r.upper, _INFINITY, shift) for r, shift in zip(rows, shifts, strict=True)
         )
-        self._highs = _highs(presolve=presolve)
+        self._whole = np.array([not v.is_continuous() for v in columns], dtype=np.bool_)
+        self._highs = _highs(presolve=presolve, mip_rel_gap=mip_rel_gap)
         self._pass_model(start, index, value, maximise=objective.sense == pyo.maximize)
         self._all_columns = np.arange(len(columns), dtype=np.int32)
         self._all_rows = np.arange(len(rows), dtype=np.int32)
 
-    def solve(self, params: Mapping[str, float | Floats]) -> Solution:
+    def solve(
+        self,
+        params: Mapping[str, float | Floats],
+        *,
+        time_limit_s: float | None = None,
+        relaxed: bool = False,
+    ) -> Solution:
         """Solve with these values, one array (or number) per Param in the order of its index.
 
+        ``time_limit_s`` is wall time for this solve; HiGHS looks at the clock between its steps.
+        ``relaxed``: integer variables may take any value within their bounds.
+
         Raises:
+            SolverTimeoutError: time ran out with no answer at all.
             SolverError: HiGHS found no optimum.
             KeyError, ValueError: a Param is missing or has another shape.
         """
@@ -126,17 +159,30 @@ class CompiledModel:
                 len(self._all_rows), self._all_rows, self._row_lower.at(p), self._row_upper.at(p)
             )
             highs.changeObjectiveOffset(float(self._offset.at(p)[0]))
-            return self._run()
+            whole = bool(self._whole.any()) and not relaxed
+            highs.setOptionValue("solve_relaxation", not whole)
+            return self._run(whole=whole, time_limit_s=time_limit_s)
 
-    def _run(self) -> Solution:
+    def _run(self, *, whole: bool, time_limit_s: float | None) -> Solution:
         """Run from the last basis, and once more from none where that led nowhere."""
         highs = self._highs
+        # HiGHS's clock runs on from one solve to the next.
+        limit = _INFINITY if time_limit_s is None else highs.getRunTime() + time_limit_s
+        highs.setOptionValue("time_limit", limit)
+        if whole:
+            highs.clearSolver()
         highs.run()
-        if highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        if highs.getModelStatus() not in (_OPTIMAL, _OUT_OF_TIME):
             highs.clearSolver()
             highs.run()
-        status = highs.getModelStatus()
-        if status != highspy.HighsModelStatus.kOptimal:
+        status, info = highs.getModelStatus(), highs.getInfo()
+        found = (
+            whole and info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
+        )
+        if status == _OUT_OF_TIME and not found:
+            highs.clearSolver()
+            raise SolverTimeoutError(f"HiGHS found no answer within {time_limit_s:g} s")
+        if status not in (_OPTIMAL, _OUT_OF_TIME):
             highs.clearSolver()
             raise SolverError(
                 f"HiGHS stopped with {highs.modelStatusToString(status)!r}, not at an optimum; "
@@ -147,7 +193,9 @@ class CompiledModel:
         return Solution(
             highs.getObjectiveValue(),
             {name: values[place] for name, place in self._variables.items()},
-            {name: duals[place] for name, place in self._constraints.items()},
+            {} if whole else {name: duals[place] for name, place in self._constraints.items()},
+            info.mip_gap if whole else 0.0,
+            status == _OPTIMAL,
         )
 
     def _bound(self, expression: Expression, default: float, shift: Affine = (0.0, {})) -> Affine:
@@ -228,18 +276,22 @@ class CompiledModel:
         lp.col_lower_ = lp.col_upper_ = np.zeros(lp.num_col_)
         lp.row_lower_ = np.full(lp.num_row_, -_INFINITY)
         lp.row_upper_ = np.full(lp.num_row_, _INFINITY)
+        if self._whole.any():
+            kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+            lp.integrality_ = [kinds[whole] for whole in self._whole.tolist()]
         lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
         lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = start, index, value
         if self._highs.passModel(lp) == highspy.HighsStatus.kError:
             raise CompileError("HiGHS refuses the model's matrix: look for tiny or huge factors")
 
 
-def _highs(*, presolve: bool) -> highspy.Highs:
+def _highs(*, presolve: bool, mip_rel_gap: float) -> highspy.Highs:
     highs = highspy.Highs()  # type: ignore[no-untyped-call]
     highs.silent()
     highs.setOptionValue("presolve", "choose" if presolve else "off")
     highs.setOptionValue("solver", "simplex")
     highs.setOptionValue("threads", 1)
+    highs.setOptionValue("mip_rel_gap", mip_rel_gap)
     return highs
 
 

@@ -1,5 +1,7 @@
 """A compiled model gives what Pyomo's own solve gives, and refuses what it could not update."""
 
+from itertools import product
+
 import numpy as np
 import pyomo.environ as pyo
 import pytest
@@ -12,6 +14,7 @@ from optimizer.compiled import (
     NotAffineError,
     ParamInMatrixError,
     SolverError,
+    SolverTimeoutError,
 )
 
 
@@ -114,3 +117,81 @@ def test_no_optimum_is_an_error_and_the_next_solve_works():
     with pytest.raises(SolverError, match="Infeasible"):
         COMPILED.solve(good | {"demand": -50})
     assert COMPILED.solve(good).objective > 0
+
+
+def _knapsack(size: int) -> pyo.ConcreteModel:
+    """Which blocks to take, whole, and how much of one divisible rest: at most ``room`` in all."""
+    m = pyo.ConcreteModel()
+    m.block = pyo.RangeSet(0, size - 1)
+    m.worth = pyo.Param(m.block, mutable=True, initialize=0)
+    m.least = pyo.Param(m.block, mutable=True, initialize=0)
+    m.most = pyo.Param(m.block, mutable=True, initialize=1)
+    m.room = pyo.Param(mutable=True, initialize=0)
+    m.taken = pyo.Var(m.block, domain=pyo.Integers, bounds=lambda m, i: (m.least[i], m.most[i]))
+    m.rest = pyo.Var(bounds=(0, None))
+    m.fits = pyo.Constraint(expr=sum((7 + i) * m.taken[i] for i in m.block) + m.rest <= m.room)
+    m.total = pyo.Objective(
+        expr=sum(m.worth[i] * m.taken[i] for i in m.block) + m.rest, sense=pyo.maximize
+    )
+    return m
+
+
+BLOCKS = CompiledModel(_knapsack(4), presolve=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(worth=st.tuples(*[st.integers(-5, 60)] * 4), room=st.integers(0, 40))
+def test_blocks_are_whole_and_the_best(worth, room):
+    found = BLOCKS.solve({"worth": np.array(worth, float), "least": 0, "most": 1, "room": room})
+    sizes = [7 + i for i in range(4)]
+    best = max(
+        sum(value for value, bit in zip(worth, bits, strict=True) if bit) + room - used
+        for bits in product((0, 1), repeat=4)
+        if (used := sum(size for size, bit in zip(sizes, bits, strict=True) if bit)) <= room
+    )
+    assert found.objective == pytest.approx(best)
+    assert set(np.rint(found.values["taken"]).tolist()) <= {0.0, 1.0}
+    assert (found.proved, found.gap, found.duals) == (True, pytest.approx(0), {})
+
+
+def test_fixed_blocks_have_duals_and_the_next_solve_is_whole_again():
+    worth = np.array([60.0, 50.0, 40.0, 30.0])
+    data = {"worth": worth, "least": 0, "most": 1, "room": 18}
+    whole = BLOCKS.solve(data)
+    taken = np.rint(whole.values["taken"])
+    fixed = BLOCKS.solve(data | {"least": taken, "most": taken}, relaxed=True)
+    assert fixed.objective == pytest.approx(whole.objective)
+    assert fixed.duals["fits"].tolist() == [1.0]  # one more unit of room goes to the rest
+    loose = BLOCKS.solve(data, relaxed=True)
+    assert loose.objective > whole.objective
+    assert BLOCKS.solve(data).objective == pytest.approx(whole.objective)
+
+
+def _market_split(size: int) -> CompiledModel:
+    """Equal parts of many weights, four times at once: no bound helps, a proof takes hours."""
+    weights = np.random.default_rng(7).integers(0, 100, (4, size))
+    m = pyo.ConcreteModel()
+    m.slack = pyo.Param(mutable=True, initialize=0)
+    m.take = pyo.Var(range(size), domain=pyo.Binary)
+    m.over = pyo.Var(range(4), bounds=(0, m.slack))
+    m.under = pyo.Var(range(4), bounds=(0, m.slack))
+    m.split = pyo.Constraint(
+        range(4),
+        rule=lambda m, r: (
+            sum(int(weights[r, i]) * m.take[i] for i in range(size)) + m.over[r] - m.under[r]
+            == int(weights[r].sum() // 2)
+        ),
+    )
+    m.total = pyo.Objective(expr=sum(m.over[r] + m.under[r] for r in range(4)))
+    return CompiledModel(m, presolve=True)
+
+
+def test_time_that_runs_out_is_told():
+    model = _market_split(30)
+    found = model.solve({"slack": 10**4}, time_limit_s=0.2)  # taking nothing is an answer
+    assert not found.proved
+    assert found.gap > 0
+    for relaxed in (False, True):
+        with pytest.raises(SolverTimeoutError, match="within 0 s"):
+            model.solve({"slack": 0}, time_limit_s=0.0, relaxed=relaxed)
+    assert model.solve({"slack": 10**4}, relaxed=True).objective == pytest.approx(0)
