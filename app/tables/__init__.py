@@ -27,6 +27,12 @@ from app.tables.district import (
     TariffRow,
 )
 from app.tables.evidence import CheckpointRow, LogEntryRow, LogNodeRow
+from app.tables.forecasts import (
+    ExpectedPriceRow,
+    ForecastRow,
+    ForecastRunRow,
+    ForecastScoreRow,
+)
 from app.tables.intervals import CorrectionRow, IntervalRow, OrderRow, SlotRow, TradeRow
 from app.tables.readings import (
     EvidenceRow,
@@ -59,6 +65,10 @@ __all__ = [
     "DistrictRow",
     "EnrolmentRow",
     "EvidenceRow",
+    "ExpectedPriceRow",
+    "ForecastRow",
+    "ForecastRunRow",
+    "ForecastScoreRow",
     "GatewayRow",
     "IntervalRow",
     "JournalEntry",
