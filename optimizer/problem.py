@@ -104,7 +104,8 @@ class Clearing:
     energy that changes hands, the supplier's included: bids + grid export = offers + grid import.
     ``welfare_micro`` is the sum of limit x energy over bids less that over offers and less the
     fees (the supplier at its own prices), rounded half up once. ``allocations`` holds every order
-    of the book in the order of the ids, in Wh.
+    of the book in the order of the ids, in Wh. ``fallback``: not the problem's rule decided but
+    ``optimizer.fallback``, since the engine gave no answer.
     """
 
     price: Price | None
@@ -116,6 +117,7 @@ class Clearing:
     grid_import: Energy
     grid_export: Energy
     hubs: tuple[Hub, ...] = ()
+    fallback: bool = False
 
     @property
     def local_trades(self) -> tuple[Trade, ...]:
