@@ -33,6 +33,15 @@ from app.tables.forecasts import (
     ForecastRunRow,
     ForecastScoreRow,
 )
+from app.tables.forward import (
+    ForwardFillRow,
+    ForwardOrderRow,
+    ForwardPriceRow,
+    ForwardResultRow,
+    ForwardSessionRow,
+    ForwardStandingRow,
+    ForwardTradeRow,
+)
 from app.tables.intervals import CorrectionRow, IntervalRow, OrderRow, SlotRow, TradeRow
 from app.tables.readings import (
     EvidenceRow,
@@ -69,6 +78,13 @@ __all__ = [
     "ForecastRow",
     "ForecastRunRow",
     "ForecastScoreRow",
+    "ForwardFillRow",
+    "ForwardOrderRow",
+    "ForwardPriceRow",
+    "ForwardResultRow",
+    "ForwardSessionRow",
+    "ForwardStandingRow",
+    "ForwardTradeRow",
     "GatewayRow",
     "IntervalRow",
     "JournalEntry",

@@ -24,6 +24,26 @@ def upgrade() -> None:
         sa.UniqueConstraint("issued_ms"),
     )
     op.create_table(
+        "forward_session",
+        sa.Column("first", sa.String(), nullable=False),
+        sa.Column("last", sa.String(), nullable=False),
+        sa.Column("intervals", sa.Integer(), nullable=False),
+        sa.Column("gate_ms", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("rule", sa.String(), nullable=False),
+        sa.Column("cleared_ms", sa.BigInteger(), nullable=True),
+        sa.Column("welfare_micro", sa.BigInteger(), nullable=True),
+        sa.Column("gap_ppm", sa.Integer(), nullable=True),
+        sa.Column("fallback", sa.String(), nullable=True),
+        sa.Column("order_root", sa.LargeBinary(), nullable=True),
+        sa.Column("results_root", sa.LargeBinary(), nullable=True),
+        sa.Column("log_index", sa.Integer(), nullable=True),
+        sa.PrimaryKeyConstraint("first"),
+    )
+    with op.batch_alter_table("forward_session", recreate="never") as batch_op:
+        batch_op.create_index(batch_op.f("ix_forward_session_last"), ["last"], unique=False)
+
+    op.create_table(
         "expected_price",
         sa.Column("run", sa.Integer(), nullable=False),
         sa.Column("interval", sa.String(), nullable=False),
@@ -62,6 +82,83 @@ def upgrade() -> None:
         batch_op.create_index("forecast_score_point", ["point", "day"], unique=False)
 
     op.create_table(
+        "forward_fill",
+        sa.Column("session", sa.String(), nullable=False),
+        sa.Column("order_id", sa.String(), nullable=False),
+        sa.Column("interval", sa.String(), nullable=False),
+        sa.Column("side", sa.String(), nullable=False),
+        sa.Column("wh", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["session"],
+            ["forward_session.first"],
+        ),
+        sa.PrimaryKeyConstraint("session", "order_id", "interval", "side"),
+    )
+    with op.batch_alter_table("forward_fill", recreate="never") as batch_op:
+        batch_op.create_index(batch_op.f("ix_forward_fill_interval"), ["interval"], unique=False)
+
+    op.create_table(
+        "forward_price",
+        sa.Column("session", sa.String(), nullable=False),
+        sa.Column("interval", sa.String(), nullable=False),
+        sa.Column("price_micro_per_kwh", sa.Integer(), nullable=True),
+        sa.Column("price_low_micro_per_kwh", sa.Integer(), nullable=True),
+        sa.Column("price_high_micro_per_kwh", sa.Integer(), nullable=True),
+        sa.Column("traded_wh", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["session"],
+            ["forward_session.first"],
+        ),
+        sa.PrimaryKeyConstraint("session", "interval"),
+    )
+    with op.batch_alter_table("forward_price", recreate="never") as batch_op:
+        batch_op.create_index(batch_op.f("ix_forward_price_interval"), ["interval"], unique=False)
+
+    op.create_table(
+        "forward_result",
+        sa.Column("session", sa.String(), nullable=False),
+        sa.Column("order_id", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("outcome", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("salt", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["session"],
+            ["forward_session.first"],
+        ),
+        sa.PrimaryKeyConstraint("session", "order_id"),
+    )
+    op.create_table(
+        "forward_standing",
+        sa.Column("participant", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("by_forecast", sa.Boolean(), nullable=False),
+        sa.Column("known_ms", sa.BigInteger(), nullable=False),
+        sa.Column("entered_by", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["participant"],
+            ["participant.id"],
+        ),
+        sa.PrimaryKeyConstraint("participant", "version"),
+    )
+    op.create_table(
+        "forward_trade",
+        sa.Column("session", sa.String(), nullable=False),
+        sa.Column("interval", sa.String(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("seller_order", sa.String(), nullable=False),
+        sa.Column("buyer_order", sa.String(), nullable=False),
+        sa.Column("wh", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["session"],
+            ["forward_session.first"],
+        ),
+        sa.PrimaryKeyConstraint("session", "interval", "number"),
+    )
+    with op.batch_alter_table("forward_trade", recreate="never") as batch_op:
+        batch_op.create_index(batch_op.f("ix_forward_trade_interval"), ["interval"], unique=False)
+
+    op.create_table(
         "forecast",
         sa.Column("run", sa.Integer(), nullable=False),
         sa.Column("point", sa.String(), nullable=False),
@@ -79,6 +176,36 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("run", "point"),
     )
+    op.create_table(
+        "forward_order",
+        sa.Column("session", sa.String(), nullable=False),
+        sa.Column("order_id", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("participant", sa.String(), nullable=False),
+        sa.Column("point", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("text", sa.String(), nullable=False),
+        sa.Column("known_ms", sa.BigInteger(), nullable=False),
+        sa.Column("entered_by", sa.String(), nullable=False),
+        sa.Column("salt", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["participant"],
+            ["participant.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["point"],
+            ["metering_point.gsrn"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["session"],
+            ["forward_session.first"],
+        ),
+        sa.PrimaryKeyConstraint("session", "order_id", "version"),
+    )
+    with op.batch_alter_table("forward_order", recreate="never") as batch_op:
+        batch_op.create_index("forward_order_of", ["session", "participant"], unique=False)
+
     with op.batch_alter_table("interval", recreate="never") as batch_op:
         batch_op.add_column(sa.Column("mode", sa.String(), nullable=True))
         batch_op.add_column(sa.Column("hub_prices", sa.String(), nullable=True))
@@ -118,11 +245,33 @@ def downgrade() -> None:
         batch_op.drop_column("hub_prices")
         batch_op.drop_column("mode")
 
+    with op.batch_alter_table("forward_order", recreate="never") as batch_op:
+        batch_op.drop_index("forward_order_of")
+
+    op.drop_table("forward_order")
     op.drop_table("forecast")
+    with op.batch_alter_table("forward_trade", recreate="never") as batch_op:
+        batch_op.drop_index(batch_op.f("ix_forward_trade_interval"))
+
+    op.drop_table("forward_trade")
+    op.drop_table("forward_standing")
+    op.drop_table("forward_result")
+    with op.batch_alter_table("forward_price", recreate="never") as batch_op:
+        batch_op.drop_index(batch_op.f("ix_forward_price_interval"))
+
+    op.drop_table("forward_price")
+    with op.batch_alter_table("forward_fill", recreate="never") as batch_op:
+        batch_op.drop_index(batch_op.f("ix_forward_fill_interval"))
+
+    op.drop_table("forward_fill")
     with op.batch_alter_table("forecast_score", recreate="never") as batch_op:
         batch_op.drop_index("forecast_score_point")
 
     op.drop_table("forecast_score")
     op.drop_table("expected_price")
+    with op.batch_alter_table("forward_session", recreate="never") as batch_op:
+        batch_op.drop_index(batch_op.f("ix_forward_session_last"))
+
+    op.drop_table("forward_session")
     op.drop_table("forecast_run")
     # ### end Alembic commands ###
