@@ -1,0 +1,365 @@
+"""Scenarios of sharing keys as a table, and what holds for all of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from market.money import PPM, Price
+from market.order import OrderError, Side
+from market.parties import MeteredPoint, own_transfers
+from market.sharing import Key, Kind, Pair, Share, Shared, SharingError, share_market, share_out
+from market.tariff import Tariff
+from metering.quantities import Energy
+from tests.conftest import LONG
+
+EXAMPLES = settings(max_examples=20_000 if LONG else 500)
+TIE = b"key"
+SCENARIOS = [
+    row
+    for row in Path(__file__).with_name("sharing_scenarios.txt").read_text().splitlines()
+    if not row.startswith("#")
+]
+
+
+def key_of(text: str) -> Key:
+    head, _, members = text.partition(":")
+    generator, kind, *again = head.split()
+    shares = [part.split() for part in members.split(",") if part.strip()]
+    return Key(
+        generator,
+        Kind(kind),
+        tuple(Share(point, int(ppm)) for point, ppm in shares),
+        redistribute=bool(again),
+    )
+
+
+def amounts(text: str) -> dict[str, int]:
+    return {
+        name: int(wh) for name, wh in (part.split() for part in text.split(",") if part.strip())
+    }
+
+
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, id=row.partition("|")[0].strip()) for row in SCENARIOS]
+)
+def test_scenarios(row: str) -> None:
+    _, keys, surplus, needs, expected = row.split("|")
+    found = share_out(
+        [key_of(text) for text in keys.split(";")], amounts(surplus), amounts(needs), TIE
+    )
+    assert {f"{pair.generator}>{pair.member}": wh for pair, wh in found.items()} == amounts(
+        expected
+    )
+
+
+# --- What always holds ---------------------------------------------------------------------------
+
+MEMBERS = tuple("abcdefg")
+GENERATORS = tuple("ghi")  # one of them is a member of the others' keys
+WH = st.one_of(st.integers(0, 12), st.integers(0, 100_000))
+
+
+@st.composite
+def some_keys(draw: st.DrawFn, kinds: tuple[Kind, ...] = tuple(Kind)) -> list[Key]:
+    keys = []
+    for generator in draw(st.lists(st.sampled_from(GENERATORS), min_size=1, unique=True)):
+        kind = draw(st.sampled_from(kinds))
+        members = draw(st.lists(st.sampled_from(MEMBERS), unique=True))
+        cuts = sorted(draw(st.lists(st.integers(0, PPM), min_size=7, max_size=7)))
+        shares = [
+            Share(member, upper - lower)
+            for member, lower, upper in zip(members, [0, *cuts], cuts, strict=False)
+            if member != generator
+        ]
+        again = kind is Kind.STATIC and draw(st.booleans())
+        keys.append(Key(generator, kind, tuple(shares), redistribute=again))
+    return keys
+
+
+SURPLUS = st.dictionaries(st.sampled_from(GENERATORS), WH)
+NEEDS = st.dictionaries(st.sampled_from(MEMBERS), WH)
+APART = st.frozensets(
+    st.builds(Pair, st.sampled_from(GENERATORS), st.sampled_from(MEMBERS)), max_size=3
+)
+
+
+@EXAMPLES
+@given(some_keys(), SURPLUS, NEEDS, APART, st.binary(max_size=4))
+def test_nobody_gets_more_than_they_drew_or_gives_more_than_they_fed_in(
+    keys: list[Key],
+    surplus: dict[str, int],
+    needs: dict[str, int],
+    apart: frozenset[Pair],
+    tie: bytes,
+) -> None:
+    found = share_out(keys, surplus, needs, tie, apart)
+    given_wh, got_wh = Counter[str](), Counter[str]()
+    for pair, wh in found.items():
+        given_wh[pair.generator] += wh
+        got_wh[pair.member] += wh
+    assert all(wh > 0 for wh in found.values())
+    assert all(wh <= surplus.get(point, 0) for point, wh in given_wh.items())
+    assert all(wh <= needs.get(point, 0) for point, wh in got_wh.items())
+    allowed = {Pair(key.generator, share.point) for key in keys for share in key.shares}
+    assert found.keys() <= allowed - apart
+    # What is left over nobody may have: a key that is no static one leaves no need unserved.
+    for key in keys:
+        left = surplus.get(key.generator, 0) - given_wh[key.generator]
+        if key.kind is not Kind.STATIC and left:
+            for share in key.shares:
+                served = got_wh[share.point] == needs.get(share.point, 0)
+                assert served or Pair(key.generator, share.point) in apart
+
+
+@EXAMPLES
+@given(some_keys(), SURPLUS, NEEDS, st.randoms(use_true_random=False))
+def test_the_order_of_rows_means_nothing(
+    keys: list[Key], surplus: dict[str, int], needs: dict[str, int], chance: Any
+) -> None:
+    def shuffled(items: Any) -> list[Any]:
+        return chance.sample(list(items), len(items))
+
+    others = [replace(key, shares=tuple(shuffled(key.shares))) for key in shuffled(keys)]
+    again = share_out(others, dict(shuffled(surplus.items())), dict(shuffled(needs.items())), TIE)
+    found = share_out(keys, surplus, needs, TIE)
+    assert list(found.items()) == list(again.items())
+
+
+@EXAMPLES
+@given(some_keys((Kind.STATIC,)), SURPLUS, NEEDS)
+def test_a_static_share_is_never_above_its_ppm(
+    keys: list[Key], surplus: dict[str, int], needs: dict[str, int]
+) -> None:
+    plain = [replace(key, redistribute=False) for key in keys]
+    first = share_out(plain, surplus, needs, TIE)
+    for key in plain:
+        for share in key.shares:
+            got = first.get(Pair(key.generator, share.point), 0)
+            assert got <= -(-surplus.get(key.generator, 0) * share.ppm // PPM)
+    # Redistribution takes nothing away, and hands out what members left of their shares alone.
+    again = share_out(keys, surplus, needs, TIE)
+    for key in keys:
+        pairs = [Pair(key.generator, share.point) for share in key.shares]
+        assert all(again.get(pair, 0) >= first.get(pair, 0) for pair in pairs)
+        owned = sum(share.ppm for share in key.shares)
+        most = -(-surplus.get(key.generator, 0) * owned // PPM)
+        assert sum(again.get(pair, 0) for pair in pairs) <= most
+        if not key.redistribute:
+            assert all(again.get(pair, 0) == first.get(pair, 0) for pair in pairs)
+
+
+# --- Oracles, written from the rules -------------------------------------------------------------
+
+
+def one_wh_at_a_time(
+    surplus_wh: int, needs: dict[str, int], generator: str, tie: bytes
+) -> dict[str, int]:
+    """Give each Wh to whoever got least so far and still draws; equal ones by their hash."""
+    got = dict.fromkeys(needs, 0)
+    for _ in range(surplus_wh):
+        hungry = [point for point in needs if got[point] < needs[point]]
+        if not hungry:
+            break
+        ranks = {
+            p: hashlib.sha256(tie + b"\x00" + f"{generator}>{p}".encode()).digest() for p in hungry
+        }
+        got[min(hungry, key=lambda p: (got[p], ranks[p]))] += 1
+    return {point: wh for point, wh in got.items() if wh}
+
+
+@EXAMPLES
+@given(
+    st.integers(0, 60),
+    st.dictionaries(st.sampled_from(MEMBERS[:6]), st.integers(0, 25)),
+    st.binary(max_size=2),
+)
+def test_equal_is_water_filling_to_the_wh(surplus: int, needs: dict[str, int], tie: bytes) -> None:
+    key = Key("g", Kind.EQUAL, tuple(Share(point, 0) for point in needs))
+    found = share_out([key], {"g": surplus}, needs, tie)
+    assert {pair.member: wh for pair, wh in found.items()} == one_wh_at_a_time(
+        surplus, needs, "g", tie
+    )
+
+
+@EXAMPLES
+@given(st.lists(WH, min_size=2, max_size=3), st.dictionaries(st.sampled_from(MEMBERS[:6]), WH))
+def test_several_equal_generators_fill_one_level(
+    surpluses: list[int], needs: dict[str, int]
+) -> None:
+    """Who still draws got the same, but for 1 Wh per generating point; nobody got more."""
+    names = [f"roof-{n}" for n in range(len(surpluses))]
+    keys = [Key(name, Kind.EQUAL, tuple(Share(point, 0) for point in needs)) for name in names]
+    found = share_out(keys, dict(zip(names, surpluses, strict=True)), needs, TIE)
+    got = Counter[str]()
+    for pair, wh in found.items():
+        got[pair.member] += wh
+    assert sum(got.values()) == min(sum(surpluses), sum(needs.values()))
+    level = [got[point] for point in needs if got[point] < needs[point]]
+    if level:
+        assert max(got.values(), default=0) - min(level) <= len(names)
+
+
+@EXAMPLES
+@given(WH, st.dictionaries(st.sampled_from(MEMBERS[:6]), WH, min_size=1))
+def test_by_volume_is_in_proportion_to_what_was_drawn(surplus: int, needs: dict[str, int]) -> None:
+    key = Key("g", Kind.VOLUME, tuple(Share(point, 0) for point in needs))
+    found = share_out([key], {"g": surplus}, needs, TIE)
+    drawn = sum(needs.values())
+    assert sum(found.values()) == min(surplus, drawn)
+    for point, wh in needs.items():
+        exact = Fraction(min(surplus, drawn) * wh, drawn) if drawn else Fraction(0)
+        assert abs(found.get(Pair("g", point), 0) - exact) < 1
+
+
+@EXAMPLES
+@given(some_keys(), st.lists(WH, min_size=3, max_size=3), WH)
+def test_a_member_is_served_in_proportion_to_what_it_is_offered(
+    keys: list[Key], surpluses: list[int], need: int
+) -> None:
+    """One member alone with several roofs: all serve it in proportion to their surplus."""
+    roofs = [Key(f"r{n}", Kind.VOLUME, (Share("a", 0),)) for n in range(3)]
+    surplus = {f"r{n}": wh for n, wh in enumerate(surpluses)}
+    found = share_out(roofs, surplus, {"a": need}, TIE)
+    taken = min(need, sum(surpluses))
+    assert sum(found.values()) == taken
+    # Each roof offers at most what is needed, so that larger ones count as that.
+    offered = {name: min(wh, need) for name, wh in surplus.items()}
+    for name, wh in offered.items():
+        exact = Fraction(taken * wh, sum(offered.values())) if taken else Fraction(0)
+        assert abs(found.get(Pair(name, "a"), 0) - exact) < 1
+
+
+# --- Keys ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ({"shares": (Share("a", 600_000), Share("b", 400_001))}, "add up to 1000001 ppm"),
+        ({"shares": (Share("a", -1),)}, "negative share"),
+        ({"shares": (Share("a", 1), Share("a", 2))}, "stands twice"),
+        ({"shares": (Share("g", 1),)}, "cannot be a member of its own key"),
+        ({"kind": Kind.EQUAL, "redistribute": True}, "only a static key redistributes"),
+        ({"price": Price(10**9 + 1)}, "check its unit"),
+    ],
+)
+def test_keys_that_are_refused(key: dict[str, Any], says: str) -> None:
+    with pytest.raises(SharingError, match=says):
+        Key(**{"generator": "g", "kind": Kind.STATIC, "shares": ()} | key)
+
+
+def test_a_generating_point_has_one_key() -> None:
+    with pytest.raises(SharingError, match="two keys at once"):
+        share_out([key_of("g equal:"), key_of("g static:")], {}, {}, TIE)
+
+
+# --- An interval ---------------------------------------------------------------------------------
+
+TARIFF = Tariff(
+    energy=Price(200_000),
+    grid_fee=Price(90_000),
+    local_grid_fee=Price(40_000),
+    levy=Price(20_000),
+    feed_in=Price(80_000),
+    vat_ppm=190_000,
+)
+
+
+def point(name: str, owner: str, drawn: int, fed_in: int, **how: Any) -> MeteredPoint:
+    given = {"estimated": False, "tariff": TARIFF} | how
+    return MeteredPoint(name, owner, Energy(drawn), Energy(fed_in), **given)
+
+
+def shared(points: list[MeteredPoint], *keys: Key, barred: tuple[str, ...] = ()) -> Shared:
+    return share_market(points, own_transfers(points), keys, barred, TIE)
+
+
+def traded(found: Shared) -> set[tuple[str, str, int, int]]:
+    return {
+        (trade.seller, trade.buyer, trade.energy.wh, trade.amount.micro) for trade in found.trades
+    }
+
+
+def test_own_energy_comes_first_and_non_members_stay_apart() -> None:
+    points = [
+        point("a", "anna", 100, 900),
+        point("b", "anna", 300, 0),
+        point("c", "carl", 500, 0),
+        point("d", "dora", 500, 0),
+    ]
+    key = Key("a", Kind.STATIC, (Share("b", 500_000), Share("c", 500_000)), price=Price(90_000))
+    found = shared(points, key)
+    assert traded(found) == {("a-offer", "c-bid", 300, 27_000)}  # half of 900 - 300
+    assert {(o.order_id, o.quantity.wh, o.limit.micro_per_kwh) for o in found.book.orders} == {
+        ("a-offer", 600, 80_000),
+        ("c-bid", 500, 250_000),
+    }
+
+
+def test_estimates_and_the_barred_take_no_part() -> None:
+    points = [
+        point("g", "gina", 0, 900),
+        point("b", "bert", 300, 0, estimated=True),
+        point("c", "carl", 300, 0),
+        point("d", "dora", 300, 0),
+    ]
+    key = key_of("g equal: b 0, c 0, d 0")
+    found = shared(points, key, barred=("carl",))
+    assert traded(found) == {("g-offer", "d-bid", 300, 0)}
+    assert {order.point for order in found.book.orders if order.side is Side.BID} == {"d"}
+
+
+def test_what_is_fed_in_without_a_key_is_offered_and_not_shared() -> None:
+    points = [point("g", "gina", 0, 900), point("c", "carl", 300, 0)]
+    found = shared(points)
+    assert found.trades == ()
+    assert [order.order_id for order in found.book.orders] == ["g-offer"]
+
+
+@pytest.mark.parametrize(
+    ("price", "feed_in", "limit", "wh"),
+    [
+        (0, 80_000, 0, 300),  # no price named: given away
+        (0, -5_000, -5_000, 300),
+        (80_000, 80_000, 80_000, 300),
+        (79_999, 80_000, 80_000, 0),  # feeding in earns more
+        (250_000, 80_000, 80_000, 300),
+        (250_001, 80_000, 80_000, 0),  # the supplier is cheaper
+        (-1, -5_000, -5_000, 300),
+    ],
+)
+def test_a_price_beyond_a_tariff_keeps_the_pair_apart(
+    price: int, feed_in: int, limit: int, wh: int
+) -> None:
+    tariff = replace(TARIFF, feed_in=Price(feed_in))
+    points = [point("g", "gina", 0, 900, tariff=tariff), point("c", "carl", 300, 0)]
+    found = shared(points, Key("g", Kind.EQUAL, (Share("c", 0),), price=Price(price)))
+    assert sum(trade.energy.wh for trade in found.trades) == wh
+    (offer,) = [order for order in found.book.orders if order.side is Side.OFFER]
+    assert offer.limit == Price(limit)
+
+
+def test_a_member_that_stands_aside_leaves_its_share_to_the_round_after() -> None:
+    cheap = replace(TARIFF, energy=Price(0))  # a ceiling of 50,000
+    points = [
+        point("g", "gina", 0, 900),
+        point("b", "bert", 900, 0, tariff=cheap),
+        point("c", "carl", 900, 0),
+    ]
+    shares = (Share("b", 500_000), Share("c", 500_000))
+    key = Key("g", Kind.STATIC, shares, redistribute=True, price=Price(90_000))
+    assert traded(shared(points, key)) == {("g-offer", "c-bid", 900, 81_000)}
+
+
+def test_an_absurd_quantity_is_no_order() -> None:
+    with pytest.raises(OrderError):
+        shared([point("g", "gina", 0, 10**13)], key_of("g equal:"))
