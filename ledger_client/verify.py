@@ -72,7 +72,9 @@ STATEMENT_LEAF: Final = b"wattloom-leaf-statement-v1\0"
 TARIFF_LEAF: Final = b"wattloom-leaf-tariff-v1\0"
 RECEIPT_LEAF: Final = b"wattloom-leaf-receipt-v1\0"
 PAY_TAG: Final = b"wattloom-pay-v1"
-LEFT_OUT_EMPTY: Final = frozenset({"cosignatures"})
+LEFT_OUT_EMPTY: Final = frozenset(
+    {"cosignatures", "fallback", "hub_prices", "mode", "place", "wish"}
+)
 """Fields that are absent rather than empty, as in proofs from before there were such things."""
 HEX_PATTERN: Final = re.compile(r"(?:[0-9a-f]{2})*")
 ORIGIN_PATTERN: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
@@ -209,6 +211,13 @@ IntervalKey = Annotated[
 ]
 Origin = Annotated[str, ORIGIN_PATTERN]
 Direction = Literal["import", "export"]
+LEVELS: Final = ("building", "feeder", "district")
+Place = Annotated[str, re.compile(r"[^/\x00-\x1f\x7f]{1,64}(?:/[^/\x00-\x1f\x7f]{1,64})?")]
+WISH: Final = re.compile(
+    r"(?P<green>green(?:(?P<only>-only)|\+(?P<premium>[1-9][0-9]{0,8}))?)?"
+    r"(?:(?:^|(?<=.) )local-first)?(?:(?:^|(?<=.) )max-(?P<level>building|feeder))?"
+)
+Wish = Annotated[str, WISH]
 AuditPath = tuple[Hash, ...]
 
 
@@ -347,6 +356,8 @@ class Order(Record):
     point: Point
     side: Literal["bid", "offer"]
     wh: Positive
+    place: Place = ""
+    wish: Wish = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -461,8 +472,27 @@ class Counts(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class HubPrice(Record):
+    """What energy of one product cost at one place, where an interval has several prices."""
+
+    level: Literal["building", "feeder", "district"]
+    price_micro_per_kwh: int
+    product: Literal["any", "green"]
+    place: Place = ""
+
+    def holds(self, place: str) -> bool:
+        """Tell whether a place is the hub's own, or below it."""
+        return not self.place or f"{place}/".startswith(f"{self.place}/")
+
+
+@dataclass(frozen=True, slots=True)
 class Seal(Record):
-    """The log entry ``seal``: everything of one interval in a few hashes."""
+    """The log entry ``seal``: everything of one interval in a few hashes.
+
+    ``hub_prices`` are all prices of an interval in which places or products mattered; ``price``
+    is null where they differ. ``fallback`` marks an interval that mid-market closed, since its
+    own rule gave no answer. ``mode`` is left out in the metered market.
+    """
 
     clock: Literal["real", "simulated"]
     counts: Counts
@@ -478,6 +508,14 @@ class Seal(Record):
     settlement_root: Hash
     tariff_hash: Hash
     tree_root: Hash
+    fallback: Literal[0, 1] = 0
+    hub_prices: tuple[HubPrice, ...] = ()
+    mode: Literal["", "forward", "sharing"] = ""
+
+    @property
+    def pays_as_bid(self) -> bool:
+        """Whether each buyer pays their own limit."""
+        return self.rule == "pay-as-bid" and not self.fallback
 
 
 @dataclass(frozen=True, slots=True)
@@ -1582,6 +1620,7 @@ class Walk:
         self.entry(item, "seal")
         found = Seal.read(item.entry)
         require(found.district == self.keys.origin, f"the seal is of district {found.district}")
+        check_prices(found)
         self.report.tick(f"entry {item.index} of the log seals the interval {found.interval}")
         return found
 
@@ -1733,7 +1772,8 @@ class PointWalk(Walk):
             due = (self.seal.district, self.seal.interval, point, f"{point}-{order.side}")
             require(says == due, f"{order.order_id} is not of {point} in this interval")
             limit = _price(order.limit_micro_per_kwh)
-            self.report.tick(f"{order.side} of {_wh(order.wh)}, limit {limit}")
+            wish = f", wish {order.wish}" if order.wish else ""
+            self.report.tick(f"{order.side} of {_wh(order.wh)}, limit {limit}{wish}")
         require(len({order.side for order in found}) == len(found), "two orders on one side")
         return found
 
@@ -1830,12 +1870,13 @@ class Account:
                 self._within_limit(order, item.local_wh)
 
     def _within_limit(self, order: Order, traded_wh: int) -> None:
-        price, limit = self.seal.price, order.limit_micro_per_kwh
-        if price is None:
-            raise ClaimError(f"{order.order_id} traded {_wh(traded_wh)} without a price")
-        kept = price <= limit if order.side == "bid" else price >= limit
-        beyond = f"{_price(price)} is beyond the limit {_price(limit)} of {order.order_id}"
-        require(kept, beyond)
+        seal, limit = self.seal, _price(order.limit_micro_per_kwh)
+        if not seal.pays_as_bid:
+            prices = sealed_prices(seal)
+            require(prices, f"{order.order_id} traded {_wh(traded_wh)} without a price")
+            shown = _price(prices[0].price_micro_per_kwh) if len(prices) == 1 else "each price"
+            beyond = f"{shown} is beyond the limit {limit} of {order.order_id}, or its wish"
+            require(any(admits(seal, order, price) for price in prices), beyond)
         self.report.tick(f"{order.order_id} traded {_wh(traded_wh)} within its limit")
 
     def lines(self) -> None:
@@ -1874,7 +1915,7 @@ class Account:
 
     def _local(self, line: Line, where: str) -> None:
         price = line.price_micro_per_kwh
-        require(price == self.seal.price, f"{where} is not at the sealed price")
+        self._priced(line, where)
         sign = -1 if line.kind == "local-buy" else 1
         due = sign * round_half_up(price * line.wh, 1000)
         require(line.wh > 0, f"{where} is of {_wh(line.wh)}")
@@ -1882,6 +1923,21 @@ class Account:
             line.micro == due,
             f"{where} says {_micro(line.micro)}, its price makes it {_micro(due)}",
         )
+
+    def _priced(self, line: Line, where: str) -> None:
+        """Check that a local line is at a sealed price that its order admits, or at its limit."""
+        price, side = line.price_micro_per_kwh, "bid" if line.kind == "local-buy" else "offer"
+        point = self.points.get(line.point)
+        order = next((o for o in point.orders if o.side == side), None) if point else None
+        if self.seal.pays_as_bid:
+            kept = order is not None and at_own_limit(self.seal, order, price)
+            require(kept, f"{where} is not at the bid's own limit, or below the offer's")
+            return
+        found = [p for p in sealed_prices(self.seal) if p.price_micro_per_kwh == price]
+        require(found, f"{where} is not at the sealed price")
+        if order is not None:
+            kept = any(admits(self.seal, order, item) for item in found)
+            require(kept, f"{where} is at a price that {order.order_id} does not admit")
 
     def _sums(self) -> None:
         says, lines = self.statement, self.statement.lines
@@ -1898,7 +1954,8 @@ class Account:
             memo == says.memo_micro,
             f"memo lines make {_micro(memo)}, not {_micro(says.memo_micro)}",
         )
-        price = "none" if self.seal.price is None else _price(self.seal.price)
+        several = "several" if any(kind in LOCAL for kind in sides) else "none"
+        price = several if self.seal.price is None else _price(self.seal.price)
         sums = f"{_micro(local)} local, {_micro(memo)} beside"
         self.report.tick(f"{_count(len(lines))} lines: {sums}; local price {price}")
         self.report.remark(
@@ -2170,6 +2227,59 @@ def _full(keys: Keys | LedgerKeys) -> Keys:
     if isinstance(keys, LedgerKeys):
         raise UnjudgedError("KEYS pin milestones only: ask for the district's KEYS")
     return keys
+
+
+def check_prices(seal: Seal) -> None:
+    """Check that a seal's prices do not contradict each other."""
+    hubs = seal.hub_prices
+    named = {(hub.place, hub.product) for hub in hubs}
+    require(len(named) == len(hubs), "the seal gives one product at one place two prices")
+    for hub in hubs:
+        level = LEVELS[2 - bool(hub.place) - ("/" in hub.place)]
+        require(hub.level == level, f"{hub.place or 'the district'} is no {hub.level}")
+    one = seal.price is None or all(hub.price_micro_per_kwh == seal.price for hub in hubs)
+    require(one, "the sealed price is not the one of all places")
+
+
+def sealed_prices(seal: Seal) -> tuple[HubPrice, ...]:
+    """Return the prices of an interval: one per place and product, or one for all."""
+    if seal.hub_prices or seal.price is None:
+        return seal.hub_prices
+    return (HubPrice("district", seal.price, "any"),)
+
+
+def admits(seal: Seal, order: Order, hub: HubPrice) -> bool:
+    """Tell whether limit and wish of an order admit a trade at a hub.
+
+    A bid's premium comes on top of its limit where the energy is green. Green-only energy needs
+    a green hub, and a green hub a green offer. None goes farther than its order's highest level.
+    The fallback knows limits alone.
+    """
+    wish, green = _wished(order), hub.product == "green"
+    price, limit = hub.price_micro_per_kwh, order.limit_micro_per_kwh
+    far = LEVELS.index(hub.level) > LEVELS.index(wish["level"] or "district")
+    premium = int(wish["premium"] or 0) if green else 0
+    if order.side == "offer":
+        kept, meant = price >= limit, bool(wish["green"]) or not green
+    else:
+        kept, meant = price <= limit + premium, green or not wish["only"]
+    return kept and bool(seal.fallback or (meant and not far and hub.holds(order.place)))
+
+
+def at_own_limit(seal: Seal, order: Order, price: int) -> bool:
+    """Tell whether a price is what pay-as-bid makes of an order: a bid pays its own limit."""
+    limit, premium = order.limit_micro_per_kwh, int(_wished(order)["premium"] or 0)
+    if order.side == "offer":
+        return price >= limit
+    return price == limit or (bool(seal.hub_prices) and price == limit + premium)
+
+
+def _wished(order: Order) -> dict[str, str | None]:
+    """Return the words of an order's wish: green, only, premium and (the highest) level."""
+    found = WISH.fullmatch(order.wish)
+    if found is None:
+        raise LayoutError(f"{order.order_id} wishes what this version does not know")
+    return found.groupdict()
 
 
 def round_half_up(numerator: int, denominator: int) -> int:

@@ -101,6 +101,7 @@ class World:
 
     clock: str = "simulated"
     price: int | None = 120_000
+    sealed: Json = field(default_factory=dict)  # what else the seal says, or says otherwise
     anchor_s: int = END_MS // 1000 + 600
     origin: str = ORIGIN
     meters: list[Meter] = field(default_factory=meters_of_the_district)
@@ -330,7 +331,7 @@ class Sealing:
             "settlement_root": self.settlement_root,
             "tariff_hash": merkle.root(self._tariffs()),
             "tree_root": merkle.root(self.leaves),
-        }
+        } | self.world.sealed
 
     def entry(self, index: int, size: int = 0) -> LogEntry:
         body = self.entries[index].partition(b"\0")[2].decode()
