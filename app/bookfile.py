@@ -1,25 +1,24 @@
-"""Files of ``wattloom clear``: reads BOOK.csv, writes RESULT.json."""
+"""Reads the files of ``wattloom clear``: order books as CSV, bounded in size and memory.
+
+A file is taken whole or not at all; whatever is wrong is named with its row (the header is row 1).
+"""
 
 from __future__ import annotations
 
 import csv
-import json
 import re
-import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from market.book import Book, BookError, net_participants
+from market.book import Book, BookError
 from market.money import Price
-from market.order import GRID, Order, OrderError, Side
-from market.pricing import Rule
-from market.trade import Fill, Trade, make_trade, north_west
+from market.order import Order, OrderError, Side
+from market.place import Place, PlaceError, Product, Wish
 from metering.quantities import Energy
-from optimizer.clearing import clear
-from optimizer.problem import Clearing, Problem
 
 REQUIRED: Final = ("order_id", "side", "participant", "quantity_wh", "price_micro_per_kwh")
 OPTIONAL: Final = ("node", "product")
@@ -27,87 +26,36 @@ MAX_ORDERS: Final = 200_000
 MAX_BYTES: Final = 64 * 2**20
 MAX_FIELD_CHARACTERS: Final = 200
 
-_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}")
+INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # Unicode's category Cc
 
 
 class BookFileError(ValueError):
     """The file is refused for good: mend the row that the message names."""
 
 
-class ResultFileError(ValueError):
-    """The result cannot be written there: name another file."""
+class Node(NamedTuple):
+    """Where an order stands: its place, and its metering point where the file names one."""
+
+    place: Place
+    point: str
 
 
-def clear_command(
-    book: Path,
-    retail: int | None,
-    feed_in: int | None,
-    rule: Rule,
-    out: Path,
-) -> Clearing:
-    """Clear the book of a CSV file and write the result as JSON.
-
-    ``retail`` and ``feed_in`` are in micro-euros per kWh; given, the supplier sells and buys any
-    amount at them. A participant on both sides is netted first.
-
-    Raises:
-        BookFileError, PricingError: mend the file or the arguments.
-        ResultFileError: name another file for the result.
-        SolverError: no exact optimum was found.
-    """
-    with _in_words(out):
-        _check_out(book, out)
-    orders = read_book(book)
-    netted = Book(net_participants(orders.orders))
-    problem = Problem(
-        netted,
-        rule,
-        orders.digest(),
-        floor=None if feed_in is None else Price(feed_in),
-        ceiling=None if retail is None else Price(retail),
-    )
-    clearing = clear(problem)
-    result = result_object(orders, problem, clearing)
-    with _in_words(out):
-        out.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return clearing
-
-
-@contextmanager
-def _in_words(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ResultFileError(
-            f"cannot write {out}: {error.strerror}; name another --out"
-        ) from error
-
-
-def _check_out(book: Path, out: Path) -> None:
-    """Refuse before the work what could not be written after it."""
-    if out.is_dir():
-        raise ResultFileError(f"{out} is a folder: name a file in it with --out")
-    if not out.parent.is_dir():
-        raise ResultFileError(f"there is no folder {out.parent}: make it, or name another --out")
-    if book.exists() and out.exists() and out.samefile(book):
-        raise ResultFileError(f"{out} is the order book itself: name another file with --out")
-
-
-def read_book(path: Path) -> Book:
+def read_book(path: Path, tick: int = 1) -> Book:
     """Return the book of a CSV file: UTF-8, a header, one order per row, no order is skipped.
 
-    Columns may stand in any order. ``node`` is information only (there is no network here); all
-    rows must be of one ``product``, since energies of two products do not match each other.
+    Columns may stand in any order. ``node`` is FEEDER, FEEDER/BUILDING or FEEDER/BUILDING/POINT;
+    ``product`` holds a bid's wish in the words of :meth:`market.place.Wish.parse`, for an offer
+    ``any`` or ``green``. Every price is a multiple of ``tick`` micro-euros per kWh.
 
     Raises:
-        BookFileError: the file or one of its rows cannot be read; names the row (the header is
-            row 1) and the field.
+        BookFileError: the file or one of its rows cannot be read; names the row and the field.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
             raise BookFileError(f"{path} is larger than {MAX_BYTES} bytes: split the book")
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return _read_rows(csv.reader(file, strict=True))
+            return _read_rows(csv.reader(file, strict=True), tick)
     except OSError as error:
         raise BookFileError(f"cannot read {path}: {error.strerror}; check its name") from error
     except UnicodeDecodeError as error:
@@ -116,90 +64,65 @@ def read_book(path: Path) -> Book:
         raise BookFileError(f"{path}: {error}") from error
 
 
-def result_object(book: Book, problem: Problem, clearing: Clearing) -> dict[str, object]:
-    """Return RESULT.json's object: who is who in ``trades`` are participants, or ``grid``.
-
-    ``allocations`` names every order of the file; one that netting used up gets 0.
-    """
-    lo, hi = clearing.price_interval
-    result: dict[str, object] = {
-        "price_micro_per_kwh": _micro(clearing.price),
-        "price_interval_micro_per_kwh": [_micro(lo), _micro(hi)],
-        "cleared_wh": clearing.cleared.wh,
-        "welfare_micro": clearing.welfare_micro,
-        "allocations": {
-            order_id: clearing.allocations.get(order_id, 0)
-            for order_id in sorted(order.order_id for order in book.orders)
-        },
-        "trades": [
-            {
-                "seller": trade.seller,
-                "buyer": trade.buyer,
-                "wh": trade.energy.wh,
-                "price_micro_per_kwh": trade.price.micro_per_kwh,
-                "amount_micro": trade.amount.micro,
-            }
-            for trade in _between_participants(book, clearing.trades)
-        ],
-    }
-    if problem.floor is not None or problem.ceiling is not None:
-        result["grid_import_wh"] = clearing.grid_import.wh
-        result["grid_export_wh"] = clearing.grid_export.wh
-    return result
+def off_tick(price_micro_per_kwh: int, tick: int) -> str:
+    """Return what is wrong with a price that is no multiple of the tick, '' of one that is."""
+    if price_micro_per_kwh % tick == 0:
+        return ""
+    below = price_micro_per_kwh // tick * tick
+    return (
+        f"{price_micro_per_kwh} is not a multiple of the tick {tick}: "
+        f"write {below} or {below + tick}"
+    )
 
 
-def _between_participants(book: Book, trades: Sequence[Trade]) -> list[Trade]:
-    """Return the trades of orders as trades of participants.
+@dataclass(slots=True)
+class _Rows:
+    """The orders read so far, and in which row their ids and metering points stand."""
 
-    Orders of one participant at one price count as one, so that the walk over participants is
-    again at most sellers + buyers - 1 long; one order each leaves the trades as they are.
-    """
-    owner = {order.order_id: order.participant for order in book.orders} | {GRID: GRID}
-    at_price: dict[Price, list[Trade]] = defaultdict(list)
-    for trade in trades:
-        at_price[trade.price].append(trade)
-    result: list[Trade] = []
-    for price, group in at_price.items():
-        sold: Counter[str] = Counter()
-        bought: Counter[str] = Counter()
-        for trade in group:
-            sold[owner[trade.seller]] += trade.energy.wh
-            bought[owner[trade.buyer]] += trade.energy.wh
-        sellers = [Fill(name, name, wh) for name, wh in sold.items()]
-        buyers = [Fill(name, name, wh) for name, wh in bought.items()]
-        result += [make_trade(*pair, price) for pair in north_west(sellers, buyers)]
-    return result
+    orders: list[Order] = field(default_factory=list)
+    row_of_id: dict[str, int] = field(default_factory=dict)
+    row_of_point: dict[str, tuple[Side, int]] = field(default_factory=dict)
+
+    def add(self, number: int, order: Order, point: str) -> None:
+        """Take an order in.
+
+        Raises:
+            BookFileError: too many orders, an id that stands already, or a metering point (as
+                ``node`` names it, '' for none) on both sides.
+        """
+        if len(self.orders) == MAX_ORDERS:
+            raise BookFileError(f"row {number}: more than {MAX_ORDERS} orders; split the book")
+        first = self.row_of_id.setdefault(order.order_id, number)
+        if first != number:
+            raise BookFileError(
+                f"row {number}: order id {order.order_id!r} stands in row {first} already; "
+                "ids differ"
+            )
+        side, row = self.row_of_point.setdefault(point, (order.side, number))
+        if point and side is not order.side:
+            raise BookFileError(
+                f"row {number}: metering point {point!r} stands on the other side in row {row}; "
+                "enter what is left after its own use"
+            )
+        self.orders.append(order)
 
 
-def _read_rows(reader: Iterator[list[str]]) -> Book:
+def _read_rows(reader: Iterator[list[str]], tick: int) -> Book:
     rows = _numbered(reader)
     _, first = next(rows, (1, []))
     header = [name.strip() for name in first]
     _check_header(header)
-    orders: list[Order] = []
-    row_of: dict[str, int] = {}
-    product: str | None = None
+    taken = _Rows()
     for number, values in rows:
         if not values:
             continue  # a blank line, often the last one
-        if len(orders) == MAX_ORDERS:
-            raise BookFileError(f"row {number}: more than {MAX_ORDERS} orders; split the book")
         fields = _fields(number, header, values)
-        order = _order(number, fields)
-        if order.order_id in row_of:
-            raise BookFileError(
-                f"row {number}: order id {order.order_id!r} stands in row "
-                f"{row_of[order.order_id]} already; ids differ"
-            )
-        if product is not None and fields.get("product", "") != product:
-            raise BookFileError(
-                f"row {number}: product {fields.get('product', '')!r} beside {product!r}; "
-                "clear one product per book"
-            )
-        product = fields.get("product", "")
-        row_of[order.order_id] = number
-        orders.append(order)
-    return Book(tuple(orders))
+        try:
+            node = _node(fields.get("node", ""))
+            taken.add(number, _order(number, fields, node, tick), node.point)
+        except (OrderError, PlaceError) as error:
+            raise BookFileError(f"row {number}: {error}") from error
+    return Book(tuple(taken.orders))
 
 
 def _numbered(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
@@ -242,36 +165,59 @@ def _fields(number: int, header: Sequence[str], values: Sequence[str]) -> dict[s
         )
     fields = dict(zip(header, map(str.strip, values), strict=True))
     for name, value in fields.items():
-        if any(unicodedata.category(character) == "Cc" for character in value):
+        if _CONTROL.search(value):
             raise BookFileError(
                 f"row {number}: {name} {value[:40]!r} holds a control character: take it out"
             )
     return fields
 
 
-def _order(number: int, fields: dict[str, str]) -> Order:
+def _order(number: int, fields: dict[str, str], node: Node, tick: int) -> Order:
     if fields["side"] not in tuple(Side):
         raise BookFileError(f"row {number}: side {fields['side']!r} is neither bid nor offer")
-    try:
-        return Order(
-            fields["order_id"],
-            Side(fields["side"]),
-            fields["participant"],
-            fields["participant"],
-            Energy(_integer(number, "quantity_wh", fields)),
-            Price(_integer(number, "price_micro_per_kwh", fields)),
+    side = Side(fields["side"])
+    price = _integer(number, "price_micro_per_kwh", fields)
+    if wrong := off_tick(price, tick):
+        raise BookFileError(f"row {number}: price_micro_per_kwh {wrong}")
+    return Order(
+        fields["order_id"],
+        side,
+        fields["participant"],
+        node.point or fields["participant"],
+        Energy(_integer(number, "quantity_wh", fields)),
+        Price(price),
+        node.place,
+        _wish(side, fields.get("product", "")),
+    )
+
+
+# Books name few places and wishes, many times each; what is kept is bounded by MAX_ORDERS.
+@cache
+def _node(text: str) -> Node:
+    place, slash, point = text, "", ""
+    if text.count("/") == 2:
+        place, slash, point = text.rpartition("/")
+    if slash and not point:
+        raise PlaceError(
+            f"{text[:80]!r} is no node: write FEEDER/BUILDING or FEEDER/BUILDING/POINT"
         )
-    except OrderError as error:
-        raise BookFileError(f"row {number}: {error}") from error
+    return Node(Place.parse(place), point)
+
+
+@cache
+def _wish(side: Side, words: str) -> Wish:
+    wish = Wish.parse(words)
+    if side is Side.OFFER and wish not in (Wish(), Wish(Product.GREEN)):
+        raise PlaceError(
+            f"product {words!r}: an offer says what its energy is, any or green; "
+            "wishes are for bids"
+        )
+    return wish
 
 
 def _integer(number: int, name: str, fields: dict[str, str]) -> int:
-    if not _INTEGER.fullmatch(fields[name]):
+    if not INTEGER.fullmatch(fields[name]):
         raise BookFileError(
             f"row {number}: {name} {fields[name][:40]!r} is not a whole number of at most 18 digits"
         )
     return int(fields[name])
-
-
-def _micro(price: Price | None) -> int | None:
-    return None if price is None else price.micro_per_kwh

@@ -24,6 +24,9 @@ cli.add_typer(node_cli, name="node")
 cli.add_typer(bank_cli, name="bank")
 
 _FRESH = typer.Option("--fresh", help="Put an earlier run aside (old-1, ...), begin again.")
+_Fee = Annotated[
+    int, typer.Option(help="Grid fee on energy that crosses up to this level, micro-euros/kWh.")
+]
 _SUMMARY = typer.Option(help="Write the run's figures to this JSON file.")
 
 
@@ -84,6 +87,7 @@ def demo(
 )
 def clear(
     book: Annotated[Path, typer.Argument(help="The order book, CSV.", metavar="BOOK.csv")],
+    *,
     out: Annotated[Path, typer.Option(help="Where the result goes.", metavar="RESULT.json")],
     retail: Annotated[
         int | None, typer.Option(help="Backstop: the grid sells at this price, micro-euros/kWh.")
@@ -94,22 +98,31 @@ def clear(
     rule: Annotated[
         Literal["uniform", "pay-as-bid", "mid-market", "sdr"], typer.Option(help="Price rule.")
     ] = "uniform",
+    fee_building: _Fee = 0,
+    fee_feeder: _Fee = 0,
+    fee_district: _Fee = 0,
+    tick: Annotated[int, typer.Option(help="Prices are multiples of this, micro-euros/kWh.")] = 1,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(help="ORDER_ID=PRICE: another limit than the file's. May be repeated."),
+    ] = None,
 ) -> None:
     """Clear an order book: what would be traded, between whom, at what price.
 
-    Columns: order_id, side (bid or offer), participant, quantity_wh, price_micro_per_kwh.
+    Columns: order_id, side (bid or offer), participant, quantity_wh, price_micro_per_kwh; if you
+    like, node (FEEDER/BUILDING) and product (green, green+PREMIUM, green-only, local-first,
+    max-building, max-feeder).
     """
-    from app.bookfile import BookFileError, ResultFileError, clear_command
-    from market.pricing import PricingError, Rule
-    from optimizer.compiled import SolverError
+    from app.commands.clear import Question, clear_shown, read_limits
+    from market.money import Price
+    from market.pricing import Rule
+    from optimizer.problem import Fees
 
-    try:
-        clearing = clear_command(book, retail, feed_in, Rule(rule), out)
-    except (BookFileError, ResultFileError, PricingError, SolverError) as error:
-        typer.echo(f"wattloom clear: {error}", err=True)
-        _exit(1)
-    price = "no price" if clearing.price is None else f"{clearing.price.micro_per_kwh} micro/kWh"
-    typer.echo(f"{clearing.cleared.wh} Wh cleared at {price}; the result is in {out}", err=True)
+    def question() -> Question:
+        fees = Fees(Price(fee_building), Price(fee_feeder), Price(fee_district))
+        return Question(Rule(rule), retail, feed_in, fees, tick, read_limits(limit or []))
+
+    _exit(clear_shown(book, out, question))
 
 
 @cli.command(

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from app.bookfile import MAX_ORDERS, BookFileError, clear_command, read_book
+from app.bookfile import MAX_ORDERS, BookFileError, read_book
+from app.commands.clear import Question, clear_book
 from market.pricing import PricingError, Rule
 
 HEADER = "order_id,side,participant,quantity_wh,price_micro_per_kwh"
@@ -25,7 +26,7 @@ def _file(tmp_path, text):
 
 def _result(tmp_path, text, rule=Rule.UNIFORM, retail=None, feed_in=None):
     out = tmp_path / "result.json"
-    clear_command(_file(tmp_path, text), retail, feed_in, rule, out)
+    clear_book(_file(tmp_path, text), out, Question(rule, retail, feed_in))
     return json.loads(out.read_text())
 
 
@@ -91,8 +92,9 @@ def test_the_order_of_rows_and_columns_does_not_matter(tmp_path):
     header, *rows = BOOK.splitlines()
     assert _result(tmp_path, "\n".join([header, *reversed(rows)])) == result
     columns = [line.split(",") for line in BOOK.splitlines()]
-    turned = "\r\n".join(",".join([*reversed(line), "n1"]) for line in columns)
-    assert _result(tmp_path, "\ufeff" + turned.replace("n1", "node", 1)) == result
+    lines = [",".join([*reversed(line), "", ""]) for line in columns]
+    lines[0] = ",".join([*reversed(columns[0]), "node", "product"])
+    assert _result(tmp_path, "\ufeff" + "\r\n".join(lines)) == result
 
 
 def test_a_participant_on_both_sides_is_netted_first(tmp_path):
@@ -136,7 +138,16 @@ REFUSED = [
     ("cut short", f"{HEADER}\na,bid,ann", "row 2: 3 fields"),
     ("surplus", f"{HEADER}\n{ROW},6", "row 2: 6 fields"),
     ("open quote", f'{HEADER}\na,bid,"ann,5,5', "row 2: unexpected end"),
-    ("products", f"{HEADER},product\n{ROW},x\nb,bid,bob,5,5,y", "row 3: product 'y' beside 'x'"),
+    ("product", f"{HEADER},product\n{ROW},green\nb,bid,bob,5,5,y", "row 3: 'y' is no wish"),
+    ("product twice", f"{HEADER},product\n{ROW},green any", "row 2: .*a second time"),
+    ("premium", f"{HEADER},product\n{ROW},green+NaN", r"row 2: 'green\+NaN' is no wish"),
+    ("offer's wish", f"{HEADER},product\na,offer,ann,5,5,green+7", "row 2: .*any or green"),
+    ("offer's level", f"{HEADER},product\na,offer,ann,5,5,max-feeder", "row 2: .*any or green"),
+    ("node", f"{HEADER},node\n{ROW},F//M", "row 2: 'F/' is no place"),
+    ("node without a point", f"{HEADER},node\n{ROW},F/B/", "row 2: 'F/B/' is no node"),
+    ("too deep", f"{HEADER},node\n{ROW},F/B/M/X", "row 2: 'F/B/M/X' is no place"),
+    ("no such level", f"{HEADER},node,product\n{ROW},F,max-building", "row 2: .*no farther"),
+    ("both sides", f"{HEADER},node\n{ROW},F/B/M\nb,offer,ann,5,5,F/B/M", "row 3: .*in row 2"),
     ("not UTF-8", HEADER.encode() + b"\n\xff\xfe", "UTF-8"),
 ]
 
