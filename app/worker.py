@@ -103,7 +103,8 @@ class Worker:
             return  # nothing to open or to close: spare the writing transaction
         with self._house.database.write() as session:
             people.district(session, lock=True)  # one worker at a time opens intervals
-            intervals.ensure_through(session, now_ms, self._house.settings.rule)
+            settings = self._house.settings
+            intervals.ensure_through(session, now_ms, settings.rule, settings.mode)
             session.flush()
             for key in intervals.in_state(session, "open"):
                 if Interval.parse(key).end_ms <= now_ms:

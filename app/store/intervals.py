@@ -13,8 +13,11 @@ from metering.interval import Interval
 STATES: Final = ("open", "closed", "metered", "cleared", "settled", "sealed", "final")
 
 
-def ensure_through(session: Session, now_ms: int, rule: str) -> None:
-    """Make sure that every interval from the first enrolment to ``now_ms`` has its row."""
+def ensure_through(session: Session, now_ms: int, rule: str, mode: str = "metered") -> None:
+    """Make sure that every interval from the first enrolment to ``now_ms`` has its row.
+
+    ``rule`` and ``mode`` are fixed here, whatever the settings say later.
+    """
     last = newest(session)
     if last is None:
         first = session.exec(
@@ -26,7 +29,7 @@ def ensure_through(session: Session, now_ms: int, rule: str) -> None:
     else:
         interval = Interval.parse(last).next()
     while interval.start_ms <= now_ms:
-        session.add(IntervalRow(key=interval.key, state="open", rule=rule))
+        session.add(IntervalRow(key=interval.key, state="open", rule=rule, mode=mode))
         interval = interval.next()
 
 

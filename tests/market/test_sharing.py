@@ -221,9 +221,9 @@ def test_by_volume_is_in_proportion_to_what_was_drawn(surplus: int, needs: dict[
 
 
 @EXAMPLES
-@given(some_keys(), st.lists(WH, min_size=3, max_size=3), WH)
+@given(st.lists(WH, min_size=3, max_size=3), WH)
 def test_a_member_is_served_in_proportion_to_what_it_is_offered(
-    keys: list[Key], surpluses: list[int], need: int
+    surpluses: list[int], need: int
 ) -> None:
     """One member alone with several roofs: all serve it in proportion to their surplus."""
     roofs = [Key(f"r{n}", Kind.VOLUME, (Share("a", 0),)) for n in range(3)]
