@@ -50,6 +50,7 @@ from app.tables.readings import (
     ReceiptBatchRow,
     SecurityEventRow,
 )
+from app.tables.sharing import SharingMemberRow, SharingVersionRow
 from app.tables.transparency import CosignatureRow
 from app.tables.wallets import (
     AddressRow,
@@ -105,6 +106,8 @@ __all__ = [
     "SecurityEventRow",
     "SessionRow",
     "SettlementLine",
+    "SharingMemberRow",
+    "SharingVersionRow",
     "SlotRow",
     "StatementRow",
     "TariffRow",

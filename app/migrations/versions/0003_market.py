@@ -206,6 +206,41 @@ def upgrade() -> None:
     with op.batch_alter_table("forward_order", recreate="never") as batch_op:
         batch_op.create_index("forward_order_of", ["session", "participant"], unique=False)
 
+    op.create_table(
+        "sharing_version",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("point", sa.String(), nullable=False),
+        sa.Column("valid_from", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("redistribute", sa.Boolean(), nullable=False),
+        sa.Column("price_micro_per_kwh", sa.Integer(), nullable=False),
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("imported_ms", sa.BigInteger(), nullable=False),
+        sa.Column("withdrawn_ms", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["point"],
+            ["metering_point.gsrn"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    with op.batch_alter_table("sharing_version", recreate="never") as batch_op:
+        batch_op.create_index("sharing_version_point", ["point", "valid_from"], unique=False)
+
+    op.create_table(
+        "sharing_member",
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("point", sa.String(), nullable=False),
+        sa.Column("ppm", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["point"],
+            ["metering_point.gsrn"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["version"],
+            ["sharing_version.id"],
+        ),
+        sa.PrimaryKeyConstraint("version", "point"),
+    )
     with op.batch_alter_table("interval", recreate="never") as batch_op:
         batch_op.add_column(sa.Column("mode", sa.String(), nullable=True))
         batch_op.add_column(sa.Column("hub_prices", sa.String(), nullable=True))
@@ -245,6 +280,11 @@ def downgrade() -> None:
         batch_op.drop_column("hub_prices")
         batch_op.drop_column("mode")
 
+    op.drop_table("sharing_member")
+    with op.batch_alter_table("sharing_version", recreate="never") as batch_op:
+        batch_op.drop_index("sharing_version_point")
+
+    op.drop_table("sharing_version")
     with op.batch_alter_table("forward_order", recreate="never") as batch_op:
         batch_op.drop_index("forward_order_of")
 
