@@ -23,6 +23,7 @@ KINDS: Final = (
     "revoke",
     "rotate",
     "seal",
+    "session",
 )
 
 Place = tuple[int, int]
