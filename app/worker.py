@@ -30,6 +30,7 @@ from market.order import OrderError
 from market.parties import PointError
 from market.pricing import PricingError
 from market.settlement import SettlementError
+from market.sharing import SharingError
 from market.tariff import TariffError
 from metering.interval import Interval
 from metering.quantities import QuantityError
@@ -60,6 +61,7 @@ _STOPPING: Final = (
     PricingError,
     QuantityError,
     SettlementError,
+    SharingError,
     SolverError,
     TariffError,
     UnbalancedEntryError,
