@@ -25,7 +25,7 @@ from market.order import Order, Side
 from market.pricing import Rule
 from metering.quantities import Energy
 from optimizer import merit_order
-from optimizer.clearing import clear, ticks_of
+from optimizer.clearing import clear, ticks_of_problem
 from optimizer.problem import Problem
 from optimizer.welfare import solve_ticks
 
@@ -83,8 +83,8 @@ def contenders(book: Book) -> dict[str, Callable[[], object]]:
     arrays = arrays_of(book)
     return {
         "bare HiGHS": lambda: bare_highs(*arrays),
-        "merit order": lambda: merit_order.solve_ticks(ticks_of(problem)),
-        "ours, LP": lambda: solve_ticks(ticks_of(problem)),
+        "merit order": lambda: merit_order.solve_ticks(ticks_of_problem(problem)),
+        "ours, LP": lambda: solve_ticks(ticks_of_problem(problem)),
         "ours, end to end": lambda: clear(problem),
     }
 

@@ -1,161 +1,51 @@
-"""The merit order: sort both sides, add up, and stop where a bid no longer reaches an offer.
+"""The merit order: both sides in the order of their prices, and where they cross.
 
-For one balance it finds what the LP finds. It is written apart from it, order by order and without
-a solver, so that the property tests hold one against the other; ``solve_ticks`` answers the same
-question as ``optimizer.welfare.solve_ticks``.
+The fast path of one balance: it answers the question of ``optimizer.welfare.solve_ticks`` without
+a solver. Neither is believed: ``certified_interval`` proves the answer in integers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
 import numpy as np
 
-from market.money import largest_remainder, round_half_up
-from market.order import Order, Side
-from market.trade import tie_hash
-from optimizer.problem import Problem
 from optimizer.welfare import Fills, Integers, Ticks
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What limits alone decide: the fields mean what they mean in ``optimizer.problem``."""
-
-    price_interval_micro_per_kwh: tuple[int | None, int | None]
-    cleared_wh: int
-    welfare_micro: int
-    allocations: Mapping[str, int]
-    grid_import_wh: int
-    grid_export_wh: int
-
-
 def solve_ticks(ticks: Ticks) -> Fills:
-    """Return the volumes of maximum welfare, then maximum volume."""
-    bid_wh, export_wh, offer_wh, import_wh = _traded(
-        ticks.bid_prices, ticks.bid_volumes, ticks.offer_prices, ticks.offer_volumes, ticks
-    )
-    return Fills(
-        _filled(-ticks.bid_prices, ticks.bid_volumes, bid_wh),
-        _filled(ticks.offer_prices, ticks.offer_volumes, offer_wh),
-        import_wh,
-        export_wh,
-    )
+    """Return the volumes of maximum welfare, then maximum volume.
 
-
-def outcome(problem: Problem) -> Outcome:
-    """Return the outcome of a book whose limits compete (uniform or pay-as-bid)."""
-    floor = None if problem.floor is None else problem.floor.micro_per_kwh
-    ceiling = None if problem.ceiling is None else problem.ceiling.micro_per_kwh
-    bids = [o for o in problem.book.orders if o.side is Side.BID]
-    offers = [o for o in problem.book.orders if o.side is Side.OFFER]
-    bid_limits, bid_wh = _columns(bids)
-    offer_limits, offer_wh = _columns(offers)
-    backstop = Ticks(bid_limits, bid_wh, offer_limits, offer_wh, floor, ceiling)
-    bought, exported, sold, imported = _traded(bid_limits, bid_wh, offer_limits, offer_wh, backstop)
-    bid_fills = _pro_rata(bids, -bid_limits, bid_wh, bought, problem.tie_key)
-    offer_fills = _pro_rata(offers, offer_limits, offer_wh, sold, problem.tie_key)
-    welfare = _value(bid_limits, bid_fills) - _value(offer_limits, offer_fills)
-    welfare += (floor or 0) * exported - (ceiling or 0) * imported
-    return Outcome(
-        _interval(backstop, Fills(bid_fills, offer_fills, imported, exported)),
-        bought + exported,
-        round_half_up(welfare, 1000),
-        {
-            order.order_id: int(wh)
-            for order, wh in zip(
-                [*bids, *offers], [*bid_fills.tolist(), *offer_fills.tolist()], strict=True
-            )
-        },
-        imported,
-        exported,
-    )
-
-
-def _traded(
-    bid_prices: Integers,
-    bid_wh: Integers,
-    offer_prices: Integers,
-    offer_wh: Integers,
-    backstop: Ticks,
-) -> tuple[int, int, int, int]:
-    """Return the Wh that bids buy, the supplier buys, offers sell, the supplier sells.
-
-    The supplier stands behind all local orders of its price, with more than anybody wants.
+    At a price p the bids from p upwards and the offers up to p may trade, at most the smaller of
+    the two sums; the best p gives the local volume. The supplier bounds p, and serves what is left
+    of the bids from the ceiling upwards, else of the offers up to the floor: local energy first.
     """
-    demand, supply = int(bid_wh.sum()), int(offer_wh.sum())
-    if backstop.floor is not None:
-        bid_prices, bid_wh = np.append(bid_prices, backstop.floor), np.append(bid_wh, supply)
-    if backstop.ceiling is not None:
-        offer_prices = np.append(offer_prices, backstop.ceiling)
-        offer_wh = np.append(offer_wh, demand)
-    bid_order = np.argsort(-bid_prices, kind="stable")
-    offer_order = np.argsort(offer_prices, kind="stable")
-    bought, sold = np.cumsum(bid_wh[bid_order]), np.cumsum(offer_wh[offer_order])
-    if not len(bought) or not len(sold):
-        return 0, 0, 0, 0
-    steps = np.union1d(bought, sold)
-    steps = steps[(steps > 0) & (steps <= min(bought[-1], sold[-1]))]
-    bid_at = bid_order[np.searchsorted(bought, steps)]
-    offer_at = offer_order[np.searchsorted(sold, steps)]
-    local_bid, local_offer = (
-        bid_at < len(backstop.bid_prices),
-        offer_at < len(backstop.offer_prices),
-    )
-    reached = (bid_prices[bid_at] >= offer_prices[offer_at]) & (local_bid | local_offer)
-    sizes = np.diff(steps, prepend=0) * reached
-    return tuple(  # type: ignore[return-value]  # four sums, in the order of the docstring
-        int(sizes[mask].sum()) for mask in (local_bid, ~local_bid, local_offer, ~local_offer)
+    bought = _from_the_end(ticks.bid_volumes)  # by the bids from each tick upwards
+    sold = np.cumsum(ticks.offer_volumes)
+    prices = ticks.offer_prices
+    if ticks.ceiling is not None:
+        prices = prices[: np.searchsorted(prices, ticks.ceiling, side="right")]
+    supply = sold[: len(prices)]
+    if ticks.floor is not None:
+        prices = np.maximum(prices, ticks.floor)
+    demand = np.append(bought, 0)[np.searchsorted(ticks.bid_prices, prices)]
+    local = int(np.minimum(supply, demand).max(initial=0))
+    from_ceiling = _volume(ticks.bid_volumes, ticks.ceiling, ticks.bid_prices, at_least=True)
+    to_floor = _volume(ticks.offer_volumes, ticks.floor, ticks.offer_prices, at_least=False)
+    grid_import, grid_export = max(from_ceiling - local, 0), max(to_floor - local, 0)
+    return Fills(
+        np.clip(local + grid_import - (bought - ticks.bid_volumes), 0, ticks.bid_volumes),
+        np.clip(local + grid_export - (sold - ticks.offer_volumes), 0, ticks.offer_volumes),
+        grid_import,
+        grid_export,
     )
 
 
-def _filled(keys: Integers, wh: Integers, total: int) -> Integers:
-    """Return how ``total`` fills distinct keys in ascending order."""
-    order = np.argsort(keys)
-    before = np.cumsum(wh[order]) - wh[order]
-    fills = np.zeros_like(wh)
-    fills[order] = np.clip(total - before, 0, wh[order])
-    return fills
+def _from_the_end(volumes: Integers) -> Integers:
+    return np.cumsum(volumes[::-1])[::-1]
 
 
-def _pro_rata(
-    orders: Sequence[Order], keys: Integers, wh: Integers, total: int, tie_key: bytes
-) -> Integers:
-    """Return how ``total`` fills orders in ascending order of keys, equal keys pro-rata."""
-    fills = np.zeros_like(wh)
-    for key in np.unique(keys):
-        equal = np.flatnonzero(keys == key)
-        part = min(total, int(wh[equal].sum()))
-        ties = [tie_hash(tie_key, orders[i].order_id) for i in equal.tolist()]
-        fills[equal] = largest_remainder(part, wh[equal].tolist(), ties)
-        total -= part
-        if not total:
-            break
-    return fills
-
-
-def _interval(book: Ticks, fills: Fills) -> tuple[int | None, int | None]:
-    """Return the price interval straight from its definition, the supplier as one more order."""
-    bids = list(zip(book.bid_prices.tolist(), book.bid_volumes.tolist(), fills.bids, strict=True))
-    offers = list(
-        zip(book.offer_prices.tolist(), book.offer_volumes.tolist(), fills.offers, strict=True)
-    )
-    if book.floor is not None:
-        bids.append((book.floor, fills.grid_export + 1, fills.grid_export))
-    if book.ceiling is not None:
-        offers.append((book.ceiling, fills.grid_import + 1, fills.grid_import))
-    below = [p for p, _, got in offers if got] + [p for p, wh, got in bids if got < wh]
-    above = [p for p, _, got in bids if got] + [p for p, wh, got in offers if got < wh]
-    return max(below, default=None), min(above, default=None)
-
-
-def _columns(orders: Sequence[Order]) -> tuple[Integers, Integers]:
-    return (
-        np.array([o.limit.micro_per_kwh for o in orders], dtype=np.int64),
-        np.array([o.quantity.wh for o in orders], dtype=np.int64),
-    )
-
-
-def _value(limits: Integers, wh: Integers) -> int:
-    return sum(limit * amount for limit, amount in zip(limits.tolist(), wh.tolist(), strict=True))
+def _volume(volumes: Integers, price: int | None, prices: Integers, *, at_least: bool) -> int:
+    """Return the volume from a price upwards or up to it, 0 without a price."""
+    if price is None:
+        return 0
+    suits = prices >= price if at_least else prices <= price
+    return int(volumes[suits].sum())

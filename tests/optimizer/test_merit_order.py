@@ -1,4 +1,4 @@
-"""The LP against the merit order: the same outcome on every book."""
+"""The merit order against the LP and against an oracle: the same outcome on every book."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,9 +8,10 @@ from market.money import Price
 from market.order import Order, Side
 from market.pricing import Rule
 from metering.quantities import Energy
-from optimizer import merit_order
 from optimizer.clearing import clear
 from optimizer.problem import Problem
+from optimizer.welfare import solve_ticks
+from tests.optimizer.order_by_order import outcome
 
 
 def _orders(quantity: st.SearchStrategy[int], price: st.SearchStrategy[int]):
@@ -36,10 +37,10 @@ BACKSTOPS = st.tuples(st.none() | st.integers(-4, 0), st.none() | st.integers(0,
 
 @settings(max_examples=500, deadline=None)
 @given(orders=NEAR_TICKS | EXTREMES | CLUSTERS, backstop=BACKSTOPS)
-def test_lp_and_merit_order_agree(orders, backstop):
+def test_merit_order_lp_and_oracle_agree(orders, backstop):
     floor, ceiling = (None if micro is None else Price(micro) for micro in backstop)
     problem = Problem(Book(orders), Rule.UNIFORM, b"key", floor, ceiling)
-    ours, oracle = clear(problem), merit_order.outcome(problem)
+    ours, oracle = clear(problem), outcome(problem)
     interval = tuple(None if p is None else p.micro_per_kwh for p in ours.price_interval)
     assert interval == oracle.price_interval_micro_per_kwh
     assert ours.cleared.wh == oracle.cleared_wh
@@ -49,7 +50,7 @@ def test_lp_and_merit_order_agree(orders, backstop):
         oracle.grid_import_wh,
         oracle.grid_export_wh,
     )
-    assert clear(problem, merit_order.solve_ticks) == ours
+    assert clear(problem, solve_ticks) == ours
 
 
 @settings(max_examples=150, deadline=None)
@@ -64,7 +65,7 @@ def test_merit_order_against_one_watt_hour_at_a_time(orders):
         o.limit.micro_per_kwh for o in orders if o.side is Side.OFFER for _ in range(o.quantity.wh)
     )
     matched = [(b, a) for b, a in zip(bids, offers, strict=False) if b >= a]
-    found = merit_order.outcome(Problem(Book(orders), Rule.UNIFORM, b"key"))
+    found = outcome(Problem(Book(orders), Rule.UNIFORM, b"key"))
     assert found.cleared_wh == len(matched)
     welfare = sum(b - a for b, a in matched)
     assert abs(found.welfare_micro * 1000 - welfare) <= 500
