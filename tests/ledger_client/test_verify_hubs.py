@@ -168,8 +168,12 @@ def test_a_sealed_place_or_wish_cannot_be_changed(field: str) -> None:
     proof = hubs_world().settlement()
     (points, *others) = proof.points
     bid: SaltedLeaf = points.orders[1]
-    said = {"place": "f1", "wish": "green+20000"}[field]
-    text = replace(Order.read(bid.leaf), **{field: said}).text
+    sealed = Order.read(bid.leaf)
+    bent_order = {
+        "place": replace(sealed, place="f1"),
+        "wish": replace(sealed, wish="green+20000"),
+    }
+    text = bent_order[field].text
     assert text != bid.leaf
     bent = replace(points, orders=(points.orders[0], replace(bid, leaf=text)))
     verdict = verify_bytes(to_bytes(replace(proof, points=(bent, *others))), hubs_world().keys())
