@@ -9,6 +9,7 @@ from app.tables.accounting import (
     SettlementLine,
     StatementRow,
 )
+from app.tables.agents import InstructionRow
 from app.tables.bank import (
     BankEntryRow,
     BankExportRow,
@@ -87,6 +88,7 @@ __all__ = [
     "ForwardStandingRow",
     "ForwardTradeRow",
     "GatewayRow",
+    "InstructionRow",
     "IntervalRow",
     "JournalEntry",
     "LogEntryRow",

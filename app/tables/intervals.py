@@ -67,6 +67,7 @@ class OrderRow(SQLModel, table=True):
     salt: bytes
     place: str | None = None  # FEEDER/BUILDING; None where the order says none
     wish: str | None = None  # words of `market.place.Wish`; None where it has none
+    instruction: int | None = None  # version of the point's instruction; None: the default
 
 
 class TradeRow(SQLModel, table=True):

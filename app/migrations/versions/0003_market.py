@@ -207,6 +207,27 @@ def upgrade() -> None:
         batch_op.create_index("forward_order_of", ["session", "participant"], unique=False)
 
     op.create_table(
+        "instruction",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("point", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("valid_from", sa.String(), nullable=False),
+        sa.Column("known_ms", sa.BigInteger(), nullable=False),
+        sa.Column("entered_by", sa.String(), nullable=False),
+        sa.Column("strategy", sa.String(), nullable=False),
+        sa.Column("share_ppm", sa.Integer(), nullable=False),
+        sa.Column("buy_all_in_micro_per_kwh", sa.Integer(), nullable=True),
+        sa.Column("sell_micro_per_kwh", sa.Integer(), nullable=True),
+        sa.Column("wish", sa.String(), nullable=False),
+        sa.Column("repeats", sa.Integer(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["point"],
+            ["metering_point.gsrn"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("point", "version"),
+    )
+    op.create_table(
         "sharing_version",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("point", sa.String(), nullable=False),
@@ -249,6 +270,7 @@ def upgrade() -> None:
     with op.batch_alter_table("market_order", recreate="never") as batch_op:
         batch_op.add_column(sa.Column("place", sa.String(), nullable=True))
         batch_op.add_column(sa.Column("wish", sa.String(), nullable=True))
+        batch_op.add_column(sa.Column("instruction", sa.Integer(), nullable=True))
 
     with op.batch_alter_table("metering_point", recreate="never") as batch_op:
         batch_op.add_column(sa.Column("building", sa.String(), nullable=True))
@@ -272,6 +294,7 @@ def downgrade() -> None:
         batch_op.drop_column("building")
 
     with op.batch_alter_table("market_order", recreate="never") as batch_op:
+        batch_op.drop_column("instruction")
         batch_op.drop_column("wish")
         batch_op.drop_column("place")
 
@@ -285,6 +308,7 @@ def downgrade() -> None:
         batch_op.drop_index("sharing_version_point")
 
     op.drop_table("sharing_version")
+    op.drop_table("instruction")
     with op.batch_alter_table("forward_order", recreate="never") as batch_op:
         batch_op.drop_index("forward_order_of")
 
