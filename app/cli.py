@@ -12,6 +12,7 @@ import typer
 
 from app.commands.bank import bank_cli
 from app.commands.node import node_cli
+from app.commands.share import share_cli
 
 cli = typer.Typer(
     name="wattloom",
@@ -22,6 +23,7 @@ cli = typer.Typer(
 )
 cli.add_typer(node_cli, name="node")
 cli.add_typer(bank_cli, name="bank")
+cli.add_typer(share_cli, name="share")
 
 _FRESH = typer.Option("--fresh", help="Put an earlier run aside (old-1, ...), begin again.")
 _Fee = Annotated[

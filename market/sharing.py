@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, tzinfo
 from enum import StrEnum
 from itertools import count
 from typing import Final, NamedTuple
@@ -18,6 +19,7 @@ from market.money import PPM, Price, largest_remainder
 from market.order import GRID, MAX_PRICE_MICRO_PER_KWH, Order, Side
 from market.parties import MeteredPoint, OwnTransfer, metered_book
 from market.trade import Trade, make_trade, tie_hash
+from metering.interval import Interval
 
 RULE: Final = "sharing"  # what the seal of an interval calls it
 
@@ -86,6 +88,17 @@ class Key:
                 f"the price {self.price.micro_per_kwh} is beyond +-{MAX_PRICE_MICRO_PER_KWH} "
                 "micro-euros per kWh; check its unit"
             )
+
+
+def day_start(day: date, zone: tzinfo) -> Interval:
+    """Return the interval with which a local day begins: from there on a key may hold.
+
+    Where clocks skip midnight it is the first moment of the day, and of two midnights the first.
+
+    Raises:
+        IntervalError: the zone is off the quarter-hour grid then, or the year not in 1970-2999.
+    """
+    return Interval(datetime.combine(day, time(), zone).astimezone(UTC))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,176 @@
+"""``wattloom share``: the keys by which surplus is shared out among neighbours."""
+
+from __future__ import annotations
+
+import json as json_text
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from app.services.house import House
+    from app.services.sharing import Planned, Version
+    from market.sharing import Key
+
+share_cli = typer.Typer(
+    help="Import, list and withdraw sharing keys: who gets which part of a roof's surplus.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_Data = Annotated[Path | None, typer.Option(help="Folder of the district, in place of `data`.")]
+_Settings = Annotated[Path | None, typer.Option(help="TOML file with the district's settings.")]
+_FEW = 4  # so many members are named in a line of the table
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@share_cli.command(
+    "import", epilog="Example: wattloom share import keys.csv --data data/demo --yes"
+)
+def import_(
+    file: Annotated[Path, typer.Argument(help="The keys, CSV: one member per row.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Write it; without it only show.")] = False,
+    data: _Data = None,
+    settings: _Settings = None,
+    json: _Json = False,
+) -> None:
+    """Take sharing keys in, as versions from a midnight to come: a whole file or none of it."""
+
+    def act(house: House) -> int:
+        from app.services import sharing
+        from app.services.sharing_file import MAX_BYTES
+
+        with file.open("rb") as opened:
+            content = opened.read(MAX_BYTES + 1)  # what is longer is refused by its length
+        planned = sharing.preview(house, content)
+        numbers = sharing.take(house, file.name, content) if yes else []
+        rows = [_planned(each, house) for each in planned]
+        for row, number in zip(rows, numbers, strict=False):
+            row["version"] = number
+        _show({"written": yes, "versions": rows}, rows, as_json=json)
+        done = "written" if yes else "to be written: repeat it with --yes"
+        typer.echo(f"{len(rows)} versions {done}", err=True)
+        return 0
+
+    _run(settings, data, act)
+
+
+@share_cli.command("list", epilog="Example: wattloom share list --json")
+def list_(*, data: _Data = None, settings: _Settings = None, json: _Json = False) -> None:
+    """List all versions of all keys, the withdrawn ones included."""
+
+    def act(house: House) -> int:
+        from app.services import sharing
+
+        with house.database.read() as session:
+            rows = [_listed(each, house) for each in sharing.listed(session, house)]
+        _show(rows, rows, as_json=json)
+        typer.echo(f"{len(rows)} versions", err=True)
+        return 0
+
+    _run(settings, data, act)
+
+
+@share_cli.command(epilog="Example: wattloom share withdraw 4 5")
+def withdraw(
+    versions: Annotated[list[int], typer.Argument(help="Numbers, as `share list` shows them.")],
+    *,
+    data: _Data = None,
+    settings: _Settings = None,
+) -> None:
+    """Undo versions that do not hold yet, all or none: the keys before them hold on."""
+
+    def act(house: House) -> int:
+        from app.services import sharing
+
+        sharing.withdraw(house, versions)
+        typer.echo(f"withdrawn: {', '.join(map(str, versions))}", err=True)
+        return 0
+
+    _run(settings, data, act)
+
+
+def _run(settings: Path | None, data: Path | None, action: Callable[[House], int]) -> NoReturn:
+    """Open the house, act, and exit with what the action returns; 1 with a line that says why."""
+    from app.db import DatabaseError
+    from app.services.bank_errors import BankError
+    from app.services.bank_house import open_house
+    from app.services.keyring import KeyringError
+    from app.services.sharing_file import SharingFileError, SharingInputError
+    from app.settings import SettingsError, load_settings
+    from metering.signing import SigningError
+
+    expected = (
+        BankError,
+        SharingInputError,
+        DatabaseError,
+        KeyringError,
+        SigningError,
+        SettingsError,
+        OSError,
+    )
+    try:
+        overrides: dict[str, object] = {"data": data} if data else {}
+        with open_house(load_settings(settings, **overrides)) as house:
+            code = action(house)
+    except expected as error:
+        faults = error.faults if isinstance(error, SharingFileError) else (error,)
+        for fault in faults:
+            typer.echo(f"wattloom share: {fault}", err=True)
+        code = 1
+    raise typer.Exit(code)
+
+
+def _planned(each: Planned, house: House) -> dict[str, object]:
+    day = each.draft.start.start.astimezone(house.settings.tz).date().isoformat()
+    row: dict[str, object] = {"version": None, "state": "planned"}
+    return row | _key(each.draft.key, day) | {"replaces": each.replaces}
+
+
+def _listed(each: Version, house: House) -> dict[str, object]:
+    from app.store.sharing import key_of
+    from metering.interval import Interval
+
+    start = Interval.parse(each.row.valid_from).start
+    row: dict[str, object] = {"version": each.number, "state": each.state}
+    day = start.astimezone(house.settings.tz).date().isoformat()
+    return row | _key(key_of(each.row, each.shares), day) | {"source": each.row.source}
+
+
+def _key(key: Key, day: str) -> dict[str, object]:
+    return {
+        "generator": key.generator,
+        "valid_from": day,
+        "kind": key.kind.value,
+        "unused": "again" if key.redistribute else "export",
+        "price_micro_per_kwh": key.price.micro_per_kwh,
+        "members": {share.point: share.ppm for share in key.shares},
+    }
+
+
+def _show(value: object, rows: Sequence[dict[str, object]], *, as_json: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if as_json:
+        typer.echo(json_text.dumps(value, ensure_ascii=False, indent=2))
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in rows[0] if rows else ():
+        table.add_column(name.replace("_micro_per_kwh", ", micro/kWh"))
+    for row in rows:
+        table.add_row(*(Text(_cell(name, each)) for name, each in row.items()))
+    Console(highlight=False, soft_wrap=True).print(table)
+
+
+def _cell(name: str, value: object) -> str:
+    if name == "members" and isinstance(value, dict):
+        if len(value) > _FEW:
+            return f"{len(value)} members, {sum(value.values())} ppm"
+        return ", ".join(f"{point} {ppm}" for point, ppm in value.items()) or "none: ends"
+    return "" if value is None else str(value)
