@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from sqlmodel import Session, col, select
 
-from app.tables import ExpectedPriceRow, ForecastRow, ForecastRunRow
+from app.tables import ExpectedPriceRow, ForecastRow, ForecastRunRow, ForecastScoreRow, SlotRow
 from metering.interval import LENGTH_MS, Interval
+
+_ROWS_AT_ONCE: Final = 10_000
 
 
 def newest_run(session: Session, before_ms: int | None = None) -> ForecastRunRow | None:
@@ -17,6 +20,11 @@ def newest_run(session: Session, before_ms: int | None = None) -> ForecastRunRow
     if before_ms is not None:
         query = query.where(ForecastRunRow.issued_ms < before_ms)
     return session.exec(query).first()
+
+
+def get(session: Session, number: int) -> ForecastRunRow:
+    """Return a run that exists."""
+    return session.get_one(ForecastRunRow, number)
 
 
 def run_for(session: Session, key: str) -> ForecastRunRow | None:
@@ -62,3 +70,36 @@ def prices(session: Session, run: ForecastRunRow) -> Sequence[ExpectedPriceRow]:
     """Return what a run's forecasts would trade at, in time order."""
     query = select(ExpectedPriceRow).where(ExpectedPriceRow.run == run.id)
     return session.exec(query.order_by(ExpectedPriceRow.interval)).all()
+
+
+def measured(
+    session: Session, first: str, last: str | None = None
+) -> Iterator[tuple[str, str, int, int]]:
+    """Yield (interval, point, import in Wh, export in Wh) as measured, from ``first`` on.
+
+    Estimates are left out, corrected ones too: a register difference that was split over a gap
+    tells nothing of its quarters. ``last`` belongs to it.
+    """
+    query = select(SlotRow.interval, SlotRow.point, SlotRow.import_wh, SlotRow.export_wh).where(
+        SlotRow.interval >= first, col(SlotRow.estimated).is_(False)
+    )
+    if last is not None:
+        query = query.where(SlotRow.interval <= last)
+    for row in session.exec(query.execution_options(yield_per=_ROWS_AT_ONCE)):
+        yield tuple(row)
+
+
+def oldest_slot(session: Session) -> str | None:
+    """Return the key of the first interval that was metered, if any."""
+    return session.exec(select(SlotRow.interval).order_by(SlotRow.interval).limit(1)).first()
+
+
+def last_scored(session: Session) -> str | None:
+    """Return the newest local day that has a score (ISO), if any."""
+    query = select(ForecastScoreRow.day).order_by(col(ForecastScoreRow.day).desc()).limit(1)
+    return session.exec(query).first()
+
+
+def first_run(session: Session) -> ForecastRunRow | None:
+    """Return the oldest run, if any."""
+    return session.exec(select(ForecastRunRow).order_by(col(ForecastRunRow.issued_ms))).first()
