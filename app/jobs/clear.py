@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from statistics import median_low
+from typing import Final
 
 from sqlmodel import Session
 
+from app.jobs.share import share
+from app.services.alarms import alarm_with
+from app.services.expected import expected_price
 from app.services.house import House
-from app.store import intervals, journal, leaves, market, people
+from app.store import agents, intervals, journal, leaves, market, people
+from app.tables import IntervalRow
 from ledger_client.merkle import root
+from ledger_client.verify import HubPrice
+from market.agents import Strategy, net_limits, with_wishes
 from market.book import Book
+from market.money import Price
 from market.order import Side
 from market.parties import MeteredPoint, metered_book, own_transfers
-from market.pricing import Rule
+from market.place import Product
+from market.pricing import PricingError, Rule
 from market.trade import Trade
 from optimizer.clearing import clear
-from optimizer.problem import Problem
+from optimizer.compiled import CompileError, SolverError
+from optimizer.fallback import fall_back
+from optimizer.problem import Clearing, Problem
+
+# The engine gave no answer: the fallback closes the interval, and people are told.
+_NO_ANSWER: Final = (CompileError, PricingError, SolverError)
 
 
 def clear_interval(house: House, key: str) -> None:
@@ -26,38 +41,17 @@ def clear_interval(house: House, key: str) -> None:
         row = intervals.lock(session, key, "metered")
         if row is None:
             return
-        points = market.metered_points(session, key)
-        book = _book(points, _eligible(session))
-        clearing = clear(problem(key, row.rule, book, points))
-        local = clearing.local_trades
-        traded_wh = _traded_wh(local)
-        orders = [
-            market.order_row(key, order, traded_wh[order.order_id])
-            for order in sorted(book.orders, key=lambda order: order.order_id)
-        ]
-        session.add_all(orders)
-        session.add_all(market.trade_row(key, n, trade) for n, trade in enumerate(local))
-        low, high = clearing.price_interval
-        row.price_micro_per_kwh = clearing.price.micro_per_kwh if local and clearing.price else None
-        row.price_low_micro_per_kwh = low.micro_per_kwh if low else None
-        row.price_high_micro_per_kwh = high.micro_per_kwh if high else None
-        row.traded_wh = sum(trade.energy.wh for trade in local)
-        row.order_root = root(leaves.order_hashes(house.settings.origin, orders))
+        points, eligible = market.metered_points(session, key), _eligible(session)
+        if row.mode == "sharing":
+            share(house, session, row, points, eligible)
+        else:
+            _clear(house, session, row, points, eligible)
         row.state = "cleared"
 
 
 def problem(key: str, rule: str, book: Book, points: Iterable[MeteredPoint]) -> Problem:
-    """Return an interval's clearing problem.
-
-    Its floor and ceiling are the (lower) medians of the sellers' feed-in prices and of the buyers'
-    local ceilings: one odd tariff moves nobody else's price, and everybody's own tariff is their
-    order's limit. Where they leave no room between them, nobody trades.
-    """
-    tariffs = {point.point: point.tariff for point in points}
-    floors = [tariffs[order.point].floor for order in book.orders if order.side is Side.OFFER]
-    ceilings = [tariffs[order.point].ceiling for order in book.orders if order.side is Side.BID]
-    floor = median_low(floors) if floors else None
-    ceiling = median_low(ceilings) if ceilings else None
+    """Return an interval's clearing problem. Where its bounds leave no room, nobody trades."""
+    floor, ceiling = bounds(book, points)
     no_room = floor is not None and ceiling is not None and floor > ceiling
     return Problem(
         book=Book(()) if no_room else book,
@@ -65,6 +59,101 @@ def problem(key: str, rule: str, book: Book, points: Iterable[MeteredPoint]) -> 
         tie_key=key.encode(),
         floor=None if no_room else floor,
         ceiling=None if no_room else ceiling,
+    )
+
+
+def bounds(book: Book, points: Iterable[MeteredPoint]) -> tuple[Price | None, Price | None]:
+    """Return the floor and the ceiling of a book.
+
+    They are the (lower) medians of the sellers' feed-in prices and of the buyers' local ceilings:
+    one odd tariff moves nobody else's price, and everybody's own tariff bounds their order.
+    """
+    tariffs = {point.point: point.tariff for point in points}
+    floors = [tariffs[order.point].floor for order in book.orders if order.side is Side.OFFER]
+    ceilings = [tariffs[order.point].ceiling for order in book.orders if order.side is Side.BID]
+    return (
+        median_low(floors) if floors else None,
+        median_low(ceilings) if ceilings else None,
+    )
+
+
+def payable(book: Book, rule: str, points: Iterable[MeteredPoint]) -> Book:
+    """Return the book with no bid above the ceiling where each buyer pays what they bid.
+
+    The rule asks no more than the ceiling of anybody; so the limit that is sealed is the price.
+    """
+    ceiling = bounds(book, points)[1]
+    if ceiling is None or Rule(rule) is not Rule.PAY_AS_BID:
+        return book
+    return Book(
+        tuple(
+            replace(order, limit=min(order.limit, ceiling)) if order.side is Side.BID else order
+            for order in book.orders
+        )
+    )
+
+
+def _clear(
+    house: House,
+    session: Session,
+    row: IntervalRow,
+    points: Sequence[MeteredPoint],
+    eligible: frozenset[str],
+) -> None:
+    """Write the orders, trades, prices and order root of an interval of the metered market."""
+    standing = agents.holding(session, row.key)
+    book = payable(_book(house, session, row, points, standing, eligible), row.rule, points)
+    given = problem(row.key, row.rule, book, points)
+    clearing = _clearing(house, session, given)
+    local = clearing.local_trades
+    traded_wh = _traded_wh(local)
+    orders = [
+        market.order_row(row.key, order, traded_wh[order.order_id], standing[order.point].version)
+        for order in sorted(book.orders, key=lambda order: order.order_id)
+    ]
+    session.add_all(orders)
+    session.add_all(market.trade_row(row.key, n, trade) for n, trade in enumerate(local))
+    _write_prices(row, book, clearing)
+    row.traded_wh = sum(trade.energy.wh for trade in local)
+    row.order_root = root(leaves.order_hashes(house.settings.origin, orders))
+
+
+def _clearing(house: House, session: Session, given: Problem) -> Clearing:
+    """Clear, by the fallback where the engine gives no answer: every interval closes."""
+    try:
+        return clear(given)
+    except _NO_ANSWER as error:
+        key = given.tie_key.decode()
+        text = f"{key} was closed by the fallback rule, since {given.rule} gave no answer: {error}"
+        alarm_with(house, session, f"{key}/fallback", text)
+        return fall_back(given)
+
+
+def _write_prices(row: IntervalRow, book: Book, clearing: Clearing) -> None:
+    """Write the one price of all trades, or null, and every hub's where places matter."""
+    hubs = _hub_prices(book, clearing)
+    prices = {trade.price.micro_per_kwh for trade in clearing.local_trades}
+    one = len(prices) == 1 and prices.issuperset(hub.price_micro_per_kwh for hub in hubs)
+    low, high = clearing.price_interval
+    row.price_micro_per_kwh = prices.pop() if one else None
+    row.price_low_micro_per_kwh = low.micro_per_kwh if low else None
+    row.price_high_micro_per_kwh = high.micro_per_kwh if high else None
+    row.hub_prices = market.hub_prices_text(hubs)
+    row.fallback = clearing.fallback or None
+
+
+def _hub_prices(book: Book, clearing: Clearing) -> tuple[HubPrice, ...]:
+    """Return what energy cost at each hub; nothing where no order says where it stands."""
+    if not any(str(order.place) or str(order.wish) for order in book.orders):
+        return ()
+    return tuple(
+        HubPrice(
+            level=market.LEVEL_WORDS[hub.place.level],
+            price_micro_per_kwh=hub.price.micro_per_kwh,
+            product="green" if hub.product is Product.GREEN else "any",
+            place=str(hub.place),
+        )
+        for hub in clearing.hubs
     )
 
 
@@ -77,17 +166,35 @@ def _traded_wh(trades: Iterable[Trade]) -> Counter[str]:
     return traded
 
 
-def _book(points: Iterable[MeteredPoint], eligible: frozenset[str]) -> Book:
-    """Return the book less the bids of those whose credit is used up: they stay on their tariff."""
-    points = list(points)
-    full = metered_book(points, own_transfers(points), {})
-    return Book(
-        tuple(
-            order
-            for order in full.orders
-            if order.side is Side.OFFER or order.participant in eligible
-        )
+def _book(
+    house: House,
+    session: Session,
+    row: IntervalRow,
+    points: Sequence[MeteredPoint],
+    standing: Mapping[str, agents.Version],
+    eligible: frozenset[str],
+) -> Book:
+    """Return the book at the standing limits, wishes and places included where any matters.
+
+    The bids of those whose credit is used up are left out: they stay on their tariff.
+    """
+    stands = {p.point: standing[p.point].standing for p in points}
+    tick = Price(house.settings.price_tick_micro_per_kwh)
+    limits = net_limits(
+        stands,
+        {p.point: p.tariff for p in points},
+        _expected(session, row.key, standing.values()),
+        tick,
     )
+    full = metered_book(points, own_transfers(points), limits)
+    kept = [o for o in full.orders if o.side is Side.OFFER or o.participant in eligible]
+    return with_wishes(Book(tuple(kept)), stands)
+
+
+def _expected(session: Session, key: str, standing: Iterable[agents.Version]) -> Price | None:
+    """Return the interval's expected price where some strategy asks for it."""
+    asked = (each.standing.instruction.strategy is Strategy.BY_FORECAST for each in standing)
+    return expected_price(session, key) if any(asked) else None
 
 
 def _eligible(session: Session) -> frozenset[str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final, Literal
+
 from sqlmodel import Session, col, func, select
 
 from app.services.checkpoints import sign_again
 from app.services.house import ENGINE_VERSION, House
-from app.store import borders, intervals, leaves, log
+from app.store import borders, intervals, leaves, log, market
 from app.tables import (
     CheckpointRow,
     IntervalRow,
@@ -18,6 +21,11 @@ from ledger_client.checkpoint import Checkpoint, anchor_data, sign_note
 from ledger_client.merkle import root
 from ledger_client.verify import Counts, Seal
 from metering.interval import Interval
+
+_MODES: Final[Mapping[str | None, Literal["", "forward", "sharing"]]] = {
+    "forward": "forward",
+    "sharing": "sharing",
+}
 
 
 def seal(house: House, key: str) -> None:
@@ -80,6 +88,9 @@ def _entry(house: House, session: Session, row: IntervalRow, late_count: int) ->
         settlement_root=row.settlement_root,
         tariff_hash=root(leaves.tariff_hashes(slots)),
         tree_root=root([slot.leaf for slot in slots]),
+        fallback=1 if row.fallback else 0,
+        hub_prices=market.hub_prices(row),
+        mode=_MODES.get(row.mode, ""),
     )
 
 

@@ -58,6 +58,8 @@ def order_text(district: str, order: OrderRow) -> str:
         point=order.point,
         side="bid" if order.side == "bid" else "offer",
         wh=order.wh,
+        place=order.place or "",
+        wish=order.wish or "",
     ).text
 
 

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from typing import Final, Literal
 
 from sqlmodel import Session, col, func, select
 
 from app.store import intervals, leaves, people
-from app.tables import OrderRow, SettlementLine, StatementRow, TradeRow
+from app.tables import IntervalRow, OrderRow, SettlementLine, StatementRow, TradeRow
+from ledger_client.verify import HubPrice, canonical, parse
 from ledger_client.verify import Statement as StatementLeaf
-from ledger_client.verify import canonical
 from market.book import Book
 from market.money import Money, Price
 from market.order import Order, Side
 from market.parties import MeteredPoint
+from market.place import Level, Place, Product, Wish
 from market.settlement import Direction, Line, SettledEnergy, Statement
 from market.trade import Trade
 from metering.quantities import Energy
+
+LEVEL_WORDS: Final[Mapping[Level, Literal["building", "feeder", "district"]]] = {
+    Level.BUILDING: "building",
+    Level.FEEDER: "feeder",
+    Level.DISTRICT: "district",
+}
 
 
 def metered_points(session: Session, key: str) -> Sequence[MeteredPoint]:
@@ -36,8 +44,11 @@ def metered_points(session: Session, key: str) -> Sequence[MeteredPoint]:
     ]
 
 
-def order_row(key: str, order: Order, cleared_wh: int) -> OrderRow:
-    """Return an order's row, with a fresh salt for its leaf."""
+def order_row(key: str, order: Order, cleared_wh: int, instruction: int | None = None) -> OrderRow:
+    """Return an order's row, with a fresh salt for its leaf.
+
+    ``instruction`` is the version of the standing instruction that gave its limit.
+    """
     return OrderRow(
         interval=key,
         order_id=order.order_id,
@@ -48,6 +59,9 @@ def order_row(key: str, order: Order, cleared_wh: int) -> OrderRow:
         limit_micro_per_kwh=order.limit.micro_per_kwh,
         cleared_wh=cleared_wh,
         salt=secrets.token_bytes(32),
+        place=str(order.place) or None,
+        wish=str(order.wish) or None,
+        instruction=instruction,
     )
 
 
@@ -62,10 +76,23 @@ def book(session: Session, key: str) -> Book:
                 point=row.point,
                 quantity=Energy(row.wh),
                 limit=Price(row.limit_micro_per_kwh),
+                place=Place.parse(row.place or ""),
+                wish=Wish.parse(row.wish or ""),
             )
             for row in leaves.orders(session, key)
         )
     )
+
+
+def hub_prices(row: IntervalRow) -> tuple[HubPrice, ...]:
+    """Return an interval's prices by place and product; () where one price holds for all."""
+    found = parse(row.hub_prices.encode()) if row.hub_prices else None
+    return tuple(map(HubPrice.load, found)) if isinstance(found, list) else ()
+
+
+def hub_prices_text(prices: Sequence[HubPrice]) -> str | None:
+    """Return prices by place and product as an interval's row holds them: canonical JSON."""
+    return canonical(prices).decode() if prices else None
 
 
 def trade_row(key: str, number: int, trade: Trade) -> TradeRow:
@@ -78,6 +105,8 @@ def trade_row(key: str, number: int, trade: Trade) -> TradeRow:
         wh=trade.energy.wh,
         price_micro_per_kwh=trade.price.micro_per_kwh,
         amount_micro=trade.amount.micro,
+        level=None if trade.level is Level.DISTRICT else int(trade.level),
+        product=None if trade.product is Product.ANY else trade.product.value,
     )
 
 
@@ -93,6 +122,8 @@ def trades(session: Session, key: str) -> Sequence[Trade]:
             energy=Energy(row.wh),
             price=Price(row.price_micro_per_kwh),
             amount=Money(row.amount_micro),
+            level=Level.DISTRICT if row.level is None else Level(row.level),
+            product=Product(row.product or Product.ANY),
         )
         for row in rows
     ]
