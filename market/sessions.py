@@ -1,4 +1,4 @@
-"""A forward session: one book for up to 96 intervals, with one gate closure and one call auction."""
+"""A forward session: one book for up to 96 intervals, one gate closure, one call auction."""
 
 from __future__ import annotations
 
