@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import replace
+from datetime import date, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +18,17 @@ from hypothesis import strategies as st
 from market.money import PPM, Price
 from market.order import OrderError, Side
 from market.parties import MeteredPoint, own_transfers
-from market.sharing import Key, Kind, Pair, Share, Shared, SharingError, share_market, share_out
+from market.sharing import (
+    Key,
+    Kind,
+    Pair,
+    Share,
+    Shared,
+    SharingError,
+    day_start,
+    share_market,
+    share_out,
+)
 from market.tariff import Tariff
 from metering.quantities import Energy
 from tests.conftest import LONG
@@ -260,6 +272,28 @@ def test_keys_that_are_refused(key: dict[str, Any], says: str) -> None:
 def test_a_generating_point_has_one_key() -> None:
     with pytest.raises(SharingError, match="two keys at once"):
         share_out([key_of("g equal:"), key_of("g static:")], {}, {}, TIE)
+
+
+# The day, its first interval, and how many quarter-hours it has.
+DAYS = """
+2026-06-24 | Europe/Berlin     | 2026-06-23T22:00:00Z |  96
+2027-03-28 | Europe/Berlin     | 2027-03-27T23:00:00Z |  92
+2026-10-25 | Europe/Berlin     | 2026-10-24T22:00:00Z | 100
+2026-06-24 | Asia/Kathmandu    | 2026-06-23T18:15:00Z |  96
+2026-09-06 | America/Santiago  | 2026-09-06T04:00:00Z |  92
+2026-04-05 | Australia/Lord_Howe | 2026-04-04T13:00:00Z | 98
+"""
+
+
+@pytest.mark.parametrize("row", DAYS.strip().splitlines())
+def test_the_midnights_from_which_keys_hold(row: str) -> None:
+    day, zone, first, quarters = (cell.strip() for cell in row.split("|"))
+    start = date.fromisoformat(day)
+    found, following = (
+        day_start(each, ZoneInfo(zone)) for each in (start, start + timedelta(days=1))
+    )
+    assert found.key == first
+    assert (following.start - found.start) / timedelta(minutes=15) == int(quarters)
 
 
 # --- An interval ---------------------------------------------------------------------------------
