@@ -51,7 +51,7 @@ def score(forecast: Cells, measured: Cells, persistence: Cells) -> tuple[list[Sc
 
 def _array(cells: Cells) -> Integers:
     wh = [[MISSING if cell is None else cell for cell in row] for row in cells]
-    return np.array(wh, dtype=np.int64).reshape(len(wh), -1)
+    return np.array(wh, dtype=np.int64).reshape(len(wh), len(wh[0]) if wh else 0)
 
 
 def _score(
