@@ -23,7 +23,6 @@ share_cli = typer.Typer(
 
 _Data = Annotated[Path | None, typer.Option(help="Folder of the district, in place of `data`.")]
 _Settings = Annotated[Path | None, typer.Option(help="TOML file with the district's settings.")]
-_FEW = 4  # so many members are named in a line of the table
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -162,7 +161,8 @@ def _show(value: object, rows: Sequence[dict[str, object]], *, as_json: bool) ->
         return
     table = Table(box=None, pad_edge=False)
     for name in rows[0] if rows else ():
-        table.add_column(name.replace("_micro_per_kwh", ", micro/kWh"))
+        words = name.replace("_micro_per_kwh", ", micro/kWh").replace("_", " ")
+        table.add_column(words, no_wrap=name in {"generator", "valid_from"}, overflow="fold")
     for row in rows:
         table.add_row(*(Text(_cell(name, each)) for name, each in row.items()))
     Console(highlight=False, soft_wrap=True).print(table)
@@ -170,7 +170,5 @@ def _show(value: object, rows: Sequence[dict[str, object]], *, as_json: bool) ->
 
 def _cell(name: str, value: object) -> str:
     if name == "members" and isinstance(value, dict):
-        if len(value) > _FEW:
-            return f"{len(value)} members, {sum(value.values())} ppm"
-        return ", ".join(f"{point} {ppm}" for point, ppm in value.items()) or "none: ends"
+        return f"{len(value)}, {sum(value.values())} ppm" if value else "none: ends"
     return "" if value is None else str(value)
