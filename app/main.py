@@ -7,11 +7,13 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from app.api import log, problems, readings, status
 from app.api.limits import READINGS_PATH, BodyLimits
+from app.jobs.clear import problem
 from app.services.bank_desk import BankDesk
 from app.services.house import House
 from app.services.ingest import Door
 from app.services.ledger_view import LedgerExplorer
 from app.services.live import LiveBoard
+from app.services.market_desk import MarketDesk
 from app.services.sessions import SessionStore
 from app.services.views import DatabaseViews
 from metering.batch import MAX_BODY_BYTES
@@ -40,7 +42,8 @@ def create_app(
     app.include_router(status.build_router(house, board))
     app.include_router(log.build_router(house))
     ledger = LedgerExplorer(house, views.managed, views.keys_file)
-    app.include_router(build_router(Ports(views, sessions, ledger, BankDesk(house))))
+    market = MarketDesk(house, views.managed, problem)
+    app.include_router(build_router(Ports(views, sessions, ledger, BankDesk(house), market=market)))
     mount_static(app)
     app.add_middleware(BodyLimits, by_path={READINGS_PATH: MAX_BODY_BYTES, **BODY_LIMITS})
     app.add_middleware(ProblemPages)

@@ -110,6 +110,21 @@ RULE_WORDS: Final = {
     "mid-market": "one rate for all, halfway between the feed-in price and the most that a "
     "neighbour’s power may cost before the supplier’s is the cheaper one",
     "uniform": "one price for all, where offers and bids meet",
+    "pay-as-bid": "each buyer pays their own limit, and the seller gets it",
+    "sdr": "one rate for all, the lower the more there is to sell for each kWh that is wanted",
+    "sharing": "the surplus is shared out by agreed keys",
+}
+RULE_NAMES: Final = {
+    "mid-market": "Mid-market rate",
+    "uniform": "Uniform price",
+    "pay-as-bid": "Pay as bid",
+    "sdr": "Supply-demand ratio",
+    "sharing": "Sharing keys",
+}
+MODE_WORDS: Final = {
+    "metered": "After delivery: what the meters measured is traded",
+    "forward": "Before delivery: orders were taken until the gate closed",
+    "sharing": "Shared out by keys, without a market",
 }
 
 

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from tests.web.bank_fakes import FakeBank
 from tests.web.ledger_fakes import FakeLedgerViews
+from tests.web.market_fakes import FakeMarket
 from tests.web.page_kit import COMMON, KEY, OWN, PROOF, ROLES, audit, enter, token
 from tests.web.web_fakes import FakeSessions, FakeViews
 from web.pages import Ports, build_router
@@ -98,7 +99,8 @@ def test_without_a_session_nothing_but_the_entrance_and_the_keys(client: TestCli
 
 
 def post_paths(app: FastAPI) -> set[str]:
-    router = build_router(Ports(FakeViews(), FakeSessions(), FakeLedgerViews(), FakeBank()))
+    ports = Ports(FakeViews(), FakeSessions(), FakeLedgerViews(), FakeBank(), market=FakeMarket())
+    router = build_router(ports)
     return {
         r.path for r in router.routes if isinstance(r, APIRoute) and "POST" in (r.methods or ())
     }

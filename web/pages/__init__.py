@@ -18,11 +18,13 @@ from fastapi.staticfiles import StaticFiles
 
 from web.bank_ports import Bank
 from web.ledger_ports import LedgerViews
+from web.market_ports import Market
 from web.pages import (
     district,
     entrance,
     intervals,
     ledger,
+    market,
     money,
     people,
     proofs,
@@ -54,6 +56,7 @@ class Ports:
     sessions: Sessions
     ledger: LedgerViews
     bank: Bank
+    market: Market
 
 
 def build_router(ports: Ports) -> APIRouter:
@@ -63,6 +66,7 @@ def build_router(ports: Ports) -> APIRouter:
     for module in (entrance, district, people, intervals, proofs, transparency):
         module.add_routes(router, desk)
     ledger.add_routes(router, desk, ports.ledger)
+    market.add_routes(router, desk, ports.market)
     for module in (money, treasury):
         module.add_routes(router, desk, ports.bank)
     for route in router.routes:
