@@ -22,10 +22,11 @@ from optimizer.problem import Clearing, Fees, Problem
 def fall_back(problem: Problem) -> Clearing:
     """Return the mid-market clearing of a book, whatever its rule; marked as ``fallback``.
 
-    The rate is the floor of the middle between floor and ceiling; without both nothing is traded
-    locally. Orders that it does not suit drop out, bids by the rate and the district's fee
-    together, and so do those that take green energy alone or no farther than their feeder. The
-    long side is served pro-rata, remainders by tie hash; the supplier serves the rest.
+    The rate is the floor of the middle between the floor and the ceiling less the district's fee;
+    without both, or without room between them, nothing is traded locally. Orders that it does not
+    suit drop out, bids by the rate and the district's fee together, and so do those that take green
+    energy alone or go no farther than their feeder. The long side is served pro-rata, remainders
+    by tie hash; the supplier serves the rest.
     """
     orders = sorted(
         problem.book.orders, key=lambda order: tie_hash(problem.tie_key, order.order_id)
@@ -53,7 +54,8 @@ def fall_back(problem: Problem) -> Clearing:
 def _rate(problem: Problem) -> Price | None:
     if problem.floor is None or problem.ceiling is None:
         return None
-    return pricing.mid_market(problem.floor, problem.ceiling)
+    cap = problem.ceiling - problem.fees.district
+    return pricing.mid_market(problem.floor, cap) if problem.floor <= cap else None
 
 
 def _local_trades(problem: Problem, orders: Sequence[Order], rate: Price) -> list[Trade]:

@@ -100,7 +100,8 @@ class Clearing:
     """Who gets how much, at what price.
 
     ``price`` is null when nothing trades, or when it trades at several prices; ``hubs`` has those
-    of all hubs with a trade, nearest level first, then by place and product. ``cleared`` is all
+    of all hubs with a trade, nearest level first, then by place and product; it is empty where one
+    balance holds the book. ``cleared`` is all
     energy that changes hands, the supplier's included: bids + grid export = offers + grid import.
     ``welfare_micro`` is the sum of limit x energy over bids less that over offers and less the
     fees (the supplier at its own prices), rounded half up once. ``allocations`` holds every order
