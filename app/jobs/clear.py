@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlmodel import Session
 
+from app.jobs.deliver import deliver_interval
 from app.jobs.share import share
 from app.services.alarms import alarm_with
 from app.services.expected import expected_price
@@ -41,11 +42,13 @@ def clear_interval(house: House, key: str) -> None:
         row = intervals.lock(session, key, "metered")
         if row is None:
             return
-        points, eligible = market.metered_points(session, key), _eligible(session)
+        points, solvent = market.metered_points(session, key), eligible(session)
         if row.mode == "sharing":
-            share(house, session, row, points, eligible)
+            share(house, session, row, points, solvent)
+        elif row.mode == "forward":
+            deliver_interval(house, session, row, points, solvent)
         else:
-            _clear(house, session, row, points, eligible)
+            _clear(house, session, row, points, solvent)
         row.state = "cleared"
 
 
@@ -197,7 +200,7 @@ def _expected(session: Session, key: str, standing: Iterable[agents.Version]) ->
     return expected_price(session, key) if any(asked) else None
 
 
-def _eligible(session: Session) -> frozenset[str]:
+def eligible(session: Session) -> frozenset[str]:
     """Return who may buy locally: everybody whose wallet is above the end of their credit line.
 
     Judged on the journal as the intervals before left it, since consumption cannot be un-cleared.

@@ -6,9 +6,10 @@ from datetime import datetime, time, timedelta
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
+from market.session_orders import MAX_INTERVALS
 from metering.interval import LENGTH_MS, Interval, from_ms, to_ms
 
-DAY: Final = 96  # this many intervals mean the local day, which may have 92 or 100
+DAY: Final = 96  # this many intervals mean the local day, which may have 92 or 100 of them
 
 
 class Span(NamedTuple):
@@ -35,20 +36,26 @@ class Span(NamedTuple):
 def span_of(moment_ms: int, intervals: int, zone: ZoneInfo) -> Span:
     """Return the session that holds a moment.
 
-    With 96 intervals it is the local day, from midnight to midnight: 92 or 100 intervals where
-    the clocks change. With fewer, sessions follow each other in whole multiples of their length,
-    counted from 1970 (UTC), as payment periods do.
+    With 96 intervals it is the local day, from midnight to midnight: 92 where the clocks go
+    forward. A day that is longer than a session may be makes two of equal length (of 100: twice
+    50). With fewer, sessions follow each other in whole multiples of their length, counted from
+    1970 (UTC), as payment periods do.
     """
-    if intervals == DAY:
-        day = from_ms(moment_ms).astimezone(zone).date()
-        start_ms, end_ms = (
-            to_ms(datetime.combine(day + timedelta(days=n), time(), zone)) for n in (0, 1)
-        )
-    else:
+    if intervals < DAY:
         length_ms = intervals * LENGTH_MS
-        start_ms = moment_ms - moment_ms % length_ms
-        end_ms = start_ms + length_ms
-    return Span(Interval.containing_ms(start_ms), (end_ms - start_ms) // LENGTH_MS)
+        return Span(Interval.containing_ms(moment_ms - moment_ms % length_ms), intervals)
+    day = from_ms(moment_ms).astimezone(zone).date()
+    start_ms, end_ms = (
+        to_ms(datetime.combine(day + timedelta(days=n), time(), zone)) for n in (0, 1)
+    )
+    whole = Span(Interval.containing_ms(start_ms), (end_ms - start_ms) // LENGTH_MS)
+    if whole.intervals <= MAX_INTERVALS:
+        return whole
+    half = whole.intervals // 2
+    middle = whole.at(half)
+    if moment_ms < middle.start_ms:
+        return Span(whole.first, half)
+    return Span(middle, whole.intervals - half)
 
 
 def next_span(now_ms: int, gate_closure_s: int, intervals: int, zone: ZoneInfo) -> Span:

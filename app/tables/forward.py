@@ -19,7 +19,8 @@ class ForwardSessionRow(SQLModel, table=True):
     cleared_ms: int | None = Field(default=None, sa_type=BigInteger)  # district clock
     welfare_micro: int | None = Field(default=None, sa_type=BigInteger)
     gap_ppm: int | None = None  # how far from the optimum the blocks may be
-    fallback: str | None = None  # why the engine's fallback was taken; None: it was not
+    fallback: bool | None = None  # cleared by the engine's fallback, since it gave no answer
+    optimal: bool | None = None  # the search for blocks reached its gap within the time limit
     order_root: bytes | None = None
     results_root: bytes | None = None
     log_index: int | None = None  # place of the entry `session` in the log
@@ -64,6 +65,8 @@ class ForwardFillRow(SQLModel, table=True):
     interval: str = Field(primary_key=True, index=True)
     side: str = Field(primary_key=True)  # bid, offer
     wh: int = Field(sa_type=BigInteger)
+    # What of it other participants contracted; the supplier is meant to serve the rest.
+    local_wh: int = Field(sa_type=BigInteger)
 
 
 class ForwardPriceRow(SQLModel, table=True):

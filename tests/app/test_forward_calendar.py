@@ -25,10 +25,14 @@ def ms(key: str) -> int:
         ("2026-06-22T22:00:00Z", "2026-06-22T22:00:00Z", 96),
         ("2026-06-22T21:45:00Z", "2026-06-21T22:00:00Z", 96),
         ("2026-03-29T12:00:00Z", "2026-03-28T23:00:00Z", 92),
-        ("2026-10-25T12:00:00Z", "2026-10-24T22:00:00Z", 100),
+        ("2026-10-25T10:15:00Z", "2026-10-24T22:00:00Z", 50),
+        ("2026-10-25T10:30:00Z", "2026-10-25T10:30:00Z", 50),
+        ("2026-10-25T22:45:00Z", "2026-10-25T10:30:00Z", 50),
     ],
 )
-def test_a_session_of_a_day_is_the_local_day(inside: str, first: str, intervals: int) -> None:
+def test_a_session_of_a_day_is_the_local_day_in_halves_where_it_is_too_long(
+    inside: str, first: str, intervals: int
+) -> None:
     span = span_of(ms(inside), 96, BERLIN)
     assert (span.first.key, span.intervals, len(span.keys)) == (first, intervals, intervals)
 

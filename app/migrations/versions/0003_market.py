@@ -34,7 +34,8 @@ def upgrade() -> None:
         sa.Column("cleared_ms", sa.BigInteger(), nullable=True),
         sa.Column("welfare_micro", sa.BigInteger(), nullable=True),
         sa.Column("gap_ppm", sa.Integer(), nullable=True),
-        sa.Column("fallback", sa.String(), nullable=True),
+        sa.Column("fallback", sa.Boolean(), nullable=True),
+        sa.Column("optimal", sa.Boolean(), nullable=True),
         sa.Column("order_root", sa.LargeBinary(), nullable=True),
         sa.Column("results_root", sa.LargeBinary(), nullable=True),
         sa.Column("log_index", sa.Integer(), nullable=True),
@@ -88,6 +89,7 @@ def upgrade() -> None:
         sa.Column("interval", sa.String(), nullable=False),
         sa.Column("side", sa.String(), nullable=False),
         sa.Column("wh", sa.BigInteger(), nullable=False),
+        sa.Column("local_wh", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["session"],
             ["forward_session.first"],
