@@ -176,6 +176,11 @@ def price(micro_per_kwh: int | None) -> str:
     return signed(f"{_decimal(micro_per_kwh, MICRO_PER_CENT, 2)}{NBSP}ct/kWh", micro_per_kwh)
 
 
+def local_price(micro_per_kwh: int | None, traded_wh: int) -> str:
+    """Return the price of an interval's trades; without one it may have had several."""
+    return "several prices" if micro_per_kwh is None and traded_wh else price(micro_per_kwh)
+
+
 def money(micro: int, *, plus: bool = False) -> str:
     """Return micro-euros as euros: four decimals below one euro, for quarter-hours are small."""
     decimals = 4 if 0 < abs(micro) < MICRO_PER_EURO else 2

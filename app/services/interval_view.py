@@ -6,16 +6,17 @@ import hashlib
 import hmac
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from itertools import groupby
 
 from sqlmodel import Session, col, select
 
 from app.services.house import House
 from app.services.ledger_trace import trace
+from app.services.market_bands import FEWEST, side_of
 from app.store import leaves, log, payments, people
 from app.tables import IntervalRow, JournalEntry, OrderRow, PostingRow, StatementRow, TradeRow
 from ledger_client.log import decode_entry
 from ledger_client.verify import Seal
+from market.order import Side
 from metering.interval import Interval
 from web.ports import (
     IntervalPage,
@@ -25,8 +26,6 @@ from web.ports import (
     SealLine,
     TradeLine,
 )
-
-_FEWEST_SHOWN = 5
 
 Names = Callable[[str], str]
 
@@ -87,7 +86,8 @@ def _orders(
 ) -> tuple[list[OrderLine], bool]:
     """Return one's own orders, everybody else's by price tick, and whether some are hidden.
 
-    A tick at which fewer than five participants stand is hidden.
+    A side is told where the market page tells it by its very ticks, else not at all: what that
+    page joins, less one tick told here, would be the rest.
     """
     lines = [
         _order_line([order], names(order.participant), own=True)
@@ -95,25 +95,23 @@ def _orders(
         if order.participant in own
     ]
     hidden = False
-    for _, items in groupby(sorted(orders, key=_tick), key=_tick):
-        tick = list(items)
-        others = [order for order in tick if order.participant not in own]
-        if not others:
-            continue
-        if _too_few({order.participant for order in tick}, own):
-            hidden = True
+    for side in Side:
+        seen = side_of(orders, side, own)
+        ticks = [
+            others
+            for _, group in seen.bands
+            if (others := [order for order in group if order.participant not in own])
+        ]
+        if seen.exact:
+            lines += [_order_line(tick, f"{len(tick)} others", own=False) for tick in ticks]
         else:
-            lines.append(_order_line(others, f"{len(others)} others", own=False))
+            hidden |= any(o.side == side and o.participant not in own for o in orders)
     return lines, hidden
 
 
 def _too_few(participants: set[str], own: frozenset[str]) -> bool:
     """Return whether a sum would show what a neighbour did; the viewer counts as one of five."""
-    return len(participants - own) + bool(participants & own) < _FEWEST_SHOWN
-
-
-def _tick(order: OrderRow) -> tuple[str, int]:
-    return order.side, order.limit_micro_per_kwh
+    return len(participants - own) + bool(participants & own) < FEWEST
 
 
 def _order_line(group: Sequence[OrderRow], who: str, *, own: bool) -> OrderLine:
@@ -150,7 +148,7 @@ def _trades(session: Session, key: str, own: frozenset[str], names: Names) -> li
         for row in rows
         if parties(row) & own
     ]
-    if len(set().union(*map(parties, foreign))) >= _FEWEST_SHOWN:
+    if len(set().union(*map(parties, foreign))) >= FEWEST:
         lines.append(
             TradeLine(
                 seller="others",

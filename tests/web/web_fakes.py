@@ -222,7 +222,9 @@ class FakeViews:
             for n, (kind, name, watts, online) in enumerate(POINTS)
         )
         shown = tuple(
-            summary(n) if n <= self.last_traded else replace(summary(n), price_micro_per_kwh=None)
+            summary(n)
+            if n <= self.last_traded
+            else replace(summary(n), price_micro_per_kwh=None, traded_wh=0)
             for n in reversed(range(COUNT))
         )
         return District(
