@@ -11,6 +11,7 @@ import operator
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -18,13 +19,17 @@ from market import pricing
 from market.book import Book
 from market.money import Price, round_half_up
 from market.order import GRID, Order, Side
+from market.place import Level, Wish
 from market.pricing import Rule
 from market.trade import Fill, Trade, make_trade, north_west, tie_hash
 from metering.quantities import Energy
 from optimizer import merit_order
 from optimizer.columns import Columns, Mask, Match, match, ticks_of
-from optimizer.problem import AT_A_RATE, Clearing, Problem
+from optimizer.hubs import clear_hubs
+from optimizer.problem import AT_A_RATE, Clearing, Fees, Problem
 from optimizer.welfare import Integers, Solver, Ticks
+
+_NO_WISH: Final = Wish()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +42,18 @@ class _Table:
 
 
 def clear(problem: Problem, solver: Solver = merit_order.solve_ticks) -> Clearing:
-    """Clear a book. The outcome depends on nothing but the problem, not on the orders' places.
+    """Clear a book. The outcome depends on nothing but the problem, not on the orders' rows.
 
-    ``solver`` decides on price ticks; its answer is certified, whoever gives it.
+    ``solver`` decides on price ticks of one balance; its answer is certified, whoever gives it.
+    A book in which places, products or fees may matter goes to ``optimizer.hubs``.
 
     Raises:
         SolverError: no optimum, or an answer that is not the exact one: keep the book, tell a
             person; ``optimizer.fallback`` closes the interval.
         PricingError: the rule cannot price this book.
     """
+    if needs_hubs(problem):
+        return clear_hubs(problem)
     table = _table(problem.book, problem.tie_key)
     rule = _at_a_rate if problem.rule in AT_A_RATE else _at_the_margin
     price, found, trades = rule(problem, table, solver)
@@ -59,6 +67,18 @@ def clear(problem: Problem, solver: Solver = merit_order.solve_ticks) -> Clearin
         trades=tuple(trades),
         grid_import=Energy(found.grid_import),
         grid_export=Energy(found.grid_export),
+    )
+
+
+def needs_hubs(problem: Problem) -> bool:
+    """Whether one balance may not do: a fee, a bid with a wish, or an offer that stays near.
+
+    Without these all energy is worth the same everywhere, whatever it is and wherever it stands.
+    """
+    return problem.fees != Fees() or any(
+        order.wish != _NO_WISH
+        and (order.side is Side.BID or order.wish.level is not Level.DISTRICT)
+        for order in problem.book.orders
     )
 
 

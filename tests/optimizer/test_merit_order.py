@@ -11,6 +11,7 @@ from metering.quantities import Energy
 from optimizer.clearing import clear
 from optimizer.problem import Problem
 from optimizer.welfare import solve_ticks
+from tests.conftest import LONG
 from tests.optimizer.order_by_order import outcome
 
 
@@ -35,7 +36,7 @@ CLUSTERS = _orders(
 BACKSTOPS = st.tuples(st.none() | st.integers(-4, 0), st.none() | st.integers(0, 4))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=20_000 if LONG else 500)
 @given(orders=NEAR_TICKS | EXTREMES | CLUSTERS, backstop=BACKSTOPS)
 def test_merit_order_lp_and_oracle_agree(orders, backstop):
     floor, ceiling = (None if micro is None else Price(micro) for micro in backstop)
@@ -53,7 +54,7 @@ def test_merit_order_lp_and_oracle_agree(orders, backstop):
     assert clear(problem, solve_ticks) == ours
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=20_000 if LONG else 500)
 @given(orders=_orders(st.integers(1, 4), st.integers(-2, 2)))
 def test_merit_order_against_one_watt_hour_at_a_time(orders):
     """The reference from the definition: match the best Wh of each side while bid >= offer."""
