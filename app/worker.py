@@ -14,6 +14,7 @@ from app.jobs.clear import clear_interval
 from app.jobs.correct import correct_estimates
 from app.jobs.cosign import Cosigner
 from app.jobs.finalise import finalise
+from app.jobs.forecast import Forecaster
 from app.jobs.meter import meter
 from app.jobs.pay import pay
 from app.jobs.reconcile import reconcile_daily
@@ -21,9 +22,10 @@ from app.jobs.seal import seal
 from app.jobs.settle import settle_interval
 from app.services.alarms import alarm
 from app.services.house import House
-from app.store import intervals, people
+from app.store import forward, intervals, people
 from app.store.journal import JournalError
 from market.book import BookError
+from market.delivery import DeliveryError
 from market.journal import UnbalancedEntryError
 from market.money import MoneyError
 from market.order import OrderError
@@ -54,6 +56,7 @@ _STEPS: Final[dict[str, Callable[[House, str], None]]] = {
 _STOPPING: Final = (
     BookError,
     CompileError,
+    DeliveryError,
     JournalError,
     MoneyError,
     OrderError,
@@ -80,6 +83,7 @@ class Worker:
         self._house = house
         self._on_sealed = on_sealed
         self._cosigner = cosigner or Cosigner(house)
+        self._forecaster = Forecaster(house)
         self._reconciled = ""  # day of the last reconciliation
 
     def run_due(self) -> None:
@@ -95,6 +99,7 @@ class Worker:
         while pay(self._house) or anchor(self._house):
             pass
         self._cosigner.run()
+        self._forecaster.run()
         self._reconciled = reconcile_daily(self._house, self._reconciled)
 
     def _open_and_close(self) -> None:
@@ -108,6 +113,7 @@ class Worker:
             settings = self._house.settings
             intervals.ensure_through(session, now_ms, settings.rule, settings.mode)
             session.flush()
+            forward.mark(session)
             for key in intervals.in_state(session, "open"):
                 if Interval.parse(key).end_ms <= now_ms:
                     intervals.get(session, key).state = "closed"
