@@ -7,32 +7,37 @@ everybody's standing limits.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from app.jobs.clear import problem
 from app.services.alarms import alarm
 from app.services.broker import BrokerError, publish
 from app.services.expected import NoForecastError, expected_prices, message
 from app.services.house import House
-from app.store import forecasts, people
-from app.tables import ExpectedPriceRow
+from app.store import agents, forecasts, people, sharing
+from app.tables import ExpectedPriceRow, InstructionRow
+from market.agents import Standing, net_limits, with_wishes
 from market.book import BookError
 from market.money import Price
 from market.order import OrderError
 from market.parties import MeteredPoint, metered_book, own_transfers
 from market.pricing import PricingError
+from market.sharing import SharingError, share_market
+from market.trade import Trade
 from metering.interval import LENGTH_MS, Interval
 from metering.quantities import Energy
 from optimizer.clearing import clear
 from optimizer.compiled import CompileError, SolverError
+from optimizer.fallback import fall_back
 from optimizer.forecast.engine import Forecast
 
 BROKER_TIMEOUT_S: Final = 5.0
 _REST_S: Final = 60.0  # wall seconds between two tries
-_NO_PRICE: Final = (BookError, CompileError, OrderError, PricingError, SolverError)
+_NO_PRICE: Final = (BookError, OrderError, PricingError, SharingError)
 
 
 def expect_prices(
@@ -44,6 +49,7 @@ def expect_prices(
     quarter-hour without any such point, or one that cannot be cleared, has no row.
     """
     tariffs, points = people.tariffs_by_point(session), people.points(session)
+    standings = _Standings(session)
     rows: list[ExpectedPriceRow] = []
     failed: list[str] = []
     for number in range(forecast.quarters):
@@ -62,26 +68,71 @@ def expect_prices(
         ]
         try:
             if expected:
-                rows.append(_cleared(key, house.settings.rule, expected, {}))
+                rows.append(_row(key, expected, _trades(house, standings, key, expected)))
         except _NO_PRICE as error:
             failed.append(f"{key}: {error}")
     return rows, f"{len(failed)} quarter-hours have no price ({failed[0]})" if failed else ""
 
 
-def _cleared(
-    key: str, rule: str, points: Sequence[MeteredPoint], limits: Mapping[str, Price]
-) -> ExpectedPriceRow:
-    book = metered_book(points, own_transfers(points), limits)
-    clearing = clear(problem(key, rule, book, points))
-    local = clearing.local_trades
+class _Standings:
+    """What every point's instruction says from one quarter-hour to the next, asked when it changes.
+
+    Ask in time order.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._changes = deque(_changes(session))
+        self._now: Mapping[str, Standing] | None = None
+
+    def at(self, key: str) -> Mapping[str, Standing]:
+        """Return the standing of each point in an interval, by GSRN."""
+        if self._now is None or (self._changes and self._changes[0] <= key):
+            versions = agents.holding(self.session, key)
+            self._now = {point: version.standing for point, version in versions.items()}
+            while self._changes and self._changes[0] <= key:
+                self._changes.popleft()
+        return self._now
+
+
+def _changes(session: Session) -> Sequence[str]:
+    """Return the interval keys from which on some instruction holds, in time order."""
+    return sorted(session.exec(select(InstructionRow.valid_from).distinct()))
+
+
+def _trades(
+    house: House, standings: _Standings, key: str, points: Sequence[MeteredPoint]
+) -> Sequence[Trade]:
+    """Return the local trades of a quarter-hour, in the way that the district trades."""
+    own = own_transfers(points)
+    if house.settings.mode == "sharing":
+        keys = sharing.keys(standings.session, key)
+        return share_market(points, own, keys, (), key.encode()).trades
+    found = standings.at(key)
+    stands = {point.point: found[point.point] for point in points}
+    tariffs = {point.point: point.tariff for point in points}
+    # Whoever follows the expected price cannot make it: without one they are at grid parity.
+    limits = net_limits(stands, tariffs, None, Price(house.settings.price_tick_micro_per_kwh))
+    book = with_wishes(metered_book(points, own, limits), stands)
+    given = problem(key, house.settings.rule, book, points)
+    try:
+        return clear(given).local_trades
+    except (CompileError, PricingError, SolverError):
+        return fall_back(given).local_trades  # as the interval itself would close
+
+
+def _row(key: str, points: Sequence[MeteredPoint], trades: Sequence[Trade]) -> ExpectedPriceRow:
+    """Return what trades come to; the price is the mean per kWh where they have several."""
+    local_wh = sum(trade.energy.wh for trade in trades)
+    weighted = sum(trade.price.micro_per_kwh * trade.energy.wh for trade in trades)
     return ExpectedPriceRow(
         run=0,
         interval=key,
         participants=len({point.participant for point in points}),
-        price_micro_per_kwh=clearing.price.micro_per_kwh if local and clearing.price else None,
+        price_micro_per_kwh=weighted // local_wh if local_wh else None,
         import_wh=sum(point.imported.wh for point in points),
         export_wh=sum(point.exported.wh for point in points),
-        local_wh=sum(trade.energy.wh for trade in local),
+        local_wh=local_wh,
     )
 
 
