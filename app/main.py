@@ -12,6 +12,7 @@ from app.services.bank_desk import BankDesk
 from app.services.house import House
 from app.services.ingest import Door
 from app.services.ledger_view import LedgerExplorer
+from app.services.limits_desk import LimitsDesk
 from app.services.live import LiveBoard
 from app.services.market_desk import MarketDesk
 from app.services.sessions import SessionStore
@@ -43,7 +44,9 @@ def create_app(
     app.include_router(log.build_router(house))
     ledger = LedgerExplorer(house, views.managed, views.keys_file)
     market = MarketDesk(house, views.managed, problem)
-    app.include_router(build_router(Ports(views, sessions, ledger, BankDesk(house), market=market)))
+    limits = LimitsDesk(house)
+    ports = Ports(views, sessions, ledger, BankDesk(house), market=market, limits=limits)
+    app.include_router(build_router(ports))
     mount_static(app)
     app.add_middleware(BodyLimits, by_path={READINGS_PATH: MAX_BODY_BYTES, **BODY_LIMITS})
     app.add_middleware(ProblemPages)

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.web.bank_fakes import FakeBank
 from tests.web.browsing import Console, Open, Served
 from tests.web.ledger_fakes import FakeLedgerViews
+from tests.web.limits_fakes import FakeLimits
 from tests.web.market_fakes import FakeMarket
 from tests.web.web_fakes import FakeSessions, FakeViews
 from web.pages import STATIC, Ports, build_router, mount_static
@@ -56,15 +57,22 @@ def market() -> FakeMarket:
 
 
 @pytest.fixture
+def limits() -> FakeLimits:
+    return FakeLimits()
+
+
+@pytest.fixture
 def app(
     views: FakeViews,
     sessions: FakeSessions,
     ledger: FakeLedgerViews,
     bank: FakeBank,
     market: FakeMarket,
+    limits: FakeLimits,
 ) -> FastAPI:
     app = FastAPI(openapi_url=None)
-    app.include_router(build_router(Ports(views, sessions, ledger, bank, market=market)))
+    ports = Ports(views, sessions, ledger, bank, market=market, limits=limits)
+    app.include_router(build_router(ports))
     mount_static(app)
     app.add_middleware(SecurityMiddleware)
     return app

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from tests.web.bank_fakes import FakeBank
 from tests.web.ledger_fakes import FakeLedgerViews
+from tests.web.limits_fakes import FakeLimits
 from tests.web.market_fakes import FakeMarket
 from tests.web.page_kit import COMMON, KEY, OWN, PROOF, ROLES, audit, enter, token
 from tests.web.web_fakes import FakeSessions, FakeViews
@@ -99,7 +100,14 @@ def test_without_a_session_nothing_but_the_entrance_and_the_keys(client: TestCli
 
 
 def post_paths(app: FastAPI) -> set[str]:
-    ports = Ports(FakeViews(), FakeSessions(), FakeLedgerViews(), FakeBank(), market=FakeMarket())
+    ports = Ports(
+        FakeViews(),
+        FakeSessions(),
+        FakeLedgerViews(),
+        FakeBank(),
+        market=FakeMarket(),
+        limits=FakeLimits(),
+    )
     router = build_router(ports)
     return {
         r.path for r in router.routes if isinstance(r, APIRoute) and "POST" in (r.methods or ())

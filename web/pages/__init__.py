@@ -18,12 +18,14 @@ from fastapi.staticfiles import StaticFiles
 
 from web.bank_ports import Bank
 from web.ledger_ports import LedgerViews
+from web.limits_ports import Limits
 from web.market_ports import Market
 from web.pages import (
     district,
     entrance,
     intervals,
     ledger,
+    limits,
     market,
     money,
     people,
@@ -57,6 +59,7 @@ class Ports:
     ledger: LedgerViews
     bank: Bank
     market: Market
+    limits: Limits
 
 
 def build_router(ports: Ports) -> APIRouter:
@@ -67,6 +70,7 @@ def build_router(ports: Ports) -> APIRouter:
         module.add_routes(router, desk)
     ledger.add_routes(router, desk, ports.ledger)
     market.add_routes(router, desk, ports.market)
+    limits.add_routes(router, desk, ports.limits)
     for module in (money, treasury):
         module.add_routes(router, desk, ports.bank)
     for route in router.routes:
