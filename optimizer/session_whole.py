@@ -1,0 +1,231 @@
+"""From the solver's plan to whole watt-hours, interval by interval, exactly balanced.
+
+Without lossy storages and blocks in part, the plan is whole already (a network flow). Otherwise:
+
+- A block takes the nearest whole energy, shared out over its profile by largest remainder.
+- A storage charges what its plan charges by then, rounded up, and discharges what its plan does,
+  rounded down, never more than it holds; its loss is rounded up over the session.
+- Everything else is rounded down. What is then missing or left over in an interval is made good by
+  the orders at the margin (which the price suits to the watt-hour), then by taking back accepted
+  energy of the longer side: the supplier's, that of the worst limit, flexible orders, storages.
+  So nobody is made to trade beyond their limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from market.money import PPM, largest_remainder
+from market.session_orders import StorageOrder
+from optimizer.compiled import Floats, SolverError
+from optimizer.session_data import Integers, SessionData, Ticks, block_sign
+from optimizer.session_model import Plan
+
+_NEAR_WH = 1e-3
+
+
+class UnfitError(SolverError):
+    """An order that whole watt-hours cannot serve: clear again without it."""
+
+    def __init__(self, order_id: str, why: str) -> None:
+        super().__init__(f"order {order_id!r} {why}")
+        self.order_id = order_id
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A plan in whole Wh, with the meanings of ``Plan``.
+
+    ``blocks``: the energy that each block takes, ``profiles``: the same per interval of its
+    profile; ``stored``: what a storage holds at the end of an interval.
+    """
+
+    bids: Integers
+    offers: Integers
+    grid_import: Integers
+    grid_export: Integers
+    blocks: list[int]
+    profiles: list[list[int]]
+    flexible: Integers
+    charge: Integers
+    discharge: Integers
+    stored: Integers
+
+
+def in_whole_wh(data: SessionData, plan: Plan) -> Whole:
+    """Return the plan in whole watt-hours, balanced in every interval.
+
+    Raises:
+        UnfitError: an interval cannot be balanced, or a block's share falls below its least.
+    """
+    blocks = _block_energies(data, plan)
+    profiles = [
+        largest_remainder(wh, block.profile_wh, [bytes([i]) for i in range(len(block.profile_wh))])
+        for block, wh in zip(data.blocks, blocks, strict=True)
+    ]
+    shape = (len(data.storages), data.intervals)
+    draft = Whole(
+        _down(plan.bids),
+        _down(plan.offers),
+        _down(plan.grid_import),
+        _down(plan.grid_export),
+        blocks,
+        profiles,
+        _down(plan.flexible),
+        *(np.zeros(shape, dtype=np.int64) for _ in range(3)),
+    )
+    from_blocks = _from_blocks(data, profiles)
+    targets = _up(np.cumsum(plan.charge, axis=1))
+    discharge = _down(plan.discharge)
+    for t in range(data.intervals):
+        for s, storage in enumerate(data.storages):
+            _run_storage(draft, storage, s, t, targets[s], discharge[s, t])
+        _balance(data, plan, draft, t, int(from_blocks[t]))
+        for s, storage in enumerate(data.storages):
+            draft.stored[s, t] = _held(storage, draft, s, t + 1)
+    for s, storage in enumerate(data.storages):
+        if draft.stored[s, -1] < storage.least_final.wh:
+            raise UnfitError(storage.order_id, "would end emptier than it may")
+    return draft
+
+
+def _block_energies(data: SessionData, plan: Plan) -> list[int]:
+    """Return each block's energy: the nearest whole one, at most by its parent's share."""
+    place = {block.order_id: b for b, block in enumerate(data.blocks)}
+    found: dict[int, int] = {}
+
+    def energy(b: int) -> int:
+        if b in found:
+            return found[b]
+        block = data.blocks[b]
+        wh = round(float(plan.shares[b]) * block.energy_wh) if plan.accepted[b] else 0
+        wh = min(max(wh, block.least_wh if plan.accepted[b] else 0), block.energy_wh)
+        if block.parent:
+            parent = data.blocks[place[block.parent]]
+            wh = min(wh, energy(place[block.parent]) * block.energy_wh // parent.energy_wh)
+        if plan.accepted[b] and wh < block.least_wh:
+            raise UnfitError(block.order_id, "would get less than its least share")
+        found[b] = wh
+        return wh
+
+    return [energy(b) for b in range(len(data.blocks))]
+
+
+def _from_blocks(data: SessionData, profiles: list[list[int]]) -> Integers:
+    """Return what blocks draw less what they feed in, per interval."""
+    drawn = np.zeros(data.intervals, dtype=np.int64)
+    for block, profile in zip(data.blocks, profiles, strict=True):
+        drawn[block.start : block.start + len(profile)] += block_sign(block) * np.array(profile)
+    return drawn
+
+
+def _held(storage: StorageOrder, draft: Whole, s: int, end: int) -> int:
+    """Return what a storage holds after ``end`` intervals; its loss so far is rounded up."""
+    charged, discharged = int(draft.charge[s, :end].sum()), int(draft.discharge[s, :end].sum())
+    return storage.initial.wh + charged * storage.efficiency_ppm // PPM - discharged
+
+
+def _run_storage(
+    draft: Whole, storage: StorageOrder, s: int, t: int, targets: Integers, discharge: int
+) -> None:
+    """Set what a storage charges and discharges in ``t``, within what it holds and has room for."""
+    charged, discharged = int(draft.charge[s, :t].sum()), int(draft.discharge[s, :t].sum())
+    wanted = int(targets[t]) - (int(targets[t - 1]) if t else 0)
+    if wanted:
+        room = storage.capacity.wh - storage.initial.wh + discharged + 1
+        most = (room * PPM - 1) // storage.efficiency_ppm - charged
+        wanted = max(wanted, int(targets[t]) - charged)  # what was taken back before
+        draft.charge[s, t] = max(0, min(wanted, storage.most_charge_wh, most))
+    if discharge:
+        later = charged + int(targets[-1] - targets[t])
+        at_end = storage.initial.wh + later * storage.efficiency_ppm // PPM
+        spare = min(_held(storage, draft, s, t), at_end - storage.least_final.wh - discharged)
+        draft.discharge[s, t] = max(0, min(discharge, spare))
+
+
+def _balance(data: SessionData, plan: Plan, draft: Whole, t: int, from_blocks: int) -> None:
+    """Make the interval's sums equal.
+
+    Raises:
+        UnfitError: blocks alone do not balance.
+    """
+    bids, offers = _of_interval(data.bids, t), _of_interval(data.offers, t)
+    drawn = int(draft.bids[bids].sum() + draft.flexible[:, t].sum() + draft.charge[:, t].sum())
+    drawn += int(draft.grid_export[t]) + from_blocks
+    fed_in = int(draft.offers[offers].sum() + draft.discharge[:, t].sum() + draft.grid_import[t])
+    missing = drawn - fed_in
+    here = slice(t, t + 1)
+    if missing > 0:
+        missing -= _raise(
+            draft.offers[offers], plan.offers[offers], data.offers.volume[offers], missing
+        )
+        if plan.grid_import[t] > _NEAR_WH:
+            draft.grid_import[t] += missing
+            missing = 0
+        for taken in (
+            draft.grid_export[here],
+            draft.bids[bids],
+            draft.flexible[:, t],
+            draft.charge[:, t],
+        ):
+            missing -= _take_back(taken, missing)
+    elif missing < 0:
+        missing += _raise(draft.bids[bids], plan.bids[bids], data.bids.volume[bids], -missing)
+        if plan.grid_export[t] > _NEAR_WH:
+            draft.grid_export[t] -= missing
+            missing = 0
+        for taken in (draft.grid_import[here], draft.offers[offers][::-1], draft.discharge[:, t]):
+            missing += _take_back(taken, -missing)
+    if missing:
+        raise UnfitError(*_culprit(data, draft, t))
+
+
+def _raise(fills: Integers, plan: Floats, volume: Integers, wh: int) -> int:
+    """Give up to ``wh`` more to ticks that the plan fills in part; return what was given."""
+    given = 0
+    for i in np.flatnonzero((plan > _NEAR_WH) & (plan < volume - _NEAR_WH)).tolist():
+        more = min(int(volume[i] - fills[i]), wh - given)
+        fills[i] += more
+        given += more
+    return given
+
+
+def _take_back(fills: Integers, wh: int) -> int:
+    """Take up to ``wh`` back, the first fills first; return what was taken."""
+    taken = 0
+    for i in np.flatnonzero(fills).tolist():
+        if taken == wh:
+            break
+        less = min(int(fills[i]), wh - taken)
+        fills[i] -= less
+        taken += less
+    return taken
+
+
+def _culprit(data: SessionData, draft: Whole, t: int) -> tuple[str, str]:
+    """Return a block of an interval that does not balance, one in part before others, and why."""
+    here = [
+        (draft.blocks[b] == block.energy_wh, b)
+        for b, block in enumerate(data.blocks)
+        if draft.blocks[b] and block.start <= t < block.start + len(block.profile_wh)
+    ]
+    if not here:
+        raise SolverError(f"interval {t} does not balance: keep the session's book and report it")
+    return data.blocks[min(here)[1]].order_id, f"unbalances interval {t} by its rounding"
+
+
+def _of_interval(ticks: Ticks, t: int) -> slice:
+    first, last = np.searchsorted(ticks.interval, (t, t + 1)).tolist()
+    return slice(first, last)
+
+
+def _down(values: Floats) -> Integers:
+    near: NDArray[np.float64] = np.rint(values)
+    return np.where(np.abs(values - near) < _NEAR_WH, near, np.floor(values)).astype(np.int64)
+
+
+def _up(values: Floats) -> Integers:
+    return -_down(-values)
