@@ -77,7 +77,7 @@ def _got(clearing: SessionClearing) -> Mapping[str, list[Got]]:
                 total[row_id(order_id), keys[index], side] += abs(wh)
     found: dict[str, list[Got]] = defaultdict(list)
     for (order_id, key, on), wh in sorted(total.items()):
-        found[order_id].append(Got(key, on, wh, local[order_id, key, on]))
+        found[order_id].append(Got(key, on.value, wh, local[order_id, key, on]))
     return found
 
 
