@@ -144,7 +144,7 @@ def narrowed(net: Network, costs: Integers, flow: Integers, face: Face) -> Face:
         raise SolverError(
             "HiGHS's answer does not balance in whole Wh: keep the book and report it"
         )
-    tail, head, cost = _residual(net, costs, flow, face)
+    tail, head, cost = residual(net, costs, flow, face)
     price = _relaxed(tail, head, cost, np.zeros(net.nodes, dtype=np.int64))
     tight = costs + price[net.tail] - price[net.head] == 0
     return Face(np.where(tight, face.low, flow), np.where(tight, face.high, flow))
@@ -158,7 +158,7 @@ def price_bounds(net: Network, flow: Integers, face: Face) -> tuple[Integers, In
     reached for all nodes at once, by the shortest ways from the ground and to it. Beyond
     ``+-2**59`` there is no bound.
     """
-    tail, head, cost = _residual(net, net.cost, flow, face)
+    tail, head, cost = residual(net, net.cost, flow, face)
     if net.cap is not None:
         tail, head = np.append(tail, GROUND), np.append(head, pool_node(ROOT, Product.ANY))
         cost = np.append(cost, net.cap)
@@ -184,7 +184,7 @@ def _is_feasible(net: Network, flow: Integers, face: Face) -> bool:
     return not balance.any() and bool(np.all((face.low <= flow) & (flow <= face.high)))
 
 
-def _residual(
+def residual(
     net: Network, costs: Integers, flow: Integers, face: Face
 ) -> tuple[Integers, Integers, Integers]:
     """Return tail, head and cost of what can still be added to, or taken from, each arc."""

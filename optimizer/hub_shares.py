@@ -9,168 +9,153 @@ is found exactly: Newton's method on the cut that stands in the way (Hoffman's c
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from optimizer.compiled import SolverError
-from optimizer.hub_network import Face, Network
+from optimizer.hub_maxflow import SINK, SOURCE, MaxFlow
+from optimizer.hub_network import GROUND, Face, Integers, Network, residual
 
-_SOURCE: Final = -1
-_SINK: Final = -2
+_ZERO: Final = Fraction(0)
 
 
 class _Open(NamedTuple):
-    """A free arc and its bounds."""
+    """An arc that may still change: its ends, its bounds, and a flow between them, in Wh."""
 
     tail: int
     head: int
     low: Fraction
     high: Fraction
+    flow: Fraction
+
+    def at_least(self, low: Fraction) -> _Open:
+        """Return the arc with another lower bound, its flow raised where it must be."""
+        return self._replace(low=low, flow=max(low, self.flow))
 
 
-def fair_fills(net: Network, face: Face) -> dict[int, Fraction]:
-    """Return the fair flow, in Wh, of every tick's arc that is free on a face of optimal flows.
+def fair_fills(net: Network, face: Face, flow: Integers) -> dict[int, Fraction]:
+    """Return the fair flow, in Wh, of every tick's arc that can change on a face of optimal flows.
 
     Raises:
-        SolverError: the face is empty.
+        SolverError: the flow is not one of the face.
     """
-    free = np.flatnonzero(face.free)
-    surplus = np.zeros(net.nodes, dtype=np.int64)
-    fixed = np.where(face.free, 0, face.low)
-    np.add.at(surplus, net.head, fixed)
-    np.subtract.at(surplus, net.tail, fixed)
     # A tick has one arc to the ground; the supplier, who has no quantity, has no fill ratio.
-    every = range(len(face.low))
+    every = range(len(flow))
     ticks = {*every[net.family["offer"]], *every[net.family["bid"]]}
-    arcs = {
-        a: _Open(tail, head, Fraction(low), Fraction(high))
-        for a, tail, head, low, high in zip(
-            free.tolist(),
-            net.tail[free].tolist(),
-            net.head[free].tolist(),
-            face.low[free].tolist(),
-            face.high[free].tolist(),
-            strict=True,
-        )
-    }
+    arcs = _open_arcs(net, face, flow, ticks)
     fills: dict[int, Fraction] = {}
     open_ticks = ticks & arcs.keys()
-    given = {node: int(wh) for node, wh in enumerate(surplus.tolist()) if wh}
     while open_ticks:
-        ratio, held = _highest_ratio(arcs, open_ticks, given)
+        arcs, held = _raised(arcs, open_ticks)
         for a in held:
-            fills[a] = ratio * arcs[a].high
-            arcs[a] = arcs[a]._replace(low=fills[a], high=fills[a])
+            fills[a] = arcs[a].low
+            arcs[a] = arcs[a]._replace(high=fills[a])
         open_ticks -= held
     return fills
 
 
-def _highest_ratio(
-    arcs: Mapping[int, _Open], ticks: set[int], given: Mapping[int, int]
-) -> tuple[Fraction, set[int]]:
-    """Return the highest ratio that all ``ticks`` can have, and those that can have no more."""
+def _open_arcs(net: Network, face: Face, flow: Integers, ticks: set[int]) -> dict[int, _Open]:
+    """Return the arcs on circles through the ground, which alone change a fill.
+
+    Ticks of one station whose own fill is fixed and which may still choose their product are one
+    node; arcs beside each other are one arc.
+    """
+    inside = _around_the_ground(net, face, flow)
+    changing = face.free & inside[net.tail] & inside[net.head]
+    node = _merged(net, changing)
+    tail, head = node[net.tail], node[net.head]
+    beside: dict[tuple[int, int], int] = {}
+    arcs: dict[int, _Open] = {}
+    for a in np.flatnonzero(changing).tolist():
+        ends = int(tail[a]), int(head[a])
+        first = a if a in ticks else beside.setdefault(ends, a)
+        more = (int(face.low[a]), int(face.high[a]), int(flow[a]))
+        before = arcs[first][2:] if first in arcs else (_ZERO, _ZERO, _ZERO)
+        arcs[first] = _Open(*ends, *(x + y for x, y in zip(before, more, strict=True)))
+    return arcs
+
+
+def _around_the_ground(net: Network, face: Face, flow: Integers) -> NDArray[np.bool_]:
+    """Return which nodes lie on a circle of the residual graph through the ground."""
+    tail, head, _ = residual(net, net.cost, flow, face)
+    return _reached(net.nodes, tail, head) & _reached(net.nodes, head, tail)
+
+
+def _reached(nodes: int, tail: Integers, head: Integers) -> NDArray[np.bool_]:
+    reached = np.zeros(nodes, dtype=np.bool_)
+    reached[GROUND] = True
+    count = 0
+    while count < (count := int(reached.sum())):
+        reached[head[reached[tail]]] = True
+    return reached
+
+
+def _merged(net: Network, changing: NDArray[np.bool_]) -> Integers:
+    """Return for every node the one that stands for it."""
+    node = np.arange(net.nodes)
+    grey, green, bid = (net.family[name] for name in ("grey", "green", "bid"))
+    settled = ~changing[bid] & changing[grey] & changing[green]
+    mine, station = net.tail[bid][settled], net.tail[grey][settled]
+    stations, first = np.unique(station, return_index=True)
+    node[mine] = mine[first][np.searchsorted(stations, station)]
+    return node
+
+
+def _raised(arcs: Mapping[int, _Open], ticks: set[int]) -> tuple[dict[int, _Open], set[int]]:
+    """Return a flow in which ``ticks`` have the highest common ratio, and those with no more."""
     ratio, held = Fraction(1), set(ticks)
     while True:
-        asked = {
-            a: arc._replace(low=ratio * arc.high) if a in ticks else arc for a, arc in arcs.items()
-        }
-        cut = _blocking_cut(asked, given)
-        if cut is None:
-            return ratio, held
-        leaving = sum(a.high for a in asked.values() if a.tail in cut and a.head not in cut)
-        entering = {k: a for k, a in asked.items() if a.head in cut and a.tail not in cut}
+        asked = {a: arcs[a].at_least(ratio * arcs[a].high) for a in ticks}
+        found, cut = _balanced(arcs, asked)
+        if not cut:
+            return found, held
+        leaving = [arc for arc in arcs.values() if arc.tail in cut and arc.head not in cut]
+        entering = {a: arc for a, arc in arcs.items() if arc.head in cut and arc.tail not in cut}
         held = ticks & entering.keys()
         if not held:
             raise SolverError("no flow meets the bounds of the optimum: keep the book, report it")
-        bound = sum(a.low for k, a in entering.items() if k not in held)
-        room = leaving - bound - sum(given.get(node, 0) for node in cut)
-        ratio = room / sum((arcs[a].high for a in held), Fraction(0))
+        # What must come in can leave again: so much more may leave, and so much less come in.
+        room = sum((arc.high - arc.flow for arc in leaving), _ZERO)
+        room += sum((arc.flow for arc in entering.values()), _ZERO)
+        room -= sum((arc.low for a, arc in entering.items() if a not in held), _ZERO)
+        ratio = room / sum((arcs[a].high for a in held), _ZERO)
 
 
-def _blocking_cut(arcs: Mapping[int, _Open], given: Mapping[int, int]) -> set[int] | None:
-    """Return nodes that must take in more than can leave them; None if there is a flow.
+def _balanced(
+    arcs: Mapping[int, _Open], asked: Mapping[int, _Open]
+) -> tuple[dict[int, _Open], set[int]]:
+    """Return the arcs with a flow that gives what is asked.
 
-    ``given`` is what the fixed arcs leave at a node.
+    If there is none, return also the nodes that must take in more than can leave them.
     """
-    scale = math.lcm(*(bound.denominator for a in arcs.values() for bound in (a.low, a.high)))
-    excess = {node: wh * scale for node, wh in given.items()}
-    graph = _MaxFlow()
-    for arc in arcs.values():
-        low, high = int(arc.low * scale), int(arc.high * scale)
-        graph.add(arc.tail, arc.head, high - low)
-        excess[arc.head] = excess.get(arc.head, 0) + low
-        excess[arc.tail] = excess.get(arc.tail, 0) - low
+    wanted = {**arcs, **asked}
+    bounds = [b for a in wanted.values() for b in (a.low, a.high, a.flow)]
+    scale = math.lcm(*{b.denominator for b in bounds})
+    graph = MaxFlow()
+    place = {
+        a: graph.add(
+            arc.tail,
+            arc.head,
+            int((arc.high - arc.flow) * scale),
+            int((arc.flow - arc.low) * scale),
+        )
+        for a, arc in wanted.items()
+    }
+    excess: Counter[int] = Counter()
+    for a, arc in asked.items():
+        raised = int((arc.flow - arcs[a].flow) * scale)
+        excess[arc.head] += raised
+        excess[arc.tail] -= raised
     for node, wh in excess.items():
-        if wh > 0:
-            graph.add(_SOURCE, node, wh)
-        elif wh < 0:
-            graph.add(node, _SINK, -wh)
-    if graph.run() == sum(wh for wh in excess.values() if wh > 0):
-        return None
-    return graph.levels().keys() - {_SOURCE}
-
-
-class _MaxFlow:
-    """Dinic's maximum flow from source to sink, in whole numbers of any size."""
-
-    def __init__(self) -> None:
-        self._ends: list[int] = []
-        self._room: list[int] = []
-        self._at: dict[int, list[int]] = {_SOURCE: [], _SINK: []}
-
-    def add(self, tail: int, head: int, room: int) -> None:
-        """Add an arc and its reverse, which stand beside each other."""
-        for start, end, much in ((tail, head, room), (head, tail, 0)):
-            self._at.setdefault(start, []).append(len(self._ends))
-            self._ends.append(end)
-            self._room.append(much)
-
-    def levels(self) -> dict[int, int]:
-        """Return how far each node that can still be reached is from the source."""
-        level = {_SOURCE: 0}
-        queue = deque([_SOURCE])
-        while queue:
-            node = queue.popleft()
-            for arc in self._at[node]:
-                if self._room[arc] and self._ends[arc] not in level:
-                    level[self._ends[arc]] = level[node] + 1
-                    queue.append(self._ends[arc])
-        return level
-
-    def run(self) -> int:
-        """Return the value of the maximum flow."""
-        total = 0
-        while _SINK in (level := self.levels()):
-            tried = dict.fromkeys(level, 0)
-            while path := self._path(level, tried):
-                pushed = min(self._room[arc] for arc in path)
-                for arc in path:
-                    self._room[arc] -= pushed
-                    self._room[arc ^ 1] += pushed
-                total += pushed
-        return total
-
-    def _path(self, level: Mapping[int, int], tried: dict[int, int]) -> list[int]:
-        """Return the arcs of a shortest way to the sink; empty if none is left on these levels."""
-        path: list[int] = []
-        node = _SOURCE
-        while node != _SINK:
-            arcs = self._at[node]
-            if tried[node] < len(arcs):
-                arc = arcs[tried[node]]
-                end = self._ends[arc]
-                if self._room[arc] and level.get(end) == level[node] + 1:
-                    path.append(arc)
-                    node = end
-                else:
-                    tried[node] += 1
-            elif path:  # a dead end: go back and leave the arc that led here
-                node = self._ends[path.pop() ^ 1]
-                tried[node] += 1
-            else:
-                return []
-        return path
+        graph.add(*((SOURCE, node) if wh > 0 else (node, SINK)), abs(wh))
+    if graph.run() < sum(wh for wh in excess.values() if wh > 0):
+        return {}, graph.levels().keys() - {SOURCE}
+    return {
+        a: arc._replace(flow=arc.low + Fraction(graph.room(place[a] + 1), scale))
+        for a, arc in wanted.items()
+    }, set()

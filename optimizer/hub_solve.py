@@ -90,7 +90,7 @@ def settled(book: HubBook, net: Network, tie_key: bytes) -> tuple[Integers, Face
     flow = solve(book, net, _anchored(book, net), whole)
     optima = face = narrowed(net, net.eighths, flow, whole)
     if not is_point(net, face, flow):
-        face, ranks = _fair(book, net, face)
+        face, ranks = _fair(book, net, face, flow)
         for costs in _preferences(book, net, ranks, tie_key):
             flow = solve(book, net, costs, face)
             face = narrowed(net, costs, flow, face)
@@ -112,7 +112,7 @@ def _anchored(book: HubBook, net: Network) -> Integers:
     return net.eighths - counted_from[net.tail] + counted_from[net.head]
 
 
-def _fair(book: HubBook, net: Network, face: Face) -> tuple[Face, Integers]:
+def _fair(book: HubBook, net: Network, face: Face, flow: Integers) -> tuple[Face, Integers]:
     """Return the face with every tick between the floor and the ceiling of its fair fill.
 
     Also costs that send the Wh in between to the largest remainders (equal ones by hash): the
@@ -121,7 +121,7 @@ def _fair(book: HubBook, net: Network, face: Face) -> tuple[Face, Integers]:
     low, high, ranks = face.low.copy(), face.high.copy(), np.zeros_like(face.low)
     ties = {net.family["offer"].start + i: t.tie for i, t in enumerate(book.offers)}
     ties |= {net.family["bid"].start + i: t.tie for i, t in enumerate(book.bids)}
-    fills = fair_fills(net, face)
+    fills = fair_fills(net, face, flow)
     for arc, fill in fills.items():
         low[arc], high[arc] = int(fill // 1), int(-(-fill // 1))
     broken = [arc for arc, fill in fills.items() if fill.denominator > 1]
