@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI, Request, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from app.api import log, problems, readings, status
+from app.api import log, prices, problems, readings, status
 from app.api.limits import READINGS_PATH, BodyLimits
 from app.jobs.clear import problem
 from app.services.bank_desk import BankDesk
@@ -16,6 +16,7 @@ from app.services.limits_desk import LimitsDesk
 from app.services.live import LiveBoard
 from app.services.market_desk import MarketDesk
 from app.services.sessions import SessionStore
+from app.services.sharing_desk import SharingDesk
 from app.services.views import DatabaseViews
 from metering.batch import MAX_BODY_BYTES
 from web.pages import BODY_LIMITS, Ports, ProblemPages, as_page, build_router, mount_static
@@ -42,10 +43,19 @@ def create_app(
     app.include_router(readings.build_router(door))
     app.include_router(status.build_router(house, board))
     app.include_router(log.build_router(house))
+    app.include_router(prices.build_router(house))
     ledger = LedgerExplorer(house, views.managed, views.keys_file)
     market = MarketDesk(house, views.managed, problem)
     limits = LimitsDesk(house)
-    ports = Ports(views, sessions, ledger, BankDesk(house), market=market, limits=limits)
+    ports = Ports(
+        views,
+        sessions,
+        ledger,
+        BankDesk(house),
+        market=market,
+        limits=limits,
+        sharing=SharingDesk(house),
+    )
     app.include_router(build_router(ports))
     mount_static(app)
     app.add_middleware(BodyLimits, by_path={READINGS_PATH: MAX_BODY_BYTES, **BODY_LIMITS})

@@ -115,6 +115,7 @@ class District:
     local_share_ppm: int | None
     saving_micro: int
     idle_devices: Sequence[str]  # battery, chargers, operator's limit: they come later
+    mode: str = "metered"  # metered, forward, sharing
 
 
 @dataclass(frozen=True, slots=True)

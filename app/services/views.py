@@ -90,6 +90,7 @@ class DatabaseViews:
                 else None,
                 saving_micro=0 if _blind(viewer) else int(saving),
                 idle_devices=self._idle,
+                mode=self._house.settings.mode,
             )
 
     def participants(self, viewer: Viewer) -> Sequence[tuple[str, str]]:

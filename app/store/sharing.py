@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlmodel import Session, col, select
+from sqlalchemy import ColumnElement
+from sqlmodel import Session, col, func, select
 
-from app.tables import SharingMemberRow, SharingVersionRow
+from app.tables import (
+    IntervalRow,
+    OrderRow,
+    SharingMemberRow,
+    SharingVersionRow,
+    TradeRow,
+)
 from market.money import Price
-from market.sharing import Key, Kind, Share
+from market.order import Side
+from market.sharing import Key, Kind, Pair, Share
 
 
 def versions(session: Session) -> Sequence[SharingVersionRow]:
@@ -81,3 +89,33 @@ def add(
         for share in key.shares
     )
     return row
+
+
+def shared_wh(session: Session, first: str, after: str) -> Mapping[Pair, int]:
+    """Return what each pair shared in the intervals from ``first`` to before ``after`` (keys)."""
+    rows = session.exec(
+        select(TradeRow.seller_order, TradeRow.buyer_order, func.sum(TradeRow.wh))
+        .join(IntervalRow, col(IntervalRow.key) == TradeRow.interval)
+        .where(*_shared_in(first, after))
+        .group_by(TradeRow.seller_order, TradeRow.buyer_order)
+    )
+    return {
+        Pair(seller.removesuffix(f"-{Side.OFFER}"), buyer.removesuffix(f"-{Side.BID}")): int(wh)
+        for seller, buyer, wh in rows
+    }
+
+
+def surplus_wh(session: Session, first: str, after: str) -> Mapping[str, int]:
+    """Return what each point had to share out in those intervals."""
+    rows = session.exec(
+        select(OrderRow.point, func.sum(OrderRow.wh))
+        .join(IntervalRow, col(IntervalRow.key) == OrderRow.interval)
+        .where(*_shared_in(first, after), OrderRow.side == Side.OFFER.value)
+        .group_by(OrderRow.point)
+    )
+    return {point: int(wh) for point, wh in rows}
+
+
+def _shared_in(first: str, after: str) -> tuple[ColumnElement[bool], ...]:
+    key = col(IntervalRow.key)
+    return col(IntervalRow.mode) == "sharing", key >= first, key < after

@@ -16,6 +16,7 @@ from tests.web.browsing import Console, Open, Served
 from tests.web.ledger_fakes import FakeLedgerViews
 from tests.web.limits_fakes import FakeLimits
 from tests.web.market_fakes import FakeMarket
+from tests.web.sharing_fakes import FakeSharing
 from tests.web.web_fakes import FakeSessions, FakeViews
 from web.pages import STATIC, Ports, build_router, mount_static
 from web.security import SecurityMiddleware
@@ -57,6 +58,11 @@ def market() -> FakeMarket:
 
 
 @pytest.fixture
+def sharing() -> FakeSharing:
+    return FakeSharing()
+
+
+@pytest.fixture
 def limits() -> FakeLimits:
     return FakeLimits()
 
@@ -68,10 +74,11 @@ def app(
     ledger: FakeLedgerViews,
     bank: FakeBank,
     market: FakeMarket,
+    sharing: FakeSharing,
     limits: FakeLimits,
 ) -> FastAPI:
     app = FastAPI(openapi_url=None)
-    ports = Ports(views, sessions, ledger, bank, market=market, limits=limits)
+    ports = Ports(views, sessions, ledger, bank, market=market, limits=limits, sharing=sharing)
     app.include_router(build_router(ports))
     mount_static(app)
     app.add_middleware(SecurityMiddleware)

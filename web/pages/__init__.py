@@ -30,12 +30,14 @@ from web.pages import (
     money,
     people,
     proofs,
+    sharing,
     transparency,
     treasury,
 )
 from web.pages.desk import BODY_LIMITS, Desk, PageRoute, error_page
 from web.pages.problems import ProblemPages, as_page
 from web.ports import Sessions, Views
+from web.sharing_ports import Sharing
 
 STATIC: Final = Path(__file__).parents[1] / "static"
 
@@ -60,6 +62,7 @@ class Ports:
     bank: Bank
     market: Market
     limits: Limits
+    sharing: Sharing
 
 
 def build_router(ports: Ports) -> APIRouter:
@@ -71,6 +74,7 @@ def build_router(ports: Ports) -> APIRouter:
     ledger.add_routes(router, desk, ports.ledger)
     market.add_routes(router, desk, ports.market)
     limits.add_routes(router, desk, ports.limits)
+    sharing.add_routes(router, desk, ports.sharing)
     for module in (money, treasury):
         module.add_routes(router, desk, ports.bank)
     for route in router.routes:

@@ -21,9 +21,15 @@ from web.security import CSRF_FIELD, CSRF_HEADER, SecurityError, read_cookie
 TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 MAX_UPLOAD_BYTES: Final = 256 * 1024
 MAX_STATEMENT_BYTES: Final = 4 * 1024 * 1024
+MAX_KEYS_BYTES: Final = 1024 * 1024
 # A multipart form wraps the file in a few headers and the token; this is room enough for them.
 _FORM_BYTES: Final = 16 * 1024
-UPLOADS: Final = {"/verify": MAX_UPLOAD_BYTES, "/treasury/import": MAX_STATEMENT_BYTES}
+UPLOADS: Final = {
+    "/verify": MAX_UPLOAD_BYTES,
+    "/treasury/import": MAX_STATEMENT_BYTES,
+    "/sharing/import": MAX_KEYS_BYTES,
+    "/sharing/confirm": 2 * MAX_KEYS_BYTES,  # the same file again, as base64
+}
 BODY_LIMITS: Final = {path: most + _FORM_BYTES for path, most in UPLOADS.items()}
 
 TITLES: Final = {
@@ -41,7 +47,8 @@ ADVICE: Final = {
     404: "It may not exist, or it may belong to somebody else. Go back and choose another.",
     405: "Open the page itself and use the buttons there.",
     411: "Send the file with a browser, or state its length in Content-Length.",
-    413: "Choose a smaller file: a proof from a receipt, or a bank statement of fewer days.",
+    413: "Choose a smaller file: a proof from a receipt, a bank statement of fewer days, keys of "
+    "fewer roofs.",
     422: "Go back, fill in the form and send it again.",
     500: "Go back and try again. If it happens again, tell the district’s administrator.",
     503: "Nothing was lost. Load the page again in a few seconds.",
