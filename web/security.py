@@ -104,12 +104,13 @@ class SecurityMiddleware:
 
 
 def add_headers(headers: MutableHeaders, scope: Scope) -> None:
-    """Add the security headers; personal answers (all but static files) are never stored."""
+    """Add the security headers; what does not say that it is public is never stored."""
     for name, value in HEADERS.items():
         headers[name] = value
     if scope["scheme"] == "https":
         headers["Strict-Transport-Security"] = HSTS
-    if not scope["path"].startswith("/static/"):
+    public = headers.get("Cache-Control", "").startswith("public")
+    if not public and not scope["path"].startswith("/static/"):
         headers["Cache-Control"] = "no-store"
 
 
