@@ -90,6 +90,12 @@ class Place:
             raise PlaceError(f"{str(self)!r} has no {level.label}")
         return (self, Place(self.feeder), Place())[level]
 
+    def level_to(self, other: Place) -> Level:
+        """Return how far energy travels to another place: up to the nearest that holds both."""
+        if self.building and self == other:
+            return Level.BUILDING
+        return Level.FEEDER if self.feeder and self.feeder == other.feeder else Level.DISTRICT
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
