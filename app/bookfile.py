@@ -108,15 +108,15 @@ class _Rows:
 
 
 def _read_rows(reader: Iterator[list[str]], tick: int) -> Book:
-    rows = _numbered(reader)
+    rows = numbered_rows(reader)
     _, first = next(rows, (1, []))
     header = [name.strip() for name in first]
-    _check_header(header)
+    check_header(header)
     taken = _Rows()
     for number, values in rows:
         if not values:
             continue  # a blank line, often the last one
-        fields = _fields(number, header, values)
+        fields = named_fields(number, header, values)
         try:
             node = _node(fields.get("node", ""))
             taken.add(number, _order(number, fields, node, tick), node.point)
@@ -125,8 +125,12 @@ def _read_rows(reader: Iterator[list[str]], tick: int) -> Book:
     return Book(tuple(taken.orders))
 
 
-def _numbered(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
-    """Yield rows with their numbers, the header's being 1."""
+def numbered_rows(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+    """Yield rows with their numbers, the header's being 1.
+
+    Raises:
+        BookFileError: the file is no CSV from some row on.
+    """
     number = 0
     try:
         for number, values in enumerate(reader, start=1):
@@ -137,31 +141,51 @@ def _numbered(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
         ) from error
 
 
-def _check_header(header: Sequence[str]) -> None:
+def check_header(
+    header: Sequence[str],
+    required: Sequence[str] = REQUIRED,
+    optional: Sequence[str] = OPTIONAL,
+) -> None:
+    """Refuse a header that lacks a required column, or has an unknown or a double one.
+
+    Raises:
+        BookFileError: says which.
+    """
     for separator, name in ((";", "';'"), ("\t", "tabs")):
         if len(header) == 1 and separator in header[0]:
             raise BookFileError(
                 f"row 1: the columns are separated by {name}: save the file with commas"
             )
-    missing = [name for name in REQUIRED if name not in header]
-    unknown = [name for name in header if name not in REQUIRED + OPTIONAL]
+    missing = [name for name in required if name not in header]
+    unknown = [name for name in header if name not in (*required, *optional)]
     twice = [name for name, count in Counter(header).items() if count > 1]
     if missing or unknown or twice:
         raise BookFileError(
             f"row 1: missing columns {missing}, unknown {unknown}, double {twice}; "
-            f"write {','.join(REQUIRED)} and, if you like, {','.join(OPTIONAL)}"
+            f"write {','.join(required)} and, if you like, {','.join(optional)}"
         )
 
 
-def _fields(number: int, header: Sequence[str], values: Sequence[str]) -> dict[str, str]:
+def named_fields(
+    number: int,
+    header: Sequence[str],
+    values: Sequence[str],
+    most_characters: int = MAX_FIELD_CHARACTERS,
+) -> dict[str, str]:
+    """Return a row's values by the names of the header, outer blanks taken off.
+
+    Raises:
+        BookFileError: another number of values, one longer than ``most_characters``, or one with
+            a control character.
+    """
     if len(values) != len(header):
         raise BookFileError(
             f"row {number}: {len(values)} fields where the header has {len(header)}; "
             "is the file cut short?"
         )
-    if (longest := max(map(len, values))) > MAX_FIELD_CHARACTERS:
+    if (longest := max(map(len, values))) > most_characters:
         raise BookFileError(
-            f"row {number}: a field of {longest} characters; {MAX_FIELD_CHARACTERS} are allowed"
+            f"row {number}: a field of {longest} characters; {most_characters} are allowed"
         )
     fields = dict(zip(header, map(str.strip, values), strict=True))
     for name, value in fields.items():
