@@ -146,9 +146,10 @@ def _write_prices(row: IntervalRow, book: Book, clearing: Clearing) -> None:
 
 
 def _hub_prices(book: Book, clearing: Clearing) -> tuple[HubPrice, ...]:
-    """Return what energy cost at each hub; nothing where no order says where it stands."""
+    """Return what energy cost at each hub with a local trade, where orders say where they stand."""
     if not any(str(order.place) or str(order.wish) for order in book.orders):
         return ()
+    traded = {(trade.level, trade.product) for trade in clearing.local_trades}
     return tuple(
         HubPrice(
             level=market.LEVEL_WORDS[hub.place.level],
@@ -157,6 +158,7 @@ def _hub_prices(book: Book, clearing: Clearing) -> tuple[HubPrice, ...]:
             place=str(hub.place),
         )
         for hub in clearing.hubs
+        if (hub.place.level, hub.product) in traded
     )
 
 

@@ -10,6 +10,7 @@ from httpx import Response
 
 from tests.web.limits_fakes import CAPPED, GREEDY, HOSTILE, PAGE, POINT, VIEW, FakeLimits
 from tests.web.page_kit import audit, enter, token
+from tests.web.web_fakes import FakeViews
 from web import limits_words
 from web.bank_ports import RefusedError
 from web.limits_ports import AskedLimits, Outcome
@@ -29,7 +30,6 @@ def post(client: TestClient, path: str = "", **data: str) -> Response:
         (Role.PROSUMER, HERE, 200),
         (Role.PROSUMER, "/participants/bakery/limits", 404),
         (Role.PROSUMER, "/participants/x/limits", 404),
-        (Role.MANAGER, "/participants/bakery/limits", 200),
         (Role.MANAGER, HERE, 404),
         (Role.OPERATOR, HERE, 404),
     ],
@@ -37,6 +37,15 @@ def post(client: TestClient, path: str = "", **data: str) -> Response:
 def test_who_sees_whose_limits(client: TestClient, role: Role, path: str, status: int) -> None:
     enter(client, role)
     assert client.get(path).status_code == status
+
+
+def test_a_manager_sees_the_limits_of_those_managed(
+    client: TestClient, views: FakeViews, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "participants", lambda viewer: [("bakery", "Bakery Korn")])
+    enter(client, Role.MANAGER)
+    assert client.get("/participants/bakery/limits").status_code == 200
+    assert client.get(HERE).status_code == 404
 
 
 def test_without_a_session_there_is_only_the_entrance(client: TestClient) -> None:
