@@ -11,6 +11,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from app.commands.bank import bank_cli
+from app.commands.export import export_cli
 from app.commands.node import node_cli
 from app.commands.share import share_cli
 
@@ -24,6 +25,7 @@ cli = typer.Typer(
 cli.add_typer(node_cli, name="node")
 cli.add_typer(bank_cli, name="bank")
 cli.add_typer(share_cli, name="share")
+cli.add_typer(export_cli, name="export")
 
 _FRESH = typer.Option("--fresh", help="Put an earlier run aside (old-1, ...), begin again.")
 _Fee = Annotated[
@@ -128,6 +130,48 @@ def clear(
 
 
 @cli.command(
+    epilog="Example: wattloom session orders.csv --retail 300000 --feed-in 80000 --out result.json"
+)
+def session(
+    orders: Annotated[Path, typer.Argument(help="The session's orders, CSV.", metavar="ORDERS")],
+    *,
+    out: Annotated[Path, typer.Option(help="Where the result goes.", metavar="RESULT.json")],
+    first: Annotated[
+        str, typer.Option(help="Key of the first interval: its UTC start.")
+    ] = "2026-01-01T00:00:00Z",
+    intervals: Annotated[
+        int | None, typer.Option(min=1, max=96, help="How many; else up to the last order's.")
+    ] = None,
+    retail: Annotated[
+        int | None, typer.Option(help="Backstop: the grid sells at this price, micro-euros/kWh.")
+    ] = None,
+    feed_in: Annotated[
+        int | None, typer.Option(help="Backstop: the grid buys at this price, micro-euros/kWh.")
+    ] = None,
+    tick: Annotated[int, typer.Option(help="Prices are multiples of this, micro-euros/kWh.")] = 1,
+    gap_ppm: Annotated[
+        int, typer.Option(help="How far from the best the choice of blocks may stay, ppm.")
+    ] = 1_000,
+    time_limit: Annotated[int, typer.Option(help="Seconds to search for blocks.")] = 60,
+) -> None:
+    """Clear a forward session: steps, blocks, flexible orders and storages over up to 96 intervals.
+
+    Columns: kind (step, block, flexible, storage), order_id, participant, side, start,
+    quantity_wh, price_micro_per_kwh; by kind also point, end, min_acceptance_ppm, parent,
+    power_w, discharge_w, initial_wh, final_wh, efficiency_ppm.
+    """
+    from app.commands.session import SessionQuestion, session_shown
+
+    _exit(
+        session_shown(
+            orders,
+            out,
+            SessionQuestion(first, intervals, retail, feed_in, tick, gap_ppm, time_limit),
+        )
+    )
+
+
+@cli.command(
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
@@ -136,6 +180,27 @@ def verify(context: typer.Context) -> None:
     from ledger_client.verify import main as verify_main
 
     _exit(verify_main(context.args, prog="wattloom verify"))
+
+
+@cli.command(
+    epilog="Example: wattloom audit 2026-06-23T09:00:00Z interval.json --keys keys.json. "
+    "Exit code 0: it agrees; 1: it differs, and the step is named; 2: it could not be judged."
+)
+def audit(
+    key: Annotated[str, typer.Argument(help="The interval's UTC start.", metavar="KEY")],
+    file: Annotated[Path, typer.Argument(help="What `export interval` wrote.", metavar="FILE")],
+    *,
+    keys: Annotated[
+        Path | None, typer.Option(help="KEYS: the district's pinned public keys.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
+) -> None:
+    """Clear an exported interval again, offline, and compare it with its seal."""
+    from app.commands.audit import audit_shown
+
+    code, text = audit_shown(key, file, keys, as_json=json)
+    typer.echo(text)
+    _exit(code)
 
 
 def _speed(text: str) -> float | None:
