@@ -64,6 +64,8 @@ class _Participant(_Strict):
     kind: str
     max_power_w: int
     top_up_micro: int
+    building: str | None = None
+    green: bool = False
     meter: _Meter
     parts: list[_Part]
 
@@ -112,6 +114,8 @@ class Lindenhof(_Strict):
                         max_power_w=person.max_power_w,
                         serial=person.meter.serial,
                         profile=person.meter.profile,
+                        building=person.building,
+                        green=person.green,
                     ),
                 ),
             )

@@ -37,6 +37,8 @@ class NewPoint:
     max_power_w: int
     serial: str
     profile: str
+    building: str | None = None  # within the feeder
+    green: bool = False  # whether what it feeds in is from a renewable source
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,8 @@ def _add_participant(
                 participant=person.id,
                 tariff=founding.tariff.id,
                 max_power_w=point.max_power_w,
+                building=point.building,
+                green=point.green,
             )
         )
         session.flush()
