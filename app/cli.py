@@ -110,6 +110,9 @@ def clear(
         list[str] | None,
         typer.Option(help="ORDER_ID=PRICE: another limit than the file's. May be repeated."),
     ] = None,
+    contracts: Annotated[
+        Path | None, typer.Option(help="CSV of bilateral contracts, matched before the book.")
+    ] = None,
 ) -> None:
     """Clear an order book: what would be traded, between whom, at what price.
 
@@ -124,7 +127,8 @@ def clear(
 
     def question() -> Question:
         fees = Fees(Price(fee_building), Price(fee_feeder), Price(fee_district))
-        return Question(Rule(rule), retail, feed_in, fees, tick, read_limits(limit or []))
+        limits = read_limits(limit or [])
+        return Question(Rule(rule), retail, feed_in, fees, tick, limits, contracts)
 
     _exit(clear_shown(book, out, question))
 
