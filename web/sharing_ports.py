@@ -84,6 +84,7 @@ class OwnShare:
     roof: str  # Roof A, Roof B, ...
     point: str  # one's own metering point, by name
     kind: str
+    again: bool
     ppm: int | None
     price_micro_per_kwh: int
     day: str

@@ -194,6 +194,7 @@ class SharingDesk:
             roof=roof,
             point=point.name,
             kind=key.kind.value,
+            again=key.redistribute,
             ppm=_ppm(key)[point.gsrn],
             price_micro_per_kwh=key.price.micro_per_kwh,
             day=self._local_day(each.row.valid_from),

@@ -17,7 +17,7 @@ from metering.interval import Interval, IntervalError
 
 REQUIRED: Final = ("generator", "valid_from", "kind", "member", "share_ppm")
 OPTIONAL: Final = ("unused", "price_micro_per_kwh")
-MAX_BYTES: Final = 2**20
+MAX_BYTES: Final = 512 * 1024
 MAX_ROWS: Final = 20_000
 _MOST_FAULTS: Final = 20
 _LONGEST_CELL: Final = 80

@@ -121,7 +121,7 @@ def test_mistakes_are_told_with_their_rows(quiet: Kit, text: str) -> None:
         (HEADER.replace("kind", "sort").encode(), "missing: kind; unknown: sort"),
         (HEADER.encode() + b",kind", "each once"),
         (b"\xff\xfe", "the file is not UTF-8"),
-        (b"x" * (MAX_BYTES + 1), "the file has more than 1024 KiB"),
+        (b"x" * (MAX_BYTES + 1), "the file has more than 512 KiB"),
         (HEADER.encode() + b"\n" * (MAX_ROWS + 2), f"more than {MAX_ROWS} rows"),
     ],
 )

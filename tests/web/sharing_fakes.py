@@ -44,7 +44,10 @@ MILL = replace(
     roof="Office at the Mill",
     kind="by-volume",
     again=False,
-    members=tuple(replace(line, ppm=None) for line in SCHOOL.members),
+    members=tuple(
+        replace(line, ppm=None, today_wh=wh)
+        for line, wh in zip(SCHOOL.members, (4_100, 1_450, 3_100), strict=True)
+    ),
     unowned_ppm=0,
     today=Today("2026-06-23", 20_000, 8_650),
 )
@@ -68,13 +71,14 @@ PAGE = SharingPage(
     today=TODAY,
     versions=(OLD, replace(OLD, number=2, state="withdrawn"), SCHOOL, MILL, TO_COME, END),
 )
+SHARE = OwnShare("Roof A", "Weber", "static", True, 250_000, 98_500, "2026-06-01", False, 4_300)
 OWN = OwnSharing(
     active=True,
     day="2026-06-23",
     shares=(
-        OwnShare("Roof A", "Family Weber", "static", 250_000, 98_500, "2026-06-01", False, 4_300),
-        OwnShare("Roof B", "Family Weber", "by-volume", None, 98_500, "2026-06-01", False, 0),
-        OwnShare("Roof A", HOSTILE, "equal", 333_333, 0, "2026-07-01", True, 0),
+        SHARE,
+        replace(SHARE, roof="Roof B", kind="by-volume", again=False, ppm=None, today_wh=0),
+        OwnShare("Roof A", HOSTILE, "equal", False, 333_333, 0, "2026-07-01", True, 0),
     ),
     roofs=(
         OwnRoof(

@@ -195,6 +195,7 @@ class FakeViews:
     silent: bool = False
     broken: bool = False  # every view of the district fails, as nothing should
     listed_twice: bool = False  # as after a long day: as many quarter-hours as are ever listed
+    mode: str = "metered"
     last_traded: int = COUNT  # quarter-hours after this one have no trade
     verified: list[bytes] = field(default_factory=list)
 
@@ -251,6 +252,7 @@ class FakeViews:
             local_all_in_micro_per_kwh=None if self.last_traded < 0 else LOCAL_ALL_IN,
             local_share_ppm=None if self.empty else 913_400,
             saving_micro=0 if self.empty else 4_812_345,
+            mode=self.mode,
             idle_devices=(
                 "Battery, 200 kWh",
                 "Chargers at the charging hub",

@@ -21,7 +21,7 @@ from web.security import CSRF_FIELD, CSRF_HEADER, SecurityError, read_cookie
 TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 MAX_UPLOAD_BYTES: Final = 256 * 1024
 MAX_STATEMENT_BYTES: Final = 4 * 1024 * 1024
-MAX_KEYS_BYTES: Final = 1024 * 1024
+MAX_KEYS_BYTES: Final = 512 * 1024
 # A multipart form wraps the file in a few headers and the token; this is room enough for them.
 _FORM_BYTES: Final = 16 * 1024
 UPLOADS: Final = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import binascii
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from typing import Annotated, Final
 
@@ -153,7 +153,7 @@ def decoded(file: str) -> bytes:
         KeysRefusedError: it is not what the preview sent.
     """
     try:
-        return urlsafe_b64decode(file.encode("ascii"))
+        return b64decode(file.encode("ascii"), altchars=b"-_", validate=True)
     except (binascii.Error, UnicodeEncodeError) as error:
         raise KeysRefusedError(
             ["the preview was changed on its way: choose the file again"]
