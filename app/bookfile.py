@@ -51,17 +51,41 @@ def read_book(path: Path, tick: int = 1) -> Book:
     Raises:
         BookFileError: the file or one of its rows cannot be read; names the row and the field.
     """
+    taken = _Rows()
+    for number, fields in rows_of(path):
+        try:
+            node = _node(fields.get("node", ""))
+            taken.add(number, _order(number, fields, node, tick), node.point)
+        except (OrderError, PlaceError) as error:
+            raise BookFileError(f"row {number}: {error}") from error
+    try:
+        return Book(tuple(taken.orders))
+    except BookError as error:
+        raise BookFileError(f"{path}: {error}") from error
+
+
+def rows_of(
+    path: Path, required: Sequence[str] = REQUIRED, optional: Sequence[str] = OPTIONAL
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows of a CSV file by number, as values by column; blank lines are left out.
+
+    Raises:
+        BookFileError: the file or one of its rows cannot be read.
+    """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise BookFileError(f"{path} is larger than {MAX_BYTES} bytes: split the book")
+            raise BookFileError(f"{path} is larger than {MAX_BYTES} bytes: split it")
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return _read_rows(csv.reader(file, strict=True), tick)
+            rows = numbered_rows(csv.reader(file, strict=True))
+            header = [name.strip() for name in next(rows, (1, []))[1]]
+            check_header(header, required, optional)
+            for number, values in rows:
+                if values:
+                    yield number, named_fields(number, header, values)
     except OSError as error:
         raise BookFileError(f"cannot read {path}: {error.strerror}; check its name") from error
     except UnicodeDecodeError as error:
         raise BookFileError(f"{path} is not UTF-8: save it as UTF-8") from error
-    except BookError as error:
-        raise BookFileError(f"{path}: {error}") from error
 
 
 def off_tick(price_micro_per_kwh: int, tick: int) -> str:
@@ -105,24 +129,6 @@ class _Rows:
                 "enter what is left after its own use"
             )
         self.orders.append(order)
-
-
-def _read_rows(reader: Iterator[list[str]], tick: int) -> Book:
-    rows = numbered_rows(reader)
-    _, first = next(rows, (1, []))
-    header = [name.strip() for name in first]
-    check_header(header)
-    taken = _Rows()
-    for number, values in rows:
-        if not values:
-            continue  # a blank line, often the last one
-        fields = named_fields(number, header, values)
-        try:
-            node = _node(fields.get("node", ""))
-            taken.add(number, _order(number, fields, node, tick), node.point)
-        except (OrderError, PlaceError) as error:
-            raise BookFileError(f"row {number}: {error}") from error
-    return Book(tuple(taken.orders))
 
 
 def numbered_rows(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
@@ -200,7 +206,7 @@ def _order(number: int, fields: dict[str, str], node: Node, tick: int) -> Order:
     if fields["side"] not in tuple(Side):
         raise BookFileError(f"row {number}: side {fields['side']!r} is neither bid nor offer")
     side = Side(fields["side"])
-    price = _integer(number, "price_micro_per_kwh", fields)
+    price = integer(number, "price_micro_per_kwh", fields)
     if wrong := off_tick(price, tick):
         raise BookFileError(f"row {number}: price_micro_per_kwh {wrong}")
     return Order(
@@ -208,7 +214,7 @@ def _order(number: int, fields: dict[str, str], node: Node, tick: int) -> Order:
         side,
         fields["participant"],
         node.point or fields["participant"],
-        Energy(_integer(number, "quantity_wh", fields)),
+        Energy(integer(number, "quantity_wh", fields)),
         Price(price),
         node.place,
         _wish(side, fields.get("product", "")),
@@ -239,7 +245,12 @@ def _wish(side: Side, words: str) -> Wish:
     return wish
 
 
-def _integer(number: int, name: str, fields: dict[str, str]) -> int:
+def integer(number: int, name: str, fields: dict[str, str]) -> int:
+    """Return a field's whole number.
+
+    Raises:
+        BookFileError: it is none of at most 18 digits.
+    """
     if not INTEGER.fullmatch(fields[name]):
         raise BookFileError(
             f"row {number}: {name} {fields[name][:40]!r} is not a whole number of at most 18 digits"

@@ -7,15 +7,19 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from market.book import Book
+from market.contracts import ContractTrade
 from market.money import Price
 from market.order import GRID, Order
 from market.place import Level, Place, Product, Wish
 from market.trade import Fill, Trade, make_trade, north_west
 from metering.quantities import Energy
-from optimizer.problem import Clearing, Fees, Hub, Problem
+from optimizer.problem import AT_A_RATE, Clearing, Fees, Hub, Problem
+
+Contracted = Sequence[ContractTrade]
 
 
 class ResultFileError(ValueError):
@@ -69,31 +73,68 @@ def _in_words(out: Path) -> Iterator[None]:
         ) from error
 
 
-def result_object(book: Book, problem: Problem, clearing: Clearing) -> dict[str, object]:
+def result_object(
+    book: Book, problem: Problem, clearing: Clearing, contracted: Contracted | None = None
+) -> dict[str, object]:
     """Return RESULT.json's object: who is who in ``trades`` are participants, or ``grid``.
 
     ``allocations`` names every order of the file; one that netting used up gets 0. Hubs, and
-    levels and products of trades, are there where places, wishes or fees are.
+    levels and products of trades, are there where places, wishes or fees are. Trades under
+    contracts (None: there were none to look for) come first and count in the allocations; price,
+    cleared energy and welfare are those of the book that they leave.
     """
     hubs = has_hubs(book, problem)
-    trades = (by_pairs if hubs else between_participants)(book, clearing.trades)
+    if hubs and not clearing.hubs:
+        clearing = _one_hub(book, problem, clearing)
+    agreed = contracted or ()
+    taken = Counter[str]()
+    for _, trade in agreed:
+        taken.update({trade.seller: trade.energy.wh, trade.buyer: trade.energy.wh})
+    trades = [
+        _trade_object(between, hubs=hubs) | {"contract": contract_id}
+        for contract_id, trade in agreed
+        for between in by_pairs(book, [trade])
+    ]
+    found = (by_pairs if hubs else between_participants)(book, clearing.trades)
+    trades += [_trade_object(trade, hubs=hubs) for trade in found]
     result: dict[str, object] = {
         "price_micro_per_kwh": _micro(clearing.price),
         "price_interval_micro_per_kwh": [_micro(price) for price in clearing.price_interval],
         "cleared_wh": clearing.cleared.wh,
         "welfare_micro": clearing.welfare_micro,
         "allocations": {
-            order_id: clearing.allocations.get(order_id, 0)
+            order_id: clearing.allocations.get(order_id, 0) + taken[order_id]
             for order_id in sorted(order.order_id for order in book.orders)
         },
-        "trades": [_trade_object(trade, hubs=hubs) for trade in trades],
+        "trades": trades,
     }
     if hubs:
         result["hubs"] = [_hub_object(hub) for hub in clearing.hubs]
+    if contracted is not None:
+        result["contracted_wh"] = sum(trade.energy.wh for _, trade in contracted)
     if problem.floor is not None or problem.ceiling is not None:
         result["grid_import_wh"] = clearing.grid_import.wh
         result["grid_export_wh"] = clearing.grid_export.wh
     return result
+
+
+def _one_hub(book: Book, problem: Problem, clearing: Clearing) -> Clearing:
+    """Return what one balance cleared, told as by a hub: places made no difference to it.
+
+    Each trade travels as far as its places are apart. At a fixed rate the supplier serves beside
+    the hub, else through it.
+    """
+    place = {order.order_id: order.place for order in book.orders} | {GRID: Place()}
+    trades = tuple(
+        replace(trade, level=place[trade.seller].level_to(place[trade.buyer]))
+        for trade in clearing.trades
+    )
+    if clearing.price is None:
+        return replace(clearing, trades=trades)
+    through = clearing.local_trades if problem.rule in AT_A_RATE else trades
+    cleared = Energy(sum(trade.energy.wh for trade in through))
+    hub = Hub(Place(), Product.ANY, clearing.price, clearing.price_interval, cleared)
+    return replace(clearing, trades=trades, hubs=(hub,))
 
 
 def has_hubs(book: Book, problem: Problem) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -12,8 +12,16 @@ from rich.console import Console
 from rich.markup import escape
 
 from app.bookfile import INTEGER, BookFileError, off_tick, read_book
-from app.bookresult import ResultFileError, check_out, result_object, write_result
+from app.bookresult import (
+    Contracted,
+    ResultFileError,
+    check_out,
+    result_object,
+    write_result,
+)
+from app.contractfile import read_contracts
 from market.book import Book, net_participants
+from market.contracts import Contract, match_contracts
 from market.money import Price
 from market.order import OrderError
 from market.pricing import PricingError, Rule
@@ -47,24 +55,30 @@ class Question:
     fees: Fees = Fees()
     tick: int = 1
     limits: Mapping[str, int] = field(default_factory=dict)
+    contracts: Path | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.tick <= MAX_TICK:
             raise QuestionError(f"--tick {self.tick} is outside 1..{MAX_TICK} micro-euros per kWh")
 
-    def problem(self, book: Book) -> Problem:
-        """Return the clearing problem of a book: what people use themselves is taken out first.
+    def problem(self, book: Book, contracts: Sequence[Contract]) -> tuple[Problem, Contracted]:
+        """Return what is left to be cleared of a book, and the trades under contracts before it.
 
-        The digest that breaks ties is that of the whole book, with the limits asked for.
+        What people use themselves is taken out first, wherever it stands and whatever its wish;
+        then the contracts. The digest that breaks ties is that of the whole book, with the limits
+        asked for.
         """
-        return Problem(
-            Book(net_participants(book.orders)),
+        tie_key = book.digest()
+        contracted, rest = match_contracts(net_participants(book.orders), contracts, tie_key)
+        problem = Problem(
+            Book(rest),
             self.rule,
-            book.digest(),
+            tie_key,
             floor=None if self.feed_in is None else Price(self.feed_in),
             ceiling=None if self.retail is None else Price(self.retail),
             fees=self.fees,
         )
+        return problem, contracted
 
 
 def clear_book(path: Path, out: Path, asked: Question, tell: Tell = lambda _: None) -> Clearing:
@@ -78,11 +92,13 @@ def clear_book(path: Path, out: Path, asked: Question, tell: Tell = lambda _: No
     check_out(path, out)
     tell(f"Reading {path}")
     book = with_limits(read_book(path, asked.tick), asked.limits, asked.tick)
+    contracts = read_contracts(asked.contracts, asked.tick) if asked.contracts else ()
     tell(f"Clearing {len(book.orders):,} orders")
-    problem = asked.problem(book)
+    problem, contracted = asked.problem(book, contracts)
     clearing = clear(problem)
     tell(f"Writing {out}")
-    write_result(out, result_object(book, problem, clearing))
+    told = contracted if asked.contracts else None
+    write_result(out, result_object(book, problem, clearing, told))
     return clearing
 
 
