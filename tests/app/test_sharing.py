@@ -84,8 +84,8 @@ def test_a_day_of_sharing(make: MakeKit) -> None:
     assert number == 1
 
 
-def test_several_roofs_serve_in_proportion_to_their_surplus(make: MakeKit) -> None:
-    kit = make()
+def test_several_roofs_serve_in_proportion_to_their_surplus(make_plain: MakeKit) -> None:
+    kit = make_plain()
     rows = [
         f"<{roof}>,2026-06-24,equal,,,<{member}>,"
         for roof in ("solar", "roof")
@@ -104,9 +104,9 @@ def test_several_roofs_serve_in_proportion_to_their_surplus(make: MakeKit) -> No
     verified(kit, after(1))
 
 
-def test_without_a_price_energy_is_given_away(make: MakeKit) -> None:
+def test_without_a_price_energy_is_given_away(make_plain: MakeKit) -> None:
     """The buyer owes local fee, levy and VAT; the seller earns nothing, and less than feed-in."""
-    kit = make()
+    kit = make_plain()
     sharing.take(kit.house, "keys.csv", key_file(kit, [("flat", "")], terms="by-volume,,"))
     kit.live()
     kit.live(solar=(0, 1_000), flat=(1_000, 0))

@@ -75,8 +75,8 @@ def test_scenarios(row: str) -> None:
 
 # --- What always holds ---------------------------------------------------------------------------
 
-MEMBERS = tuple("abcdefg")
-GENERATORS = tuple("ghi")  # one of them is a member of the others' keys
+MEMBERS = tuple("abcdg")
+GENERATORS = tuple("gh")  # one of them is a member of the other's key
 WH = st.one_of(st.integers(0, 12), st.integers(0, 100_000))
 
 
@@ -85,8 +85,8 @@ def some_keys(draw: st.DrawFn, kinds: tuple[Kind, ...] = tuple(Kind)) -> list[Ke
     keys = []
     for generator in draw(st.lists(st.sampled_from(GENERATORS), min_size=1, unique=True)):
         kind = draw(st.sampled_from(kinds))
-        members = draw(st.lists(st.sampled_from(MEMBERS), unique=True))
-        cuts = sorted(draw(st.lists(st.integers(0, PPM), min_size=7, max_size=7)))
+        members = draw(st.lists(st.sampled_from(MEMBERS), unique=True, max_size=4))
+        cuts = sorted(draw(st.lists(st.integers(0, PPM), min_size=5, max_size=5)))
         shares = [
             Share(member, upper - lower)
             for member, lower, upper in zip(members, [0, *cuts], cuts, strict=False)
@@ -191,7 +191,7 @@ def one_wh_at_a_time(
 @EXAMPLES
 @given(
     st.integers(0, 60),
-    st.dictionaries(st.sampled_from(MEMBERS[:6]), st.integers(0, 25)),
+    st.dictionaries(st.sampled_from(MEMBERS[:4]), st.integers(0, 25)),
     st.binary(max_size=2),
 )
 def test_equal_is_water_filling_to_the_wh(surplus: int, needs: dict[str, int], tie: bytes) -> None:
@@ -203,7 +203,7 @@ def test_equal_is_water_filling_to_the_wh(surplus: int, needs: dict[str, int], t
 
 
 @EXAMPLES
-@given(st.lists(WH, min_size=2, max_size=3), st.dictionaries(st.sampled_from(MEMBERS[:6]), WH))
+@given(st.lists(WH, min_size=2, max_size=3), st.dictionaries(st.sampled_from(MEMBERS[:4]), WH))
 def test_several_equal_generators_fill_one_level(
     surpluses: list[int], needs: dict[str, int]
 ) -> None:
@@ -221,7 +221,7 @@ def test_several_equal_generators_fill_one_level(
 
 
 @EXAMPLES
-@given(WH, st.dictionaries(st.sampled_from(MEMBERS[:6]), WH, min_size=1))
+@given(WH, st.dictionaries(st.sampled_from(MEMBERS[:4]), WH, min_size=1))
 def test_by_volume_is_in_proportion_to_what_was_drawn(surplus: int, needs: dict[str, int]) -> None:
     key = Key("g", Kind.VOLUME, tuple(Share(point, 0) for point in needs))
     found = share_out([key], {"g": surplus}, needs, TIE)
