@@ -99,9 +99,9 @@ def version(asked: AskedLimits) -> str:
     if asked.share:
         text += f", {asked.share}{present.NBSP}% of the spread"
     if asked.buy:
-        text += f", buy up to {asked.buy}{present.NBSP}ct/kWh all-in"
+        text += f", buy up to {_typed(asked.buy)}{present.NBSP}ct/kWh all-in"
     if asked.sell:
-        text += f", sell from {asked.sell}{present.NBSP}ct/kWh net"
+        text += f", sell from {_typed(asked.sell)}{present.NBSP}ct/kWh net"
     wished = wish(asked)
     return f"{text}; {wished}" if wished else text
 
@@ -151,6 +151,10 @@ def _why_selling(view: LimitsView, point: PointLimits) -> str:
         "no-forecast": "your feed-in price, since no price is expected of that quarter-hour",
         "own": "the limit that you set",
     }.get(view.sell.reason, "what the supplier pays for it")
+
+
+def _typed(number: str) -> str:
+    return number.replace("-", present.MINUS)
 
 
 def _rounded(view: LimitView) -> str:
