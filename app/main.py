@@ -9,6 +9,7 @@ from app.api import log, prices, problems, readings, status
 from app.api.limits import READINGS_PATH, BodyLimits
 from app.jobs.clear import problem
 from app.services.bank_desk import BankDesk
+from app.services.forecasts_desk import ForecastDesk
 from app.services.house import House
 from app.services.ingest import Door
 from app.services.ledger_view import LedgerExplorer
@@ -55,6 +56,7 @@ def create_app(
         market=market,
         limits=limits,
         sharing=SharingDesk(house),
+        forecasts=ForecastDesk(house),
     )
     app.include_router(build_router(ports))
     mount_static(app)

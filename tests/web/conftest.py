@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.web.bank_fakes import FakeBank
 from tests.web.browsing import Console, Open, Served
+from tests.web.forecast_fakes import FakeForecasts
 from tests.web.ledger_fakes import FakeLedgerViews
 from tests.web.limits_fakes import FakeLimits
 from tests.web.market_fakes import FakeMarket
@@ -63,6 +64,11 @@ def sharing() -> FakeSharing:
 
 
 @pytest.fixture
+def forecasts() -> FakeForecasts:
+    return FakeForecasts()
+
+
+@pytest.fixture
 def limits() -> FakeLimits:
     return FakeLimits()
 
@@ -76,9 +82,19 @@ def app(
     market: FakeMarket,
     sharing: FakeSharing,
     limits: FakeLimits,
+    forecasts: FakeForecasts,
 ) -> FastAPI:
     app = FastAPI(openapi_url=None)
-    ports = Ports(views, sessions, ledger, bank, market=market, limits=limits, sharing=sharing)
+    ports = Ports(
+        views,
+        sessions,
+        ledger,
+        bank,
+        market=market,
+        limits=limits,
+        sharing=sharing,
+        forecasts=forecasts,
+    )
     app.include_router(build_router(ports))
     mount_static(app)
     app.add_middleware(SecurityMiddleware)

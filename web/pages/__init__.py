@@ -17,12 +17,14 @@ from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
 from web.bank_ports import Bank
+from web.forecast_ports import Forecasts
 from web.ledger_ports import LedgerViews
 from web.limits_ports import Limits
 from web.market_ports import Market
 from web.pages import (
     district,
     entrance,
+    forecasts,
     intervals,
     ledger,
     limits,
@@ -63,6 +65,7 @@ class Ports:
     market: Market
     limits: Limits
     sharing: Sharing
+    forecasts: Forecasts
 
 
 def build_router(ports: Ports) -> APIRouter:
@@ -75,6 +78,7 @@ def build_router(ports: Ports) -> APIRouter:
     market.add_routes(router, desk, ports.market)
     limits.add_routes(router, desk, ports.limits)
     sharing.add_routes(router, desk, ports.sharing)
+    forecasts.add_routes(router, desk, ports.forecasts)
     for module in (money, treasury):
         module.add_routes(router, desk, ports.bank)
     for route in router.routes:
