@@ -45,8 +45,9 @@ class Face(NamedTuple):
     """An outcome whose prices are sought.
 
     ``out``: the ids of orders that were left out, which support nothing. ``charging``: the slots
-    in which a storage was held to one direction, and whether to charging. ``loose``: storages with
-    losses are left out of the constraints (their gain is then all that counts).
+    in which a storage was held to one direction, and whether to charging. ``slip``: by how much,
+    in micro-euros per kWh, the prices of storages with losses may miss their constraints; at None
+    these are left out (the gain is then all that counts).
     """
 
     data: SessionData
@@ -54,7 +55,7 @@ class Face(NamedTuple):
     whole: Whole
     out: Collection[str]
     charging: Mapping[Slot, bool]
-    loose: bool = False
+    slip: float | None = 0.0
 
 
 def price_box(face: Face) -> Box:
@@ -115,19 +116,20 @@ def widest_prices(face: Face) -> tuple[Box, Box]:
 def nearest_prices(face: Face, box: Box, *, margin: float) -> Floats:
     """Return the prices next to the middle of ``box`` at which no block or storage loses.
 
-    All prices go the same fraction of the way from their middle to an end, the least that does,
-    and no price goes farther than it must. ``margin`` 0: a block accepted in part, unlinked, is
-    paid its limit; 1: prices that suffice even once they are rounded down.
+    All prices go the same fraction of the way from their middle to an end, the least that does
+    (beyond an end that nothing bounds, if need be), and no price goes farther than it must.
+    ``margin`` 0: a block accepted in part, unlinked, is paid its limit; 1: prices that suffice
+    even once they are rounded down.
 
     Raises:
         SolverError: there are none.
     """
     compiled = CompiledModel(_nearest_model(face, box, margin=margin), presolve=True)
     low, high = price_box(face)
-    params: Params = {"low": low, "high": high, "reach_high": 1.0}
+    params: Params = {"low": low, "high": high, "reach_high": 2 * BEYOND}
     first: Params = params | {"reach_cost": 1.0, "away_cost": 0.0}
     found = compiled.solve(first).values
-    reach = min(1.0, float(found["reach"][0]) + 1e-7)
+    reach = float(found["reach"][0]) * (1 + 1e-9) + 1e-7
     last: Params = params | {"reach_high": reach, "reach_cost": 0.0, "away_cost": 1.0}
     return _snapped(compiled.solve(last).values["price"])
 
@@ -168,12 +170,13 @@ def add_worth(model: pyo.ConcreteModel, face: Face) -> None:
     Discharge > 0: price[t] - least gain >= worth[s, t]; discharge < most: <=. stored > 0:
     worth[s, t] <= worth[s, t+1]; stored < capacity: >=. ``worth`` is what stored energy is worth
     at the end of t; after the session it is worth nothing beyond the least that must be left.
-    With losses, the bonus for volume moves prices a little: by 1 micro-euro, losses on top.
+    With losses, the bonus for volume may move prices by a micro-euro: ``slip`` allows for it.
     """
     storages = [
         s
         for s, storage in enumerate(face.data.storages)
-        if storage.order_id not in face.out and not (face.loose and storage.efficiency_ppm < PPM)
+        if storage.order_id not in face.out
+        and not (face.slip is None and storage.efficiency_ppm < PPM)
     ]
     last = face.data.intervals - 1
     model.worth = pyo.Var(storages, model.interval)
@@ -181,7 +184,7 @@ def add_worth(model: pyo.ConcreteModel, face: Face) -> None:
     for s in storages:
         storage, stored = face.data.storages[s], face.plan.stored[s]
         efficiency = storage.efficiency_ppm / PPM
-        slip = 0.0 if storage.efficiency_ppm == PPM else 1 + 1 / efficiency
+        slip = (face.slip or 0.0) * (storage.efficiency_ppm < PPM) / efficiency
         for t in model.interval:
             rows += _directions(model, face, s, t, slip)
             later = model.worth[s, t + 1] if t < last else 0
@@ -224,10 +227,11 @@ def add_no_loss(model: pyo.ConcreteModel, face: Face, margin: float) -> None:
 def add_nearness(model: pyo.ConcreteModel, box: Box) -> None:
     """Min reach, then sum_t away[t]: how far prices are from the middle of the box.
 
-    middle - reach (middle - low) <= price <= middle + reach (high - middle), likewise away.
+    |price[t] - middle[t]| <= reach x half the width of the box, and <= away[t]. An end that was
+    closed for want of a bound does not hold prices back.
     """
     middle = box.middle.tolist()
-    half = ((box.high - box.low) / 2).tolist()
+    half = np.maximum((box.high - box.low) / 2, 1.0).tolist()
     for name in ("reach_high", "reach_cost", "away_cost"):
         model.add_component(name, pyo.Param(mutable=True, initialize=0))
     model.reach = pyo.Var(bounds=(0, model.reach_high))
@@ -277,10 +281,10 @@ def storage_gain(face: Face, s: int, price: Callable[[int], Expression]) -> Expr
 
 
 def is_marginal(face: Face, b: int) -> bool:
-    """Whether a block is accepted in part, and neither its least share nor a relative is why."""
+    """Whether a block is accepted in part, and no relative is why: then its limit is the price."""
     block, wh = face.data.blocks[b], face.whole.blocks[b]
     alone = not block.parent and len(face.data.family(b)) == 1
-    return alone and block.least_wh < wh < block.energy_wh
+    return alone and 0 < wh < block.energy_wh
 
 
 def _lattice_model(face: Face) -> pyo.ConcreteModel:
@@ -296,7 +300,7 @@ def _nearest_model(face: Face, box: Box, *, margin: float) -> pyo.ConcreteModel:
     model = pyo.ConcreteModel()
     add_prices(model, face)
     add_waiting(model, face)
-    add_worth(model, face._replace(loose=face.loose or margin > 0))
+    add_worth(model, face._replace(slip=None) if margin else face)
     add_no_loss(model, face, margin)
     add_nearness(model, box)
     return model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from optimizer.session_prices import (
     storage_gain,
     widest_prices,
 )
+
+_SLIP: Final = 2.0
 
 
 class Support(NamedTuple):
@@ -43,9 +45,9 @@ def support(face: Face) -> Support:
     try:
         widest, box = widest_prices(face)
     except SolverError:
-        if face.loose:
+        if face.slip is None:
             raise
-        return support(face._replace(loose=True))
+        return support(face._replace(slip=None if face.slip else _SLIP))
     interval = [_whole_ends(low, high) for low, high in zip(*widest, strict=True)]
     kept: Support | None = None
     for attempt in _attempts(face, box):
