@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from sqlmodel import Session
 
 from app.services.market_bands import FEWEST, Seen, side_of
 from app.store import intervals, leaves, people
+from app.store.market import hub_prices
 from app.tables import IntervalRow, OrderRow
 from market.book import Book
 from market.money import Price
@@ -146,15 +146,9 @@ def _own_orders(
 
 def _hubs(row: IntervalRow) -> list[HubLine]:
     """Return the prices that the seal tells, where there are several."""
-    told: list[Mapping[str, str | int]] = json.loads(row.hub_prices or "[]")
     return [
-        HubLine(
-            level=str(each["level"]),
-            place=str(each["place"]),
-            product=str(each["product"]),
-            price_micro_per_kwh=int(each["price_micro_per_kwh"]),
-        )
-        for each in told
+        HubLine(each.level, each.place, each.product, each.price_micro_per_kwh)
+        for each in hub_prices(row)
     ]
 
 
