@@ -17,9 +17,9 @@ from web.picture import Tick, round_step
 
 WIDTH: Final = 960
 LEFT, RIGHT = 58, 948
-ENERGY: Final = (16, 236)  # top and bottom of the upper picture
-PRICE: Final = (282, 356)
-HEIGHT: Final = 392
+ENERGY: Final = (28, 236)  # top and bottom of the upper picture
+PRICE: Final = (292, 356)
+HEIGHT: Final = 390
 _TICK_HOURS: Final = 6
 _BARELY: Final = 0.05
 

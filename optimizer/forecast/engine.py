@@ -93,12 +93,12 @@ def forecast(history: History, site: Site, model: Model) -> Forecast:
     imports = _usual(to_floats(history.import_wh), history, sky, model)
     exporting = _exports(exports, feeds_in, history, sky, model)
     if model is Model.LEARNED:
-        named = (*imports.models, *exporting.models)
-        short = sum(name == by_mean.VERSION for name in named)
+        named = [name for name in (*imports.models, *exporting.models) if name]
+        short = sum(name != by_regression.VERSION for name in named)
         if short:
             remarks.append(
-                f"{short} of {sum(map(bool, named))} series have less than "
-                f"{by_regression.FEWEST_DAYS} days to learn from: the baseline stands in"
+                f"{short} of {len(named)} series have less than {by_regression.FEWEST_DAYS} days "
+                "to learn from and are forecast without"
             )
     return Forecast(
         first=history.next,
