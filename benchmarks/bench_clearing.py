@@ -37,8 +37,8 @@ KINDS = ("ticks", "distinct")
 KEY = b"2026-06-23T09:00:00Z"
 BARE, BARE_AT_ITS_BEST = "bare HiGHS", "bare HiGHS, around median"
 
-# What takes minutes at these sizes is left out.
-LARGEST = {"fresh Pyomo + appsi": 10_000, "ASSUME pay_as_clear": 10_000}
+# What takes minutes is left out.
+LARGEST = {"ASSUME pay_as_clear": 10_000}
 
 
 @dataclass(frozen=True)

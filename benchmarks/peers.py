@@ -16,8 +16,9 @@ from market.book import Book
 from market.order import Side
 
 try:
-    from assume.common.market_objects import MarketConfig
+    from assume.common.market_objects import MarketConfig, MarketProduct
     from assume.markets.clearing_algorithms import PayAsClearRole
+    from dateutil.rrule import HOURLY, rrule
 except ImportError:  # it comes with the extra `bench` alone
     PayAsClearRole = None
 
@@ -84,7 +85,10 @@ def assume() -> Callable[[np.ndarray, np.ndarray, np.ndarray], float] | None:
     if PayAsClearRole is None:
         return None
     start = datetime(2026, 6, 23, 9, tzinfo=UTC)
-    product = (start, start + timedelta(minutes=15), None)
+    quarter = timedelta(minutes=15)
+    product = (start, start + quarter, None)
+    config = MarketConfig("bench", market_products=[MarketProduct(quarter, 1, timedelta(0))])
+    config.opening_hours = rrule(HOURLY, dtstart=start, until=start + timedelta(days=1))
 
     def clear(prices: np.ndarray, wh: np.ndarray, is_bid: np.ndarray) -> float:
         book = [
@@ -101,7 +105,7 @@ def assume() -> Callable[[np.ndarray, np.ndarray, np.ndarray], float] | None:
                 zip(prices.tolist(), np.where(is_bid, -wh, wh).tolist(), strict=True)
             )
         ]
-        _, _, (meta,), _ = PayAsClearRole(MarketConfig("bench")).clear(book, [product])
+        _, _, (meta,), _ = PayAsClearRole(config).clear(book, [product])
         return float(meta["supply_volume"])
 
     return clear

@@ -7,6 +7,7 @@ the answer, and the class at the margin is shared out pro-rata (``optimizer.colu
 
 from __future__ import annotations
 
+import math
 import operator
 from collections import Counter
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from market.trade import Fill, Trade, make_trade, north_west, tie_hash
 from metering.quantities import Energy
 from optimizer import merit_order
 from optimizer.columns import Columns, Mask, Match, match, ticks_of
+from optimizer.compiled import time_limit
 from optimizer.hubs import clear_hubs
 from optimizer.problem import AT_A_RATE, Clearing, Fees, Problem
 from optimizer.welfare import Integers, Solver, Ticks
@@ -41,19 +43,29 @@ class _Table:
     columns: Columns
 
 
-def clear(problem: Problem, solver: Solver = merit_order.solve_ticks) -> Clearing:
+def clear(
+    problem: Problem,
+    solver: Solver = merit_order.solve_ticks,
+    *,
+    time_limit_s: float = math.inf,
+) -> Clearing:
     """Clear a book. The outcome depends on nothing but the problem, not on the orders' rows.
 
     ``solver`` decides on price ticks of one balance; its answer is certified, whoever gives it.
-    A book in which places, products or fees may matter goes to ``optimizer.hubs``.
+    A book in which places, products or fees may matter goes to ``optimizer.hubs``. What has to be
+    solved may take ``time_limit_s`` together; the merit order has nothing to solve.
 
     Raises:
+        SolverTimeoutError: time ran out; ``optimizer.fallback`` closes the interval.
         SolverError: no optimum, or an answer that is not the exact one: keep the book, tell a
             person; ``optimizer.fallback`` closes the interval.
         PricingError: the rule cannot price this book.
     """
-    if needs_hubs(problem):
-        return clear_hubs(problem)
+    with time_limit(time_limit_s):
+        return clear_hubs(problem) if needs_hubs(problem) else _one_balance(problem, solver)
+
+
+def _one_balance(problem: Problem, solver: Solver) -> Clearing:
     table = _table(problem.book, problem.tie_key)
     rule = _at_a_rate if problem.rule in AT_A_RATE else _at_the_margin
     price, found, trades = rule(problem, table, solver)

@@ -12,8 +12,12 @@ the duals once bounds hold the integers fast.
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -70,6 +74,23 @@ class Solution:
     duals: Mapping[str, Floats]
     gap: float
     proved: bool
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Let all that is solved inside take so long together, in seconds of wall time.
+
+    Nests: the nearest end counts. A solve that begins after it raises SolverTimeoutError.
+    """
+    end = min(time.monotonic() + seconds, _END.get())
+    token = _END.set(end)
+    try:
+        yield
+    finally:
+        _END.reset(token)
+
+
+_END: ContextVar[float] = ContextVar("end", default=math.inf)  # of the time limit, monotonic
 
 
 class _AffineMap:
@@ -138,7 +159,8 @@ class CompiledModel:
     ) -> Solution:
         """Solve with these values, one array (or number) per Param in the order of its index.
 
-        ``time_limit_s`` is wall time for this solve; HiGHS looks at the clock between its steps.
+        ``time_limit_s`` is wall time for this solve, within the ``time_limit`` around it; HiGHS
+        looks at the clock between its steps.
         ``relaxed``: integer variables may take any value within their bounds.
 
         Raises:
@@ -166,9 +188,8 @@ class CompiledModel:
     def _run(self, *, whole: bool, time_limit_s: float | None) -> Solution:
         """Run from the last basis, and once more from none where that led nowhere."""
         highs = self._highs
-        # HiGHS's clock runs on from one solve to the next.
-        limit = _INFINITY if time_limit_s is None else highs.getRunTime() + time_limit_s
-        highs.setOptionValue("time_limit", limit)
+        left_s = min(math.inf if time_limit_s is None else time_limit_s, _left_s())
+        highs.setOptionValue("time_limit", highs.getRunTime() + left_s)  # its clock runs on
         if whole:
             highs.clearSolver()
         highs.run()
@@ -181,7 +202,7 @@ class CompiledModel:
         )
         if status == _OUT_OF_TIME and not found:
             highs.clearSolver()
-            raise SolverTimeoutError(f"HiGHS found no answer within {time_limit_s:g} s")
+            raise SolverTimeoutError(f"HiGHS found no answer within {left_s:.3g} s")
         if status not in (_OPTIMAL, _OUT_OF_TIME):
             highs.clearSolver()
             raise SolverError(
@@ -283,6 +304,18 @@ class CompiledModel:
         lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = start, index, value
         if self._highs.passModel(lp) == highspy.HighsStatus.kError:
             raise CompileError("HiGHS refuses the model's matrix: look for tiny or huge factors")
+
+
+def _left_s() -> float:
+    """Return how long the time limit around a solve still is.
+
+    Raises:
+        SolverTimeoutError: it is over.
+    """
+    left_s = _END.get() - time.monotonic()
+    if left_s <= 0:
+        raise SolverTimeoutError("the time limit was over before the next step could begin")
+    return left_s
 
 
 def _highs(*, presolve: bool, mip_rel_gap: float) -> highspy.Highs:

@@ -15,6 +15,7 @@ from optimizer.compiled import (
     ParamInMatrixError,
     SolverError,
     SolverTimeoutError,
+    time_limit,
 )
 
 
@@ -195,3 +196,13 @@ def test_time_that_runs_out_is_told():
         with pytest.raises(SolverTimeoutError, match="within 0 s"):
             model.solve({"slack": 0}, time_limit_s=0.0, relaxed=relaxed)
     assert model.solve({"slack": 10**4}, relaxed=True).objective == pytest.approx(0)
+
+
+def test_all_that_is_solved_inside_a_time_limit_shares_it():
+    good = {"cost": np.ones(2), "limit": np.ones(2), "demand": 5, "fixed": 0}
+    with time_limit(3600), time_limit(0), pytest.raises(SolverTimeoutError, match="was over"):
+        COMPILED.solve(good)
+    with time_limit(0), time_limit(3600), pytest.raises(SolverTimeoutError, match="was over"):
+        COMPILED.solve(good)
+    with time_limit(3600):
+        assert COMPILED.solve(good, time_limit_s=60).objective > 0

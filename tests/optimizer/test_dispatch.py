@@ -13,6 +13,7 @@ from market.place import Place, Wish
 from market.pricing import Rule
 from metering.quantities import Energy
 from optimizer.clearing import clear, needs_hubs
+from optimizer.compiled import SolverTimeoutError
 from optimizer.hubs import clear_hubs
 from optimizer.problem import Fees, Problem
 from tests.conftest import LONG
@@ -43,6 +44,15 @@ def _order(name, side, place="F1/B1", wish=""):
 def test_hubs_are_for_what_one_balance_cannot_tell_apart(bid_wish, offer_wish, fees, expected):
     book = Book((_order("a", Side.BID, wish=bid_wish), _order("b", Side.OFFER, wish=offer_wish)))
     assert needs_hubs(Problem(book, Rule.UNIFORM, b"key", Price(5), Price(30), fees)) is expected
+
+
+def test_hubs_are_held_to_the_time_limit_and_the_merit_order_needs_none():
+    plain = Book((_order("a", Side.BID), _order("b", Side.OFFER)))
+    near = Book((_order("a", Side.BID, wish="max-feeder"), _order("b", Side.OFFER)))
+    assert clear(Problem(plain, Rule.UNIFORM, b"key"), time_limit_s=0).cleared == Energy(10)
+    with pytest.raises(SolverTimeoutError):
+        clear(Problem(near, Rule.UNIFORM, b"key"), time_limit_s=0)
+    assert clear(Problem(near, Rule.UNIFORM, b"key"), time_limit_s=60).cleared == Energy(10)
 
 
 ROWS = st.lists(
