@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from app.jobs.clear import bounds, problem
+from app.jobs.clear import bounds, hub_prices, one_price, problem
 from app.services.interval_file import IntervalFile
-from app.store.market import LEVEL_WORDS
 from ledger_client.verify import (
     HubPrice,
     LayoutError,
@@ -24,7 +23,7 @@ from market.money import Price
 from market.order import Order as MarketOrder
 from market.order import Side
 from market.parties import MeteredPoint, OwnTransfer, metered_book
-from market.place import Place, Product, Wish
+from market.place import Place, Wish
 from market.pricing import PricingError, Rule
 from market.sharing import RULE, Key, Kind, Share, SharingError, share_market
 from market.trade import Trade
@@ -33,7 +32,6 @@ from metering.quantities import Energy
 from optimizer.clearing import clear
 from optimizer.compiled import CompileError, SolverError
 from optimizer.fallback import fall_back
-from optimizer.problem import Clearing
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,26 +153,8 @@ def _cleared(
         raise UnjudgedError(f"the engine gives no answer here: {error}") from error
     if seal.fallback:
         report.remark("It was closed by the fallback rule, since the engine gave no answer then.")
-    hubs = _hubs(book, found)
-    prices = {trade.price.micro_per_kwh for trade in found.local_trades}
-    one = len(prices) == 1 and prices.issuperset(hub.price_micro_per_kwh for hub in hubs)
-    price = next(iter(prices)) if one else None
-    return Replayed(found.local_trades, price, hubs, _points(book))
-
-
-def _hubs(book: Book, found: Clearing) -> tuple[HubPrice, ...]:
-    """Return the price of every hub with a trade, where any order says where it stands."""
-    if all((order.place, order.wish) == (Place(), Wish()) for order in book.orders):
-        return ()
-    return tuple(
-        HubPrice(
-            LEVEL_WORDS[hub.place.level],
-            hub.price.micro_per_kwh,
-            "green" if hub.product is Product.GREEN else "any",
-            str(hub.place),
-        )
-        for hub in found.hubs
-    )
+    hubs = hub_prices(book, found)
+    return Replayed(found.local_trades, one_price(found, hubs), hubs, _points(book))
 
 
 def _points(book: Book) -> Mapping[str, str]:

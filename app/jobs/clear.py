@@ -124,7 +124,7 @@ def _clear(
 def _clearing(house: House, session: Session, given: Problem) -> Clearing:
     """Clear, by the fallback where the engine gives no answer: every interval closes."""
     try:
-        return clear(given)
+        return clear(given, time_limit_s=house.settings.clear_timeout_s)
     except _NO_ANSWER as error:
         key = given.tie_key.decode()
         text = f"{key} was closed by the fallback rule, since {given.rule} gave no answer: {error}"
@@ -134,18 +134,23 @@ def _clearing(house: House, session: Session, given: Problem) -> Clearing:
 
 def _write_prices(row: IntervalRow, book: Book, clearing: Clearing) -> None:
     """Write the one price of all trades, or null, and every hub's where places matter."""
-    hubs = _hub_prices(book, clearing)
-    prices = {trade.price.micro_per_kwh for trade in clearing.local_trades}
-    one = len(prices) == 1 and prices.issuperset(hub.price_micro_per_kwh for hub in hubs)
+    hubs = hub_prices(book, clearing)
     low, high = clearing.price_interval
-    row.price_micro_per_kwh = prices.pop() if one else None
+    row.price_micro_per_kwh = one_price(clearing, hubs)
     row.price_low_micro_per_kwh = low.micro_per_kwh if low else None
     row.price_high_micro_per_kwh = high.micro_per_kwh if high else None
     row.hub_prices = market.hub_prices_text(hubs)
     row.fallback = clearing.fallback or None
 
 
-def _hub_prices(book: Book, clearing: Clearing) -> tuple[HubPrice, ...]:
+def one_price(clearing: Clearing, hubs: Iterable[HubPrice]) -> int | None:
+    """Return the price of all local trades and hubs, None where they differ or nothing trades."""
+    prices = {trade.price.micro_per_kwh for trade in clearing.local_trades}
+    one = len(prices) == 1 and prices.issuperset(hub.price_micro_per_kwh for hub in hubs)
+    return prices.pop() if one else None
+
+
+def hub_prices(book: Book, clearing: Clearing) -> tuple[HubPrice, ...]:
     """Return what energy cost at each hub with a local trade, where orders say where they stand."""
     if not any(str(order.place) or str(order.wish) for order in book.orders):
         return ()

@@ -112,6 +112,20 @@ def _same(there: DistrictRow, settings: Settings, founding: Founding) -> Distric
     return there
 
 
+def _point_row(point: NewPoint, participant: str, tariff: str) -> MeteringPointRow:
+    return MeteringPointRow(
+        gsrn=point.gsrn,
+        name=point.name,
+        kind=point.kind,
+        feeder=point.feeder,
+        participant=participant,
+        tariff=tariff,
+        max_power_w=point.max_power_w,
+        building=point.building,
+        green=point.green,
+    )
+
+
 def _add_participant(
     session: Session,
     settings: Settings,
@@ -131,19 +145,7 @@ def _add_participant(
     )
     session.flush()
     for point in person.points:
-        session.add(
-            MeteringPointRow(
-                gsrn=point.gsrn,
-                name=point.name,
-                kind=point.kind,
-                feeder=point.feeder,
-                participant=person.id,
-                tariff=founding.tariff.id,
-                max_power_w=point.max_power_w,
-                building=point.building,
-                green=point.green,
-            )
-        )
+        session.add(_point_row(point, person.id, founding.tariff.id))
         session.flush()
         key = keyring.meter(point.serial)
         enrolment = Enrolment(
