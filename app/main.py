@@ -10,6 +10,7 @@ from app.api.limits import READINGS_PATH, BodyLimits
 from app.jobs.clear import problem
 from app.services.bank_desk import BankDesk
 from app.services.forecasts_desk import ForecastDesk
+from app.services.forward_desk import ForwardDesk
 from app.services.house import House
 from app.services.ingest import Door
 from app.services.ledger_view import LedgerExplorer
@@ -57,6 +58,7 @@ def create_app(
         limits=limits,
         sharing=SharingDesk(house),
         forecasts=ForecastDesk(house),
+        forward=ForwardDesk(house),
     )
     app.include_router(build_router(ports))
     mount_static(app)

@@ -15,6 +15,7 @@ from app.jobs.correct import correct_estimates
 from app.jobs.cosign import Cosigner
 from app.jobs.finalise import finalise
 from app.jobs.forecast import Forecaster
+from app.jobs.forward import follow_sessions, run_sessions
 from app.jobs.meter import meter
 from app.jobs.pay import pay
 from app.jobs.reconcile import reconcile_daily
@@ -37,6 +38,7 @@ from market.tariff import TariffError
 from metering.interval import Interval
 from metering.quantities import QuantityError
 from optimizer.compiled import CompileError, SolverError
+from optimizer.session import clear_session
 
 
 def _correct_and_seal(house: House, key: str) -> None:
@@ -88,6 +90,7 @@ class Worker:
 
     def run_due(self) -> None:
         """Do everything that is due at the district's time, until nothing moves any more."""
+        run_sessions(self._house, clear_session)
         self._open_and_close()
         for key in self._due("closed"):
             if not self._step(key, "closed"):
@@ -96,6 +99,7 @@ class Worker:
             if not self._bring_to_seal(key):
                 break  # carries run from interval to interval: the later ones wait
         finalise(self._house)
+        follow_sessions(self._house)
         while pay(self._house) or anchor(self._house):
             pass
         self._cosigner.run()

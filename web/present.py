@@ -181,6 +181,12 @@ def local_price(micro_per_kwh: int | None, traded_wh: int) -> str:
     return "several prices" if micro_per_kwh is None and traded_wh else price(micro_per_kwh)
 
 
+def step(micro_per_kwh: int) -> str:
+    """Return a price step of whole micro-euros per kWh as ct/kWh, with all its digits."""
+    whole, rest = divmod(micro_per_kwh, MICRO_PER_CENT)
+    return f"{whole}{f'.{rest:04d}'.rstrip('0') if rest else ''}{NBSP}ct/kWh"
+
+
 def money(micro: int, *, plus: bool = False) -> str:
     """Return micro-euros as euros: four decimals below one euro, for quarter-hours are small."""
     decimals = 4 if 0 < abs(micro) < MICRO_PER_EURO else 2
@@ -274,6 +280,16 @@ def quarter(key: str, zone: str) -> str:
     start, end = local(interval.start_ms, zone), local(interval.end_ms, zone)
     first = f"{start:%H:%M}" if start.tzname() == end.tzname() else f"{start:%H:%M %Z}"
     return f"{first}–{end:%H:%M %Z}"
+
+
+def quarter_start(key: str, zone: str) -> str:
+    """Return the local time at which an interval begins, such as 11:00 CEST."""
+    return clock(Interval.parse(key).start_ms, zone)
+
+
+def quarter_end(key: str, zone: str) -> str:
+    """Return the local time at which an interval ends, such as 11:15 CEST."""
+    return clock(Interval.parse(key).end_ms, zone)
 
 
 def quarter_day(key: str, zone: str) -> str:

@@ -60,6 +60,10 @@ def run_sessions(house: House, solve: Solve) -> None:
         except _STOPPING as error:
             alarm(house, f"session/{first}", f"the session of {first} stands still: {error}")
     _open_next(house)
+
+
+def follow_sessions(house: House) -> None:
+    """Let the cleared sessions' states follow the clock and their intervals."""
     for first in _firsts(house, *_FOLLOWED):
         _follow(house, first)
 

@@ -89,6 +89,7 @@ class Wanted(NamedTuple):
     own_id: str
     point: str
     content: Content
+    row: int = 0  # of the file that it comes from
 
 
 def text_of(content: Content) -> str:

@@ -67,18 +67,48 @@ def enter(
         ForwardError: one cannot be entered so; nothing was written.
     """
     with house.database.write() as session:
-        held_by = _open(house, session, first)
-        points, now_ms = people.points(session), house.clock.now_ms()
-        changed = []
-        for item in wanted:
-            own_id = item.own_id or _next_id(session, first, participant)
+        return [
+            own_id_of(said)
+            for said, changed in _enter(house, session, (participant, entered_by), first, wanted)
+            if changed
+        ]
+
+
+def try_out(house: House, participant: str, first: str, wanted: Sequence[Wanted]) -> list[Said]:
+    """Return what orders would say if they were entered, and enter none of them.
+
+    Raises:
+        GateError, ForwardError: as :func:`enter` would.
+    """
+    with house.database.write() as session:
+        found = _enter(house, session, (participant, participant), first, wanted)
+        session.rollback()
+    return [said for said, _ in found]
+
+
+def _enter(
+    house: House,
+    session: Session,
+    who: tuple[str, str],
+    first: str,
+    wanted: Sequence[Wanted],
+) -> list[tuple[Said, bool]]:
+    """Enter orders of (participant, who enters them); return each, and whether it changed."""
+    participant, entered_by = who
+    held_by = _open(house, session, first)
+    points, now_ms = people.points(session), house.clock.now_ms()
+    found = []
+    for item in wanted:
+        own_id = item.own_id or _next_id(session, first, participant)
+        with _row_named(item.row):
             said = _checked(house, own_id, participant, points.get(item.point), item)
-            before = next(iter(forward.versions(session, first, said.order_id)[-1:]), None)
-            if before is None or Said.of(before) != said:
-                forward.add_version(session, before, said, first, now_ms, entered_by)
-                changed.append(own_id)
-        _check_book(session, held_by, participant)
-        return changed
+        before = next(iter(forward.versions(session, first, said.order_id)[-1:]), None)
+        changed = before is None or Said.of(before) != said
+        if changed:
+            forward.add_version(session, before, said, first, now_ms, entered_by)
+        found.append((said, changed))
+    _check_book(session, held_by, participant)
+    return found
 
 
 def cancel(house: House, participant: str, entered_by: str, first: str, own_id: str) -> None:
@@ -264,6 +294,17 @@ def _check_book(session: Session, held_by: ForwardSessionRow, participant: str) 
         raise ForwardError(f"{own} orders in one session; {MAX_ORDERS} are allowed")
     with _refusals(participant):
         to_book(rows, held_by)
+
+
+@contextmanager
+def _row_named(row: int) -> Iterator[None]:
+    """Let a refusal name its row of the file, if it comes from one."""
+    try:
+        yield
+    except ForwardError as error:
+        if not row:
+            raise
+        raise ForwardError(f"row {row}: {error}", error.field) from error
 
 
 @contextmanager

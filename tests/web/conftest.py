@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Literal
 
 import pytest
@@ -14,6 +15,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.web.bank_fakes import FakeBank
 from tests.web.browsing import Console, Open, Served
 from tests.web.forecast_fakes import FakeForecasts
+from tests.web.forward_fakes import FakeForward
 from tests.web.ledger_fakes import FakeLedgerViews
 from tests.web.limits_fakes import FakeLimits
 from tests.web.market_fakes import FakeMarket
@@ -69,32 +71,24 @@ def forecasts() -> FakeForecasts:
 
 
 @pytest.fixture
+def forward() -> FakeForward:
+    return FakeForward()
+
+
+@pytest.fixture
 def limits() -> FakeLimits:
     return FakeLimits()
 
 
 @pytest.fixture
-def app(
-    views: FakeViews,
-    sessions: FakeSessions,
-    ledger: FakeLedgerViews,
-    bank: FakeBank,
-    market: FakeMarket,
-    sharing: FakeSharing,
-    limits: FakeLimits,
-    forecasts: FakeForecasts,
-) -> FastAPI:
+def ports(request: pytest.FixtureRequest) -> Ports:
+    """Each port's fake is the fixture of its name."""
+    return Ports(**{port.name: request.getfixturevalue(port.name) for port in fields(Ports)})
+
+
+@pytest.fixture
+def app(ports: Ports) -> FastAPI:
     app = FastAPI(openapi_url=None)
-    ports = Ports(
-        views,
-        sessions,
-        ledger,
-        bank,
-        market=market,
-        limits=limits,
-        sharing=sharing,
-        forecasts=forecasts,
-    )
     app.include_router(build_router(ports))
     mount_static(app)
     app.add_middleware(SecurityMiddleware)

@@ -9,10 +9,6 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
-from tests.web.bank_fakes import FakeBank
-from tests.web.ledger_fakes import FakeLedgerViews
-from tests.web.limits_fakes import FakeLimits
-from tests.web.market_fakes import FakeMarket
 from tests.web.page_kit import COMMON, KEY, OWN, PROOF, ROLES, audit, enter, token
 from tests.web.web_fakes import FakeSessions, FakeViews
 from web.pages import Ports, build_router
@@ -99,26 +95,19 @@ def test_without_a_session_nothing_but_the_entrance_and_the_keys(client: TestCli
     assert client.get("/keys").status_code == 200
 
 
-def post_paths(app: FastAPI) -> set[str]:
-    ports = Ports(
-        FakeViews(),
-        FakeSessions(),
-        FakeLedgerViews(),
-        FakeBank(),
-        market=FakeMarket(),
-        limits=FakeLimits(),
-    )
+def post_paths(ports: Ports) -> set[str]:
     router = build_router(ports)
     return {
         r.path for r in router.routes if isinstance(r, APIRoute) and "POST" in (r.methods or ())
     }
 
 
-def test_every_change_asks_for_the_token(app: FastAPI, client: TestClient) -> None:
-    paths = sorted(post_paths(app) - {"/enter"}, key=lambda path: path.startswith("/treasury"))
+def test_every_change_asks_for_the_token(ports: Ports, client: TestClient) -> None:
+    managers = ("/treasury", "/sharing")
+    paths = sorted(post_paths(ports) - {"/enter"}, key=lambda path: path.startswith(managers))
     assert {"/leave", "/verify", "/treasury/decide"} < set(paths)
     for path in paths:
-        enter(client, Role.MANAGER if path.startswith("/treasury") else Role.PROSUMER)
+        enter(client, Role.MANAGER if path.startswith(managers) else Role.PROSUMER)
         target = path.format(key=KEY, participant="weber")
         for wrong in ({}, {"csrf_token": "x"}, {"csrf_token": "ü"}):
             answer = client.post(target, data=wrong)

@@ -18,6 +18,7 @@ from fastapi.staticfiles import StaticFiles
 
 from web.bank_ports import Bank
 from web.forecast_ports import Forecasts
+from web.forward_ports import Forward
 from web.ledger_ports import LedgerViews
 from web.limits_ports import Limits
 from web.market_ports import Market
@@ -25,6 +26,7 @@ from web.pages import (
     district,
     entrance,
     forecasts,
+    forward,
     intervals,
     ledger,
     limits,
@@ -66,6 +68,7 @@ class Ports:
     limits: Limits
     sharing: Sharing
     forecasts: Forecasts
+    forward: Forward
 
 
 def build_router(ports: Ports) -> APIRouter:
@@ -79,6 +82,7 @@ def build_router(ports: Ports) -> APIRouter:
     limits.add_routes(router, desk, ports.limits)
     sharing.add_routes(router, desk, ports.sharing)
     forecasts.add_routes(router, desk, ports.forecasts)
+    forward.add_routes(router, desk, ports.forward)
     for module in (money, treasury):
         module.add_routes(router, desk, ports.bank)
     for route in router.routes:
