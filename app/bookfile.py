@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from market.book import Book, BookError
 from market.money import Price
 from market.order import Order, OrderError, Side
-from market.place import Place, PlaceError, Product, Wish
+from market.place import Place, PlaceError, Wish
 from metering.quantities import Energy
 
 REQUIRED: Final = ("order_id", "side", "participant", "quantity_wh", "price_micro_per_kwh")
@@ -46,7 +46,7 @@ def read_book(path: Path, tick: int = 1) -> Book:
 
     Columns may stand in any order. ``node`` is FEEDER, FEEDER/BUILDING or FEEDER/BUILDING/POINT;
     ``product`` holds a bid's wish in the words of :meth:`market.place.Wish.parse`, for an offer
-    ``any`` or ``green``. Every price is a multiple of ``tick`` micro-euros per kWh.
+    ``any`` or ``green``, and how far it goes. Every price is a multiple of ``tick`` micro-euros per kWh.
 
     Raises:
         BookFileError: the file or one of its rows cannot be read; names the row and the field.
@@ -237,10 +237,10 @@ def _node(text: str) -> Node:
 @cache
 def _wish(side: Side, words: str) -> Wish:
     wish = Wish.parse(words)
-    if side is Side.OFFER and wish not in (Wish(), Wish(Product.GREEN)):
+    if side is Side.OFFER and wish != Wish(wish.product, level=wish.level):
         raise PlaceError(
-            f"product {words!r}: an offer says what its energy is, any or green; "
-            "wishes are for bids"
+            f"product {words!r}: an offer says what its energy is, any or green, and how far it "
+            "goes, max-building or max-feeder; other wishes are for bids"
         )
     return wish
 

@@ -107,6 +107,14 @@ SCENARIOS = [
         set(),
     ),
     (
+        "no farther than the seller's feeder",
+        {},
+        """roof: offer 900 8 N/H5 green max-feeder
+        flat: bid 300 20 N/H6
+        shop: bid 900 20 S/H1""",
+        {"roof > flat 300 at 8 feeder green", "N green 8 (300 Wh)"},
+    ),
+    (
         "contracts come before the book, own use before contracts",
         {"contracts": "c1,roof,shop,150000,300\n"},
         """roof: offer 1000 8
