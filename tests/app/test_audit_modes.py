@@ -80,7 +80,7 @@ def test_every_rule_with_places_and_wishes(make: Callable[..., Kit], rule: str) 
 def test_the_fallback_is_repeated_and_told(
     make: Callable[..., Kit], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(problem: object) -> object:
+    def fails(problem: object, **_: object) -> object:
         raise SolverError("no optimum")
 
     kit = make(rule="uniform")
@@ -96,7 +96,7 @@ def test_the_fallback_is_repeated_and_told(
 def test_an_engine_without_an_answer_is_no_judgement(
     make: Callable[..., Kit], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(problem: object) -> object:
+    def fails(problem: object, **_: object) -> object:
         raise SolverError("no optimum")
 
     kit = make()

@@ -293,7 +293,7 @@ def test_the_fallback_closes_what_the_engine_cannot(
     kit = make(changes={"rule": "uniform"})
     instruct(kit, "flat", wish=Wish(Product.GREEN, Price(30_000)))
 
-    def fails(problem: object) -> object:
+    def fails(problem: object, **_: object) -> object:
         raise SolverError("no optimum within 10 s")
 
     kit.live(**SURPLUS)
