@@ -23,6 +23,7 @@ share_cli = typer.Typer(
 
 _Data = Annotated[Path | None, typer.Option(help="Folder of the district, in place of `data`.")]
 _Settings = Annotated[Path | None, typer.Option(help="TOML file with the district's settings.")]
+_COLUMNS = ("no.", "state", "generator", "from", "kind", "price", "members")
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -160,15 +161,22 @@ def _show(value: object, rows: Sequence[dict[str, object]], *, as_json: bool) ->
         typer.echo(json_text.dumps(value, ensure_ascii=False, indent=2))
         return
     table = Table(box=None, pad_edge=False)
-    for name in rows[0] if rows else ():
-        words = name.replace("_micro_per_kwh", ", micro/kWh").replace("_", " ")
-        table.add_column(words, no_wrap=name in {"generator", "valid_from"}, overflow="fold")
+    for name in _COLUMNS:
+        table.add_column(name, no_wrap=name != "members", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_cell(name, each)) for name, each in row.items()))
-    Console(highlight=False, soft_wrap=True).print(table)
+        table.add_row(*(Text(cell) for cell in _cells(row)))
+    Console(highlight=False, soft_wrap=False).print(table)
 
 
-def _cell(name: str, value: object) -> str:
-    if name == "members" and isinstance(value, dict):
-        return f"{len(value)}, {sum(value.values())} ppm" if value else "none: ends"
-    return "" if value is None else str(value)
+def _cells(row: dict[str, object]) -> Sequence[str]:
+    members = row["members"] if isinstance(row["members"], dict) else {}
+    shares = f"{len(members)}, {sum(members.values())} ppm" if any(members.values()) else ""
+    return (
+        str(row["version"] or "-"),
+        str(row["state"]),
+        str(row["generator"]),
+        str(row["valid_from"]),
+        str(row["kind"]) + (", again" if row["unused"] == "again" else ""),
+        str(row["price_micro_per_kwh"]),
+        shares or (str(len(members)) if members else "none: ends"),
+    )

@@ -12,7 +12,7 @@ from app.store import leaves, market, sharing
 from app.tables import IntervalRow
 from ledger_client.merkle import root
 from market.parties import MeteredPoint, own_transfers
-from market.sharing import RULE, SharingError, share_market
+from market.sharing import SharingError, share_market
 
 
 def share(
@@ -49,7 +49,6 @@ def share(
     session.add_all(
         market.trade_row(row.key, number, trade) for number, trade in enumerate(found.trades)
     )
-    row.rule = RULE
     row.price_micro_per_kwh = prices.pop() if prices else None
     row.traded_wh = sum(trade.energy.wh for trade in found.trades)
     row.order_root = root(leaves.order_hashes(house.settings.origin, orders))

@@ -8,6 +8,7 @@ from typing import Final
 from sqlmodel import Session, col, select
 
 from app.tables import EnrolmentRow, IntervalRow, SlotRow
+from market.sharing import RULE
 from metering.interval import Interval
 
 STATES: Final = ("open", "closed", "metered", "cleared", "settled", "sealed", "final")
@@ -16,7 +17,7 @@ STATES: Final = ("open", "closed", "metered", "cleared", "settled", "sealed", "f
 def ensure_through(session: Session, now_ms: int, rule: str, mode: str = "metered") -> None:
     """Make sure that every interval from the first enrolment to ``now_ms`` has its row.
 
-    ``rule`` and ``mode`` are fixed here, whatever the settings say later.
+    ``rule`` and ``mode`` are fixed here, whatever the settings say later; sharing has its own rule.
     """
     last = newest(session)
     if last is None:
@@ -28,6 +29,7 @@ def ensure_through(session: Session, now_ms: int, rule: str, mode: str = "metere
         interval = Interval.parse(first)
     else:
         interval = Interval.parse(last).next()
+    rule = RULE if mode == "sharing" else rule
     while interval.start_ms <= now_ms:
         session.add(IntervalRow(key=interval.key, state="open", rule=rule, mode=mode))
         interval = interval.next()

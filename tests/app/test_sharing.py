@@ -183,4 +183,5 @@ def test_a_new_version_replaces_the_old_one_at_its_midnight(make_plain: MakeKit)
 def test_the_mode_is_that_of_when_the_interval_opened(make_plain: MakeKit) -> None:
     kit = make_plain()
     kit.worker.run_due()
-    assert kit.interval(after(0)).mode == "sharing"
+    row = kit.interval(after(0))
+    assert (row.state, row.mode, row.rule) == ("open", "sharing", "sharing")
