@@ -292,6 +292,11 @@ def quarter_end(key: str, zone: str) -> str:
     return clock(Interval.parse(key).end_ms, zone)
 
 
+def span(first: str, last: str, zone: str) -> str:
+    """Return the local times from the begin of one interval to the end of another."""
+    return f"{quarter(first, zone).partition('–')[0]}–{quarter(last, zone).partition('–')[2]}"
+
+
 def quarter_day(key: str, zone: str) -> str:
     """Return the local day on which an interval starts."""
     return day(Interval.parse(key).start_ms, zone)

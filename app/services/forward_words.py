@@ -177,8 +177,7 @@ def _lists(steps: Steps) -> tuple[Sequence[int], Sequence[int]]:
 
 def _span(keys: Sequence[str], start: int, length: int, zone: str) -> str:
     """Return the local times of consecutive intervals, such as 12:00–13:00 CEST."""
-    first = present.quarter(keys[start], zone).partition("–")[0]
-    return f"{first}–{present.quarter(keys[start + length - 1], zone).partition('–')[2]}"
+    return present.span(keys[start], keys[start + length - 1], zone)
 
 
 def _kilo(value: int) -> str:
