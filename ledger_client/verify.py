@@ -73,7 +73,7 @@ TARIFF_LEAF: Final = b"wattloom-leaf-tariff-v1\0"
 RECEIPT_LEAF: Final = b"wattloom-leaf-receipt-v1\0"
 PAY_TAG: Final = b"wattloom-pay-v1"
 LEFT_OUT_EMPTY: Final = frozenset(
-    {"cosignatures", "fallback", "hub_prices", "mode", "place", "wish"}
+    {"agreed", "cosignatures", "fallback", "hub_prices", "mode", "place", "wish"}
 )
 """Fields that are absent rather than empty, as in proofs from before there were such things."""
 HEX_PATTERN: Final = re.compile(r"(?:[0-9a-f]{2})*")
@@ -346,6 +346,15 @@ class Reading(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Agreed(Record):
+    """What a bilateral contract lets an order trade, beside its limit and before the book."""
+
+    cap_wh: Positive
+    contract: str
+    price_micro_per_kwh: int
+
+
+@dataclass(frozen=True, slots=True)
 class Order(Record):
     """What an order leaf says."""
 
@@ -358,6 +367,7 @@ class Order(Record):
     wh: Positive
     place: Place = ""
     wish: Wish = ""
+    agreed: tuple[Agreed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -1798,6 +1808,7 @@ class Account:
     ) -> None:
         self.statement, self.seal, self.report = statement, seal, report
         self.points = {point.point: point for point in points}
+        self.agreed: Counter[tuple[str, int]] = Counter()  # Wh by order id and agreed price
         report.begin("energy")
         require(len(self.points) == len(points), "a point is shown twice")
         self.metered = {(item.point, item.direction): item for item in statement.metered}
@@ -1871,7 +1882,7 @@ class Account:
 
     def _within_limit(self, order: Order, traded_wh: int) -> None:
         seal, limit = self.seal, _price(order.limit_micro_per_kwh)
-        if not seal.pays_as_bid:
+        if not seal.pays_as_bid and not order.agreed:
             prices = sealed_prices(seal)
             require(prices, f"{order.order_id} traded {_wh(traded_wh)} without a price")
             shown = _price(prices[0].price_micro_per_kwh) if len(prices) == 1 else "each price"
@@ -1929,6 +1940,8 @@ class Account:
         price, side = line.price_micro_per_kwh, "bid" if line.kind == "local-buy" else "offer"
         point = self.points.get(line.point)
         order = next((o for o in point.orders if o.side == side), None) if point else None
+        if order is not None and self._as_agreed(order, price, line.wh):
+            return
         if self.seal.pays_as_bid:
             kept = order is not None and at_own_limit(self.seal, order, price)
             require(kept, f"{where} is not at the bid's own limit, or below the offer's")
@@ -1938,6 +1951,13 @@ class Account:
         if order is not None:
             kept = any(admits(self.seal, order, item) for item in found)
             require(kept, f"{where} is at a price that {order.order_id} does not admit")
+
+    def _as_agreed(self, order: Order, price: int, wh: int) -> bool:
+        """Tell whether contracts of the order are at this price, and their caps hold this, too."""
+        cap = sum(item.cap_wh for item in order.agreed if item.price_micro_per_kwh == price)
+        within = self.agreed[order.order_id, price] + wh <= cap
+        self.agreed[order.order_id, price] += wh if within else 0
+        return within
 
     def _sums(self) -> None:
         says, lines = self.statement, self.statement.lines

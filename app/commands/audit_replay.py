@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from app.jobs.clear import bounds, hub_prices, one_price, problem
 from app.services.interval_file import IntervalFile
@@ -18,6 +18,8 @@ from ledger_client.verify import (
     require,
 )
 from market.book import Book
+from market.contracts import Contract as Agreement
+from market.contracts import match_contracts
 from market.delivery import Contract, DeliveryError, settle_contracts
 from market.money import Price
 from market.order import Order as MarketOrder
@@ -36,12 +38,12 @@ from optimizer.fallback import fall_back
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What clearing gives: local trades, the one price of all, every place's, points by order."""
+    """What clearing gives: the book, local trades, the one price of all, and every place's."""
 
+    book: Book
     trades: Sequence[Trade]
     price: int | None
-    hubs: tuple[HubPrice, ...]
-    points: Mapping[str, str]
+    hubs: tuple[HubPrice, ...] = ()
 
 
 def replay(
@@ -76,7 +78,43 @@ def replay(
             f"{len(barred)} participants drew energy and have no bid: whether their credit line "
             "was used up cannot be told from this file."
         )
-    return _cleared(file, seal, book, points, report)
+    matched, rest = match_contracts(book.orders, agreed(orders, owners), seal.interval.encode())
+    found = _cleared(file, seal, Book(rest), points, report)
+    trades = (*(trade for _, trade in matched), *found.trades)
+    return replace(found, trades=trades, points=_points(book))
+
+
+def agreed(orders: Sequence[Order], owners: Mapping[str, str]) -> list[Agreement]:
+    """Return the bilateral contracts that the leaves of the orders on both sides name.
+
+    One that a single order of a side names is that point's, as far as this interval goes.
+
+    Raises:
+        RefusedError: its two sides name other terms.
+    """
+    named: dict[str, dict[str, list[Order]]] = {}
+    terms: dict[str, set[tuple[int, int]]] = {}
+    for order in orders:
+        for item in order.agreed:
+            named.setdefault(item.contract, {}).setdefault(order.side, []).append(order)
+            terms.setdefault(item.contract, set()).add((item.price_micro_per_kwh, item.cap_wh))
+    found = []
+    for contract, sides in sorted(named.items()):
+        require(len(terms[contract]) == 1, f"the orders of {contract} name different terms")
+        if len(sides) == 2:
+            (price, cap), offers, bids = *terms[contract], sides["offer"], sides["bid"]
+            found.append(
+                Agreement(
+                    contract,
+                    owners[offers[0].point],
+                    owners[bids[0].point],
+                    Price(price),
+                    Energy(cap),
+                    offers[0].point if len(offers) == 1 else "",
+                    bids[0].point if len(bids) == 1 else "",
+                )
+            )
+    return found
 
 
 def _needless(file: IntervalFile, report: Report) -> None:
@@ -154,11 +192,7 @@ def _cleared(
     if seal.fallback:
         report.remark("It was closed by the fallback rule, since the engine gave no answer then.")
     hubs = hub_prices(book, found)
-    return Replayed(found.local_trades, one_price(found, hubs), hubs, _points(book))
-
-
-def _points(book: Book) -> Mapping[str, str]:
-    return {order.order_id: order.point for order in book.orders}
+    return Replayed(book, found.local_trades, one_price(found, hubs), hubs)
 
 
 def _one_price(trades: Sequence[Trade]) -> int | None:
@@ -190,7 +224,7 @@ def _shared(
     except SharingError as error:
         raise LayoutError(f"the sharing keys cannot hold: {error}") from error
     _same_book(book, found.book, ())
-    return Replayed(found.trades, _one_price(found.trades), (), _points(book))
+    return Replayed(book, found.trades, _one_price(found.trades))
 
 
 def _delivered(
@@ -224,7 +258,7 @@ def _delivered(
     except DeliveryError as error:
         raise LayoutError(f"the contracts cannot hold: {error}") from error
     _same_book(book, found.book, ())
-    return Replayed(found.trades, _one_price(found.trades), (), _points(book))
+    return Replayed(book, found.trades, _one_price(found.trades))
 
 
 def _session_price(file: IntervalFile) -> Price | None:

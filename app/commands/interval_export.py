@@ -46,7 +46,7 @@ def export_interval(house: House, key: str) -> bytes:
 
 def _file(house: House, session: Session, row: IntervalRow, seal_index: int) -> IntervalFile:
     origin, mode = house.settings.origin, row.mode or "metered"
-    book, points = market.book(session, row.key), market.metered_points(session, row.key)
+    book, points = market.open_book(session, row.key), market.metered_points(session, row.key)
     floor, ceiling = bounds(book, points) if mode == "metered" else (None, None)
     checkpoint, beside = _covering(house, session, seal_index)
     held_by = forward.covering(session, row.key) if mode == "forward" else None

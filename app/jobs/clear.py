@@ -15,14 +15,15 @@ from app.jobs.share import share
 from app.services.alarms import alarm_with
 from app.services.expected import expected_price
 from app.services.house import House
-from app.store import agents, intervals, journal, leaves, market, people
+from app.store import agents, contracts, intervals, journal, leaves, market, people
 from app.tables import IntervalRow
 from ledger_client.merkle import root
 from ledger_client.verify import HubPrice
 from market.agents import Strategy, net_limits, with_wishes
 from market.book import Book
+from market.contracts import match_contracts
 from market.money import Price
-from market.order import Side
+from market.order import Order, Side
 from market.parties import MeteredPoint, metered_book, own_transfers
 from market.place import Product
 from market.pricing import PricingError, Rule
@@ -105,20 +106,38 @@ def _clear(
 ) -> None:
     """Write the orders, trades, prices and order root of an interval of the metered market."""
     standing = agents.holding(session, row.key)
-    book = payable(_book(house, session, row, points, standing, eligible), row.rule, points)
-    given = problem(row.key, row.rule, book, points)
-    clearing = _clearing(house, session, given)
-    local = clearing.local_trades
-    traded_wh = _traded_wh(local)
+    full = _book(house, session, row, points, standing, eligible)
+    agreed = contracts.holding(session, row.key)
+    matched, rest = match_contracts(full.orders, agreed, row.key.encode())
+    book = payable(Book(rest), row.rule, points)
+    clearing = _clearing(house, session, problem(row.key, row.rule, book, points))
+    local = [
+        *((trade, name) for name, trade in matched),
+        *((t, None) for t in clearing.local_trades),
+    ]
+    traded_wh = _traded_wh(trade for trade, _ in local)
     orders = [
-        market.order_row(row.key, order, traded_wh[order.order_id], standing[order.point].version)
-        for order in sorted(book.orders, key=lambda order: order.order_id)
+        market.order_row(
+            row.key, order, traded_wh[order.order_id], standing[order.point].version, agreed
+        )
+        for order in _at_limits_of(book, full)
     ]
     session.add_all(orders)
-    session.add_all(market.trade_row(row.key, n, trade) for n, trade in enumerate(local))
+    session.add_all(
+        market.trade_row(row.key, n, trade, contract) for n, (trade, contract) in enumerate(local)
+    )
     _write_prices(row, book, clearing)
-    row.traded_wh = sum(trade.energy.wh for trade in local)
+    row.traded_wh = sum(trade.energy.wh for trade, _ in local)
     row.order_root = root(leaves.order_hashes(house.settings.origin, orders))
+
+
+def _at_limits_of(book: Book, full: Book) -> list[Order]:
+    """Return all orders by id, at the limits at which what contracts left of them was cleared."""
+    limits = {order.order_id: order.limit for order in book.orders}
+    return [
+        replace(order, limit=limits.get(order.order_id, order.limit))
+        for order in sorted(full.orders, key=lambda order: order.order_id)
+    ]
 
 
 def _clearing(house: House, session: Session, given: Problem) -> Clearing:

@@ -11,7 +11,7 @@ from app.store import people
 from app.tables import EnrolmentRow, OrderRow, SlotRow, StatementRow
 from ledger_client.merkle import leaf_hash
 from ledger_client.proof import order_leaf, roster_leaf, statement_leaf, tariff_leaf
-from ledger_client.verify import Order, RosterEntry, canonical
+from ledger_client.verify import Agreed, Order, RosterEntry, canonical, parse
 from market.tariff import Tariff
 
 
@@ -60,7 +60,14 @@ def order_text(district: str, order: OrderRow) -> str:
         wh=order.wh,
         place=order.place or "",
         wish=order.wish or "",
+        agreed=agreed(order),
     ).text
+
+
+def agreed(order: OrderRow) -> tuple[Agreed, ...]:
+    """Return what bilateral contracts let an order trade."""
+    found = parse(order.agreed.encode()) if order.agreed else None
+    return tuple(map(Agreed.load, found)) if isinstance(found, list) else ()
 
 
 def order_hashes(district: str, rows: Sequence[OrderRow]) -> list[bytes]:

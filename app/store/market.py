@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Literal
 
 from sqlmodel import Session, col, func, select
 
 from app.store import intervals, leaves, people
 from app.tables import IntervalRow, OrderRow, SettlementLine, StatementRow, TradeRow
-from ledger_client.verify import HubPrice, canonical, parse
+from ledger_client.verify import Agreed, HubPrice, canonical, parse
 from ledger_client.verify import Statement as StatementLeaf
 from market.book import Book
+from market.contracts import Contract
 from market.money import Money, Price
 from market.order import Order, Side
 from market.parties import MeteredPoint
@@ -44,11 +47,23 @@ def metered_points(session: Session, key: str) -> Sequence[MeteredPoint]:
     ]
 
 
-def order_row(key: str, order: Order, cleared_wh: int, instruction: int | None = None) -> OrderRow:
+def order_row(
+    key: str,
+    order: Order,
+    cleared_wh: int,
+    instruction: int | None = None,
+    contracts: Iterable[Contract] = (),
+) -> OrderRow:
     """Return an order's row, with a fresh salt for its leaf.
 
-    ``instruction`` is the version of the standing instruction that gave its limit.
+    ``instruction`` is the version of the standing instruction that gave its limit; ``contracts``
+    are those that may take of it before the book.
     """
+    agreed = [
+        Agreed(each.cap.wh, each.contract_id, each.price.micro_per_kwh)
+        for each in sorted(contracts, key=lambda each: each.contract_id)
+        if each.covers(order)
+    ]
     return OrderRow(
         interval=key,
         order_id=order.order_id,
@@ -62,6 +77,7 @@ def order_row(key: str, order: Order, cleared_wh: int, instruction: int | None =
         place=str(order.place) or None,
         wish=str(order.wish) or None,
         instruction=instruction,
+        agreed=canonical(agreed).decode() if agreed else None,
     )
 
 
@@ -95,8 +111,23 @@ def hub_prices_text(prices: Sequence[HubPrice]) -> str | None:
     return canonical(prices).decode() if prices else None
 
 
-def trade_row(key: str, number: int, trade: Trade) -> TradeRow:
-    """Return a trade's row."""
+def open_book(session: Session, key: str) -> Book:
+    """Return an interval's order book less what bilateral contracts took before it."""
+    taken: Counter[str] = Counter()
+    rows = select(TradeRow).where(TradeRow.interval == key, col(TradeRow.contract).is_not(None))
+    for row in session.exec(rows):
+        taken.update({row.seller_order: row.wh, row.buyer_order: row.wh})
+    return Book(
+        tuple(
+            replace(order, quantity=order.quantity - Energy(taken[order.order_id]))
+            for order in book(session, key).orders
+            if order.quantity.wh > taken[order.order_id]
+        )
+    )
+
+
+def trade_row(key: str, number: int, trade: Trade, contract: str | None = None) -> TradeRow:
+    """Return a trade's row, under a bilateral contract where there is one behind it."""
     return TradeRow(
         interval=key,
         number=number,
@@ -107,6 +138,7 @@ def trade_row(key: str, number: int, trade: Trade) -> TradeRow:
         amount_micro=trade.amount.micro,
         level=None if trade.level is Level.DISTRICT else int(trade.level),
         product=None if trade.product is Product.ANY else trade.product.value,
+        contract=contract,
     )
 
 

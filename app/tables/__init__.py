@@ -9,7 +9,7 @@ from app.tables.accounting import (
     SettlementLine,
     StatementRow,
 )
-from app.tables.agents import InstructionRow
+from app.tables.agents import ContractRow, InstructionRow
 from app.tables.bank import (
     BankEntryRow,
     BankExportRow,
@@ -71,6 +71,7 @@ __all__ = [
     "BankStatementRow",
     "CheckpointRow",
     "CoinRow",
+    "ContractRow",
     "CorrectionRow",
     "CosignatureRow",
     "DistrictRow",

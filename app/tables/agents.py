@@ -6,6 +6,22 @@ from sqlalchemy import BigInteger, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 
+class ContractRow(SQLModel, table=True):
+    """A bilateral contract between two participants, matched before the book while it is valid."""
+
+    __tablename__ = "contract"
+    id: str = Field(primary_key=True)
+    seller: str = Field(foreign_key="participant.id")
+    buyer: str = Field(foreign_key="participant.id")
+    seller_point: str = ""  # GSRN; '' for all of the seller's
+    buyer_point: str = ""
+    price_micro_per_kwh: int  # net
+    cap_wh: int = Field(sa_type=BigInteger)  # of one interval
+    valid_from: str  # interval key
+    ends: str | None = None  # key of the first interval without it
+    known_ms: int = Field(sa_type=BigInteger)  # district clock
+
+
 class InstructionRow(SQLModel, table=True):
     """One version of a metering point's instruction, from an interval on that had not begun.
 

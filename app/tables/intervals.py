@@ -68,6 +68,7 @@ class OrderRow(SQLModel, table=True):
     place: str | None = None  # FEEDER/BUILDING; None where the order says none
     wish: str | None = None  # words of `market.place.Wish`; None where it has none
     instruction: int | None = None  # version of the point's instruction; None: the default
+    agreed: str | None = None  # canonical JSON of the leaf's `agreed`; None without a contract
 
 
 class TradeRow(SQLModel, table=True):
@@ -83,6 +84,7 @@ class TradeRow(SQLModel, table=True):
     amount_micro: int = Field(sa_type=BigInteger)
     level: int | None = None  # `market.place.Level`; None: district
     product: str | None = None  # None: any
+    contract: str | None = None  # the bilateral contract behind it; None: the market
 
 
 class CorrectionRow(SQLModel, table=True):

@@ -73,7 +73,17 @@ def fallback_world() -> World:
     return world
 
 
+def agreed_world() -> World:
+    """The roof sells 250 Wh at 90,000 and 30 Wh at 120,000; 260 Wh are agreed at 90,000."""
+    world = World(price=120_000)
+    agreed = {"cap_wh": 260, "contract": "k1", "price_micro_per_kwh": 90_000}
+    world.orders[0] |= {"agreed": [agreed], "limit_micro_per_kwh": 100_000}
+    world.lines[0] = line("local-sell", ROOF, 250, 90_000, 22_500)
+    return paid(world, 14_100)
+
+
 WORLDS = {
+    "agreed": agreed_world,
     "hubs": hubs_world,
     "pay-as-bid": pay_as_bid_world,
     "fallback": fallback_world,
@@ -145,6 +155,16 @@ FRAUDS: list[tuple[str, str, str, Bend]] = [
     ("a seller gets less than asked", "pay-as-bid", "lines", bend_line(1, 30, 79_999)),
     ("a bid at a limit that was bent", "pay-as-bid", "lines",
      bend_order(1, limit_micro_per_kwh=150_001)),
+    ("more at an agreed price than agreed", "agreed", "lines",
+     lambda world: world.orders[0]["agreed"][0].update(cap_wh=249)),
+    ("another price than agreed", "agreed", "lines",
+     lambda world: world.orders[0]["agreed"][0].update(price_micro_per_kwh=89_999)),
+    ("nothing was agreed", "agreed", "lines", lambda world: world.orders[0].pop("agreed")),
+    ("no contract", "agreed", "order", bend_order(0, agreed=[])),
+    ("a contract for nothing", "agreed", "order",
+     lambda world: world.orders[0]["agreed"][0].update(cap_wh=0)),
+    ("the market beyond the limit", "agreed", "lines",
+     bend_order(0, limit_micro_per_kwh=120_001)),
     ("the fallback beyond a limit", "fallback", "order",
      bend_order(1, limit_micro_per_kwh=119_999)),
     ("the fallback at several prices", "fallback", "lines", bend_line(1, 30, 125_000)),
