@@ -14,10 +14,10 @@ from ledger_client.checkpoint import NoteLine
 from ledger_client.merkle import leaf_hash, root
 from ledger_client.verify import (
     Checkpoint,
+    ClaimError,
     Keys,
     LayoutError,
     LedgerKeys,
-    Line,
     LogEntry,
     Order,
     Report,
@@ -40,7 +40,9 @@ from ledger_client.verify import (
     statement_leaf,
     tariff_leaf,
 )
+from market.money import Money
 from market.parties import MeteredPoint, OwnTransfer, own_transfers
+from market.settlement import SettlementError, settle
 from market.tariff import Tariff as MarketTariff
 from market.trade import Trade
 from metering.quantities import Energy
@@ -89,7 +91,7 @@ def _audit(key: str, data: bytes, keys: bytes | None, report: Report) -> None:
     found = replay(file, seal, orders, list(points.values()), own, report)
     _compare_prices(seal, found, report)
     _compare_trades(file.trades, found.trades, seal, report)
-    _compare_lines(statements, found, report)
+    _compare_statements(statements, points.values(), own, found, report)
 
 
 def _seal(file: IntervalFile, keys: Keys | LedgerKeys | None, report: Report) -> Seal:
@@ -240,7 +242,8 @@ def _compare_prices(seal: Seal, found: Replayed, report: Report) -> None:
     report.begin("hub_prices")
     require(seal.hub_prices == found.hubs, "the sealed prices of the places are other ones")
     report.begin("price")
-    report.tick(f"{_price(found.price)}, prices at {len(found.hubs)} places")
+    places = f", {len(found.hubs)} prices of places" if found.hubs else ""
+    report.tick(f"{_price(found.price)}{places}")
 
 
 def _price(micro_per_kwh: int | None) -> str:
@@ -279,24 +282,28 @@ def _traded(trade: Trade) -> Traded:
     )
 
 
-def _compare_lines(statements: Iterable[Statement], found: Replayed, report: Report) -> None:
-    """Compare the local lines of every point with the trades, in their order."""
+def _compare_statements(
+    statements: Iterable[Statement],
+    points: Iterable[MeteredPoint],
+    own: Sequence[OwnTransfer],
+    found: Replayed,
+    report: Report,
+) -> None:
+    """Settle once more and compare: all lines of all statements, local, residual, fees, VAT."""
     report.begin("lines")
-    due: defaultdict[str, list[Line]] = defaultdict(list)
-    for trade in found.trades:
-        price, wh, micro = trade.price.micro_per_kwh, trade.energy.wh, trade.amount.micro
-        seller, buyer = found.points[trade.seller], found.points[trade.buyer]
-        due[seller].append(Line("local-sell", micro, seller, price, wh))
-        due[buyer].append(Line("local-buy", -micro, buyer, price, wh))
-    count = 0
-    for statement in statements:
-        says: defaultdict[str, list[Line]] = defaultdict(list)
-        for line in statement.lines:
-            if line.kind.startswith("local-") and line.kind != "local-fee":
-                says[line.point].append(line)
-                count += 1
-        for point in {item.point for item in statement.metered} | says.keys():
-            same = says[point] == due.pop(point, [])
-            require(same, f"the local lines of {point} are not those of its trades")
-    require(not due, f"trades of {sorted(due)} stand in no statement")
-    report.tick(f"{count} local lines, as the trades have them")
+    statements = list(statements)
+    opening = {item.participant: Money(item.opening_carry_micro) for item in statements}
+    try:
+        settled = settle("", points, own, found.book, found.trades, opening, {})
+    except SettlementError as error:
+        raise ClaimError(str(error)) from error
+    due = {item.participant: item for item in settled.statements}
+    for item in statements:
+        other = Statement.load(due[item.participant].payload(item.district, item.interval))
+        for name in ("metered", "lines", "sum_micro", "memo_micro"):
+            same = getattr(item, name) == getattr(other, name)
+            require(same, f"{name} of {item.participant}: meters, trades and tariffs give others")
+        left = item.opening_carry_micro + item.sum_micro - item.closing_carry_micro
+        moved = sum(transfer.micro for transfer in item.transfers)
+        require(left == moved, f"the carry of {item.participant} does not add up")
+    report.tick(f"{sum(len(item.lines) for item in statements)}, as settling gives them")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from app.jobs.clear import bounds, hub_prices, one_price, problem
@@ -81,7 +81,7 @@ def replay(
     matched, rest = match_contracts(book.orders, agreed(orders, owners), seal.interval.encode())
     found = _cleared(file, seal, Book(rest), points, report)
     trades = (*(trade for _, trade in matched), *found.trades)
-    return replace(found, trades=trades, points=_points(book))
+    return replace(found, book=book, trades=trades)
 
 
 def agreed(orders: Sequence[Order], owners: Mapping[str, str]) -> list[Agreement]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from app.jobs import clear as clear_job
 from app.services import limits, sharing
 from app.tables import MeteringPointRow, ParticipantRow
 from ledger_client.verify import Verdict, canonical
+from market import settlement
 from market.agents import Instruction, Strategy
 from market.money import Price
 from market.place import Product, Wish
+from market.tariff import Tariff
 from optimizer.compiled import SolverError
 from tests.app.district_kit import CEILING, FEED_IN, Kit, key
 from tests.app.forward_kit import FIRST, ForwardKit, steps
@@ -148,6 +151,22 @@ def test_a_favoured_order_is_named(
         for _ in range(4):
             kit.live(solar=(0, 501), flat=(300, 0), shop=(300, 0))
     assert (1, "trades") in {ending(judged(kit, key(number))) for number in range(4)}
+
+
+def test_a_line_that_was_settled_wrong_is_named(
+    make: Callable[..., Kit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A district that bills levies to itself: all roots agree, the lines do not follow."""
+    honest = settlement.memo_lines
+
+    def biased(point: str, tariff: Tariff, *rest: Any) -> object:
+        return honest(point, replace(tariff, levy=tariff.levy + Price(1_000)), *rest)
+
+    kit = make()
+    with monkeypatch.context() as patched:
+        patched.setattr(settlement, "memo_lines", biased)
+        kit.live(**SURPLUS)
+    assert ending(judged(kit, key(0))) == (1, "lines")
 
 
 SHARING = [
