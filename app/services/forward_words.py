@@ -23,6 +23,7 @@ from web.forward_ports import Typed
 
 WH: Final = 1_000  # of a kWh; and W of a kW
 MICRO: Final = 10_000  # micro-euros of a cent; and ppm of a percent
+_POSITIVE: Final = ("energy", "power", "capacity")
 _NUMBER: Final = re.compile(r"([+-]?)([0-9]{1,9})(?:[.,]([0-9]{1,6}))?")
 _VERBS: Final = {"bid": "buys", "offer": "sells"}
 _BOUNDS: Final = {"bid": "or less", "offer": "or more"}
@@ -118,6 +119,10 @@ def _number(typed: Typed, name: str, scale: int, example: str) -> int:
     if value != value.to_integral_value():
         raise ForwardError(
             f"{typed[name].strip()} is too fine: the smallest step is {Decimal(1) / scale}", name
+        )
+    if name in _POSITIVE and value <= 0:
+        raise ForwardError(
+            f"{typed[name].strip()} is nothing to trade: more than 0 is wanted", name
         )
     return int(value)
 

@@ -73,7 +73,10 @@ class ForwardKit(Kit):
 
 def steps(side: Any, *wh: int, limit: int, start: int = 0) -> Steps:
     return Steps(
-        side=side, start=start, profile_wh=wh, limits_micro_per_kwh=tuple(limit for _ in wh)
+        side=side,
+        start=start,
+        profile_wh=wh,
+        limits_micro_per_kwh=tuple(limit if each else 0 for each in wh),
     )
 
 

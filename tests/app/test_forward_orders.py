@@ -48,6 +48,17 @@ def plain(sqlite_url: str, tmp_path: Path) -> Iterator[ForwardKit]:
     kit.close()
 
 
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForwardKit]:
+    """One district for everything that is refused: nothing is ever written to it."""
+    folder = tmp_path_factory.mktemp("idle")
+    kit = ForwardKit(folder, f"sqlite:///{folder / 'd.db'}", price_tick_micro_per_kwh=1_000)
+    kit.run()
+    yield kit
+    assert kit.versions() == []
+    kit.close()
+
+
 BID = steps("bid", 100, 200, limit=CEILING)
 
 
@@ -128,13 +139,13 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("wanted", "field", "says"), REFUSED, ids=lambda each: str(each)[:40])
-def test_what_is_wrong_is_named_with_its_field(plain: ForwardKit, wanted, field, says) -> None:
+def test_what_is_wrong_is_named_with_its_field(idle: ForwardKit, wanted, field, says) -> None:
     good = Wanted("good", POINT, BID)
     with pytest.raises(ForwardError) as refused:
-        enter(plain.house, "flat", "flat", FIRST, [good, wanted])
+        enter(idle.house, "flat", "flat", FIRST, [good, wanted])
     assert says in str(refused.value), refused.value
     assert refused.value.field == field, refused.value
-    assert plain.versions() == []  # the good one is not written either
+    assert idle.versions() == []  # the good one is not written either
 
 
 def test_both_sides_of_one_point_are_refused(plain: ForwardKit) -> None:
