@@ -48,6 +48,7 @@ class ForecastPage:
     zone: str
     issued_ms: int | None  # None: there is no forecast yet
     models: Sequence[str]  # versions that made it
+    remark: str  # what it had to do without
     hidden: bool  # the district's sums, below five participants
     quarters: Sequence[ForecastQuarter]
     scores: Sequence[ScoreLine]  # newest day first

@@ -26,11 +26,13 @@ _WEEKS: Final = {Model.BASELINE: 4, Model.LEARNED: 8}  # the regression learns f
 _FIRST_DAY: Final = timedelta(days=1)
 
 
-class _Made(NamedTuple):
+class Made(NamedTuple):
+    """A run that was worked out and is not written yet; its prices have no run's number."""
+
     issued_ms: int
     forecast: Forecast
     prices: list[ExpectedPriceRow]
-    remark: str
+    fault: str  # what somebody should mend
 
 
 class Forecaster:
@@ -53,9 +55,9 @@ class Forecaster:
         if not _is_due(self._house, now_ms):
             return _next_look_ms(self._house, now_ms)
         score_days(self._house, now_ms)
-        made = _make(self._house, now_ms)
+        made = make(self._house, now_ms)
         _tell(self._house, made)
-        if _keep(self._house, made):
+        if keep(self._house, made):
             self._publisher.wake()
         return _next_look_ms(self._house, now_ms)
 
@@ -102,11 +104,11 @@ def _next_look_ms(house: House, now_ms: int) -> int:
     return to_ms(noon if noon > now else noon + timedelta(days=1))
 
 
-def _make(house: House, now_ms: int) -> _Made:
-    """Work a run out, without holding up whoever writes."""
+def make(house: House, now_ms: int) -> Made:
+    """Work out the run that is issued now, without holding up whoever writes."""
     settings = house.settings
     model = Model(settings.forecast_model)
-    weather, remark = _weather(settings.weather_file)
+    weather, fault = _weather(settings.weather_file)
     site = Site(str(settings.latitude), str(settings.longitude), weather)
     upto = Interval.containing_ms(now_ms).next()
     with house.database.read() as session:
@@ -118,8 +120,8 @@ def _make(house: House, now_ms: int) -> _Made:
         )
         made = forecast(history, site, model)
         prices, failed = expect_prices(house, session, made)
-    remarks = "; ".join(text for text in (remark, made.remark, failed) if text)
-    return _Made(now_ms, made, prices, remarks)
+    faults = "; ".join(text for text in (fault, made.fault, failed) if text)
+    return Made(now_ms, made, prices, faults)
 
 
 def _weather(path: Path | None) -> tuple[dict[int, float], str]:
@@ -135,7 +137,7 @@ def _weather(path: Path | None) -> tuple[dict[int, float], str]:
         return {}, f"{error}; a clear sky stands in"
 
 
-def _keep(house: House, made: _Made) -> bool:
+def keep(house: House, made: Made) -> bool:
     """Write a run, all of it; return whether it was still wanted."""
     with house.database.write() as session:
         people.district(session, lock=True)
@@ -146,7 +148,7 @@ def _keep(house: House, made: _Made) -> bool:
             first=made.forecast.first.key,
             quarters=made.forecast.quarters,
             model=VERSIONS[Model(house.settings.forecast_model)],
-            remark=made.remark,
+            remark="; ".join(filter(None, (made.fault, made.forecast.remark))),
         )
         session.add(run)
         session.flush()
@@ -168,7 +170,7 @@ def _keep(house: House, made: _Made) -> bool:
     return True
 
 
-def _tell(house: House, made: _Made) -> None:
+def _tell(house: House, made: Made) -> None:
     """Put before people what a run had to do without."""
-    if made.remark:
-        alarm(house, f"forecast/{made.issued_ms}", f"forecast: {made.remark}")
+    if made.fault:
+        alarm(house, f"forecast/{made.issued_ms}", f"forecast: {made.fault}")

@@ -44,6 +44,7 @@ class ForecastDesk:
                 zone=row.zone,
                 issued_ms=run.issued_ms if run else None,
                 models=_models(run, found, point),
+                remark=run.remark if run else "",
                 hidden=hidden,
                 quarters=self._ahead(quarters, prices=prices),
                 scores=[] if hidden else _scores(session, point),

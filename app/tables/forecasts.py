@@ -18,7 +18,7 @@ class ForecastRunRow(SQLModel, table=True):
     first: str  # interval key
     quarters: int
     model: str  # the version that was asked for, as `learned-1`
-    remark: str = ""  # why it is not that version everywhere; '' when it is
+    remark: str = ""  # what it had to do without; '' when nothing is to be said
     published_ms: int | None = Field(default=None, sa_type=BigInteger)  # by MQTT, district clock
 
 

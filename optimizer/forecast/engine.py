@@ -65,12 +65,14 @@ class PointForecast:
 class Forecast:
     """What is expected of each point in the 192 quarter-hours from ``first`` on.
 
-    ``remark`` says where it is not the model that was asked for; '' when it is.
+    ``remark`` says where it is not the model that was asked for, ``fault`` what went wrong that
+    somebody should mend; '' when nothing is to be said.
     """
 
     first: Interval
     points: tuple[PointForecast, ...]
     remark: str
+    fault: str
     quarters: int = HORIZON
 
 
@@ -88,15 +90,15 @@ def forecast(history: History, site: Site, model: Model) -> Forecast:
     """
     exports = to_floats(history.export_wh)
     feeds_in = np.asarray((history.export_wh > 0).any(axis=1))
-    remarks: list[str] = []
-    sky = _sky(history, site, remarks) if feeds_in.any() else None
+    remark, faults = "", list[str]()
+    sky = _sky(history, site, faults) if feeds_in.any() else None
     imports = _usual(to_floats(history.import_wh), history, sky, model)
     exporting = _exports(exports, feeds_in, history, sky, model)
     if model is Model.LEARNED:
         named = [name for name in (*imports.models, *exporting.models) if name]
         short = sum(name != by_regression.VERSION for name in named)
         if short:
-            remarks.append(
+            remark = (
                 f"{short} of {len(named)} series have less than {by_regression.FEWEST_DAYS} days "
                 "to learn from and are forecast without"
             )
@@ -108,7 +110,8 @@ def forecast(history: History, site: Site, model: Model) -> Forecast:
                 zip(history.points, imports.models, exporting.models, strict=True)
             )
         ),
-        remark="; ".join(remarks),
+        remark=remark,
+        fault="; ".join(faults),
     )
 
 
@@ -123,16 +126,16 @@ class _Sky(NamedTuple):
         return np.where(np.isfinite(self.weather), self.weather, self.clear)
 
 
-def _sky(history: History, site: Site, remarks: list[str]) -> _Sky | None:
+def _sky(history: History, site: Site, faults: list[str]) -> _Sky | None:
     first_ms, quarters = history.first.start_ms, history.quarters + HORIZON
     try:
         clear = ask_clear_sky(first_ms, quarters, site.latitude, site.longitude)
     except SkyError as error:
-        remarks.append(f"{error}; solar power is forecast by the baseline")
+        faults.append(f"{error}; solar power is forecast by the baseline")
         return None
     weather = by_quarter(site.weather, first_ms, quarters)
     if site.weather and np.isnan(weather[-HORIZON:]).all():
-        remarks.append("the weather file says nothing of the next 48 hours: a clear sky stands in")
+        faults.append("the weather file says nothing of the next 48 hours: a clear sky stands in")
     return _Sky(clear, weather)
 
 

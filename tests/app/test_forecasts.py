@@ -258,7 +258,7 @@ def test_an_hour_that_was_skipped_yesterday_counts_for_neither(
 
 def test_of_two_workers_at_one_moment_one_writes(plain: Kit) -> None:
     measure(plain, weeks_back(START, 1), START)
-    first, second = (job._make(plain.house, START.start_ms) for _ in range(2))
-    assert [job._keep(plain.house, each) for each in (first, second)] == [True, False]
+    first, second = (job.make(plain.house, START.start_ms) for _ in range(2))
+    assert [job.keep(plain.house, each) for each in (first, second)] == [True, False]
     assert len(plain.rows(ForecastRunRow)) == 1
     assert len(plain.rows(ForecastRow)) == 2

@@ -76,7 +76,7 @@ def test_roofs_follow_the_sun_and_batteries_the_calendar(
     assert found.points[2].export_wh == [300] * HORIZON
     assert found.points[3].export_wh == [0] * HORIZON
     assert found.points[4].export_wh == [None] * HORIZON
-    assert found.remark == ""
+    assert (found.remark, found.fault) == ("", "")
 
 
 def test_without_a_sky_a_roof_has_its_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ def test_without_a_sky_a_roof_has_its_baseline(monkeypatch: pytest.MonkeyPatch) 
         history(np.full((1, 4 * WEEK), 40, dtype=np.int64)), Site(*HERE, {}), Model.BASELINE
     )
     assert found.points[0].export_wh == [40] * HORIZON
-    assert found.remark == "no pvlib here; solar power is forecast by the baseline"
+    assert found.fault == "no pvlib here; solar power is forecast by the baseline"
 
 
 def test_who_never_feeds_in_needs_no_sky(monkeypatch: pytest.MonkeyPatch) -> None:

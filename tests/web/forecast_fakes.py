@@ -55,6 +55,7 @@ DISTRICT = ForecastPage(
     zone="Europe/Berlin",
     issued_ms=CLOCK_MS,
     models=("baseline-1",),
+    remark="2 of 24 series have less than 14 days to learn from",
     hidden=False,
     quarters=[quarter(number, 12) for number in range(1, 193)],
     scores=SCORES,

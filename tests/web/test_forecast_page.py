@@ -44,6 +44,7 @@ def test_the_page_shows_chart_table_price_and_scores(client: TestClient) -> None
         assert figure in figures, figure
     assert "\u221230\u00a0%" in figures, "130 Wh of error where yesterday's had 100"
     assert "baseline-1" in text
+    assert "2 of 24 series have less than 14 days to learn from." in text
 
 
 def test_the_operator_sees_energy_and_no_price(
