@@ -10,9 +10,8 @@ orders. One model is compiled per shape; unused slots have the upper bound 0.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Iterable
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 import pyomo.environ as pyo
 
@@ -24,6 +23,7 @@ PRODUCTS: Final = (0, 1)  # any, green: places in ``market.place.Product``
 _ANY, _GREEN = PRODUCTS
 _KEPT: Final = 32
 _SMALLEST: Final = 4
+_SPARE: Final = 256  # slots that a book may drag along unused
 
 
 class OfferShape(NamedTuple):
@@ -38,7 +38,11 @@ class BidShape(NamedTuple):
     """A bid station: the places that it draws from, nearest first, and its slots for ticks."""
 
     places: tuple[int, ...]
+    local_first: bool
     slots: int
+
+
+_Station = TypeVar("_Station", OfferShape, BidShape)
 
 
 class Shape(NamedTuple):
@@ -145,7 +149,7 @@ def add_station_balance(model: pyo.ConcreteModel) -> None:
     """
 
     def balance(m: pyo.ConcreteModel, s: int, k: int) -> Expression:
-        places, slots = m.shape.bids[s]
+        places, _, slots = m.shape.bids[s]
         drawn = pyo.quicksum(m.draw[s, p, k] for p in places)
         if k == _ANY and 0 in places:
             drawn += m.supply[s]
@@ -176,43 +180,64 @@ def add_cost(model: pyo.ConcreteModel) -> None:
 
 
 class HubSolver:
-    """Compiled models by shape, the latest kept. A model grows to the most slots ever asked for."""
+    """Compiled models, the latest kept. A model serves every book whose stations it has.
+
+    A book that fits none gets a model of its own stations and of those of the last model, as long
+    as that stays within bounds: so the models grow until they hold all that a district asks for.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._models: OrderedDict[Shape, tuple[Shape, CompiledModel]] = OrderedDict()
+        self._models: list[tuple[Shape, CompiledModel]] = []
 
     def model(self, wanted: Shape) -> tuple[Shape, CompiledModel]:
-        """Return a compiled model with at least the wanted slots, and its own shape."""
-        bare = _with_slots(wanted, [0] * (len(wanted.offers) + len(wanted.bids)))
+        """Return a compiled model with the wanted stations and slots at least, and its shape."""
+        roomy = _SPARE + 4 * _size(wanted)
         with self._lock:
-            known = self._models.pop(bare, None)
-            if known is None or not all(
-                have >= want for have, want in zip(_slots(known[0]), _slots(wanted), strict=True)
-            ):
-                before = _slots(known[0]) if known else _slots(bare)
-                slots = [
-                    max(have, _padded(want))
-                    for have, want in zip(before, _slots(wanted), strict=True)
-                ]
-                shape = _with_slots(wanted, slots)
+            for known in reversed(self._models):
+                if _holds(known[0], wanted) and _size(known[0]) <= roomy:
+                    self._models.remove(known)
+                    break
+            else:
+                last = self._models[-1][0] if self._models else Shape((), ())
+                union = _union(wanted, last)
+                shape = union if _size(union) <= roomy else _union(wanted, Shape((), ()))
                 known = shape, CompiledModel(hub_model(shape), presolve=True)
-            self._models[bare] = known
-            if len(self._models) > _KEPT:
-                self._models.popitem(last=False)
+                self._models = [m for m in self._models if not _holds(shape, m[0])]
+            self._models = [*self._models, known][-_KEPT:]
             return known
 
 
-def _slots(shape: Shape) -> list[int]:
-    return [s.slots for s in shape.offers] + [s.slots for s in shape.bids]
+def _slots(stations: Iterable[_Station]) -> dict[_Station, int]:
+    """Return the slots of stations of one side, by the station without them."""
+    return {s._replace(slots=0): s.slots for s in stations}
 
 
-def _with_slots(shape: Shape, slots: Sequence[int]) -> Shape:
-    split = len(shape.offers)
-    return Shape(
-        tuple(s._replace(slots=n) for s, n in zip(shape.offers, slots[:split], strict=True)),
-        tuple(s._replace(slots=n) for s, n in zip(shape.bids, slots[split:], strict=True)),
+def _holds(shape: Shape, wanted: Shape) -> bool:
+    return all(
+        have.get(station, 0) >= slots
+        for have, wants in (
+            (_slots(shape.offers), _slots(wanted.offers)),
+            (_slots(shape.bids), _slots(wanted.bids)),
+        )
+        for station, slots in wants.items()
     )
+
+
+def _size(shape: Shape) -> int:
+    return sum(s.slots for s in (*shape.offers, *shape.bids))
+
+
+def _union(wanted: Shape, known: Shape) -> Shape:
+    """Return all stations of two shapes, with slots in powers of two."""
+    return Shape(_joined(wanted.offers, known.offers), _joined(wanted.bids, known.bids))
+
+
+def _joined(wanted: Iterable[_Station], known: Iterable[_Station]) -> tuple[_Station, ...]:
+    slots = _slots(known)
+    for station, count in _slots(wanted).items():
+        slots[station] = max(slots.get(station, 0), _padded(count))
+    return tuple(sorted(station._replace(slots=count) for station, count in slots.items()))
 
 
 def _padded(ticks: int) -> int:

@@ -8,7 +8,7 @@ never depends on which of many optima a solver happens to return.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -30,7 +30,7 @@ def solve(book: HubBook, net: Network, costs: Integers, face: Face) -> Integers:
     Raises:
         SolverError: HiGHS found no optimum.
     """
-    shape, model = _SOLVER.model(_shape(book))
+    shape, model = _SOLVER.model(shape_of(book))
     places = _columns(book, shape)
     params: dict[str, float | Floats] = {}
     for what, values in (("cost", costs), ("low", face.low), ("high", face.high)):
@@ -46,38 +46,58 @@ def solve(book: HubBook, net: Network, costs: Integers, face: Face) -> Integers:
     return flow
 
 
-def _shape(book: HubBook) -> Shape:
+def shape_of(book: HubBook) -> Shape:
+    """Return the stations of a book with as many slots as they have ticks."""
     offers, bids = Counter(t.station for t in book.offers), Counter(t.station for t in book.bids)
     return Shape(
         tuple(
             OfferShape(s.places, PRODUCTS.index(s.product), offers[i])
             for i, s in enumerate(book.offer_stations)
         ),
-        tuple(BidShape(s.places, bids[i]) for i, s in enumerate(book.bid_stations)),
+        tuple(BidShape(s.places, s.local_first, bids[i]) for i, s in enumerate(book.bid_stations)),
     )
 
 
 def _columns(book: HubBook, shape: Shape) -> dict[str, tuple[Integers, int]]:
     """Return, by family, the places of the arcs among the model's columns, and how many it has."""
-    offers = _slots(np.array([t.station for t in book.offers], dtype=np.int64), shape.offers)
-    bids = _slots(np.array([t.station for t in book.bids], dtype=np.int64), shape.bids)
-    ways = {
-        "feed": sum(len(s.places) for s in shape.offers),
-        "draw": 2 * sum(len(s.places) for s in shape.bids),
-        "supply": sum(ROOT in s.places for s in shape.bids),
-        "export": len(PRODUCTS),
+    wanted = shape_of(book)
+    offer_at, bid_at = (
+        _numbers(mine, models)
+        for mine, models in ((wanted.offers, shape.offers), (wanted.bids, shape.bids))
+    )
+    bids = _spread(bid_at, [s.slots for s in shape.bids], [s.slots for s in wanted.bids])
+    ways = [2 * len(s.places) for s in shape.bids]
+    supplied = [int(ROOT in s.places) for s in shape.bids]
+    fed = [len(s.places) for s in shape.offers]
+    return {
+        "offer": _spread(
+            offer_at, [s.slots for s in shape.offers], [s.slots for s in wanted.offers]
+        ),
+        "feed": _spread(offer_at, fed, [fed[i] for i in offer_at]),
+        "draw": _spread(bid_at, ways, [ways[i] for i in bid_at]),
+        "supply": _spread(bid_at, supplied, [supplied[i] for i in bid_at]),
+        "export": (np.arange(len(PRODUCTS)), len(PRODUCTS)),
+        "grey": bids,
+        "green": bids,
+        "bid": bids,
     }
-    columns = {name: (np.arange(count), count) for name, count in ways.items()}
-    return {"offer": offers, "grey": bids, "green": bids, "bid": bids} | columns
 
 
-def _slots(
-    station: Integers, shapes: tuple[OfferShape, ...] | tuple[BidShape, ...]
+def _numbers(
+    wanted: Sequence[OfferShape | BidShape], models: Sequence[OfferShape | BidShape]
+) -> list[int]:
+    """Return which of the model's stations each station is."""
+    number = {s._replace(slots=0): i for i, s in enumerate(models)}
+    return [number[s._replace(slots=0)] for s in wanted]
+
+
+def _spread(
+    stations: Sequence[int], widths: Sequence[int], used: Sequence[int]
 ) -> tuple[Integers, int]:
-    """Return the slot of each tick, given their stations in ascending order."""
-    ends = np.cumsum([0, *(s.slots for s in shapes)])
-    first = np.searchsorted(station, station)
-    return ends[station] + np.arange(len(station)) - first, int(ends[-1])
+    """Return the first ``used`` columns of stations that have ``widths``, and the number of all."""
+    start = np.cumsum([0, *widths])
+    columns = [start[i] + np.arange(count) for i, count in zip(stations, used, strict=True)]
+    return np.concatenate([np.zeros(0, dtype=np.int64), *columns]), int(start[-1])
 
 
 def settled(book: HubBook, net: Network, tie_key: bytes) -> tuple[Integers, Face]:

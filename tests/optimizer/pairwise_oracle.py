@@ -109,3 +109,20 @@ def most_by_hand(problem):
         return result
 
     return search(0)
+
+
+def most_of(problem, welfare, bonus, names):
+    """The most that the named orders can get together in any flow of this welfare and volume."""
+    found = pairs(problem)
+    worth = (
+        [
+            [-value for value, _, _ in found],
+            [-bonus_of(bid, offer) for _, bid, offer in found],
+        ],
+        [-welfare + 1e-6, -bonus + 1e-6],
+    )
+    gains = [
+        sum(order is not None and order.order_id in names for order in (bid, offer))
+        for _, bid, offer in found
+    ]
+    return _most(problem, found, gains, worth)
