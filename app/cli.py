@@ -11,6 +11,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from app.commands.bank import bank_cli
+from app.commands.contract import contract_cli
 from app.commands.export import export_cli
 from app.commands.node import node_cli
 from app.commands.share import share_cli
@@ -25,6 +26,7 @@ cli = typer.Typer(
 cli.add_typer(node_cli, name="node")
 cli.add_typer(bank_cli, name="bank")
 cli.add_typer(share_cli, name="share")
+cli.add_typer(contract_cli, name="contract")
 cli.add_typer(export_cli, name="export")
 
 _FRESH = typer.Option("--fresh", help="Put an earlier run aside (old-1, ...), begin again.")

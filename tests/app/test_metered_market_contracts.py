@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
+from app.cli import cli
+from app.commands.audit import audit
+from app.commands.interval_export import export_interval
 from app.services import contracts, limits
 from app.store import market
 from app.tables import ContractRow, TradeRow
@@ -175,3 +181,46 @@ def test_what_is_refused_writes_nothing(make_plain: MakeKit) -> None:
             contracts.end(kit.house, name, ends)
     assert contracts.end(kit.house, "k1", None).ends == key(2)
     assert [row.ends for row in contracts.listed(kit.house)] == [key(2)]
+
+
+def test_the_audit_works_contracts_out_of_the_leaves(make_plain: MakeKit) -> None:
+    kit = make_plain()
+    contracts.add(kit.house, AGREED, None, None)
+    second = replace(AGREED, contract_id="k2", buyer="shop", price=Price(90_000), cap=Energy(700))
+    contracts.add(kit.house, second, None, None)
+    for _ in range(2):
+        kit.live(**SURPLUS)
+    for interval in (key(0), key(1)):
+        verdict = audit(interval, export_interval(kit.house, interval), kit.keys())
+        assert verdict.code == 0, verdict
+    assert {contract for *_, contract in trades(kit, key(1))} == {"k1", "k2", None}
+
+
+def test_the_command_line(make_plain: MakeKit, tmp_path: Path) -> None:
+    kit = make_plain()
+    kit.live(**SURPLUS)
+    settings = tmp_path / "district.toml"
+    settings.write_text(
+        f'data = "{kit.folder}"\ndatabase_url = "{kit.url}"\norigin = "{kit.settings.origin}"\n'
+    )
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(cli, ["contract", *words, "--settings", str(settings)])
+
+    terms = ("--price", "-5000", "--cap", "250")
+    assert "k1 holds from" in run("add", "k1", "solar", "flat", *terms).stderr
+    for words, reason in (
+        (("k1", "solar", "flat", *terms), "already"),
+        (("k2", "solar", "nobody", *terms), "no participant"),
+        (("k2", "solar", "solar", *terms), "cannot sell to itself"),
+        (("k2", "solar", "flat", "--price", "1", "--cap", "0"), "outside"),
+        (("k2", "solar", "flat", *terms, "--from", "tomorrow"), "tomorrow"),
+    ):
+        refused = run("add", *words)
+        assert refused.exit_code == 1
+        assert reason in refused.stderr
+    (row,) = json.loads(run("list", "--json").stdout)
+    assert (row["id"], row["price_micro_per_kwh"], row["ends"]) == ("k1", -5_000, None)
+    assert "k1 ends" in run("end", "k1").stderr
+    assert "already" in run("end", "k1").stderr
+    assert "k1" in run("list").stdout
