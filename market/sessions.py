@@ -24,7 +24,7 @@ from market.session_orders import (
 from market.trade import Trade
 from metering.quantities import Energy
 
-MAX_STEPS: Final = 1_000_000
+MAX_STEPS: Final = 200_000
 MAX_BLOCKS: Final = 2_000
 MAX_FLEXIBLE: Final = 2_000
 MAX_STORAGES: Final = 500
