@@ -5,6 +5,8 @@ They take arrays: limits in EUR/kWh, quantities in Wh, and which of them are bid
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -16,11 +18,13 @@ from market.book import Book
 from market.order import Side
 
 try:
-    from assume.common.market_objects import MarketConfig, MarketProduct
-    from assume.markets.clearing_algorithms import PayAsClearRole
-    from dateutil.rrule import HOURLY, rrule
+    with contextlib.chdir(tempfile.gettempdir()):  # it opens a log file wherever it is imported
+        from assume.common.market_objects import MarketConfig, MarketProduct
+        from assume.markets.clearing_algorithms import PayAsClearRole
+        from dateutil.rrule import HOURLY, rrule
 except ImportError:  # it comes with the extra `bench` alone
     PayAsClearRole = None
+
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 

@@ -173,7 +173,7 @@ def certified_interval(ticks: Ticks, fills: Fills) -> tuple[int | None, int | No
     )
     if not holds:
         raise SolverError(
-            "HiGHS's answer is not the exact optimum of this book: keep the book and report it"
+            "the answer is not the exact optimum of this book: keep the book and report it"
         )
     return lo, hi
 
