@@ -157,10 +157,12 @@ def _boxes(bands: Sequence[Band], scale: Scale) -> list[Box]:
 
 
 def _interval(page: MarketPage, scale: Scale) -> list[Box]:
-    if page.price_interval_micro_per_kwh is None:
+    """Return the prices that clear the book, where it is not one alone."""
+    low, high = page.price_interval_micro_per_kwh or (0, 0)
+    if low == high:
         return []
-    low, high = map(scale.y, page.price_interval_micro_per_kwh)
-    return [Box(LEFT, high, RIGHT - LEFT, max(low - high, 1.0), "interval")]
+    top = scale.y(high)
+    return [Box(LEFT, top, RIGHT - LEFT, scale.y(low) - top, "interval")]
 
 
 def _levels(page: MarketPage, scale: Scale) -> list[Level]:

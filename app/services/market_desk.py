@@ -15,13 +15,23 @@ from sqlmodel import Session, col, select
 from app.services.house import House
 from app.services.market_bands import side_of
 from app.services.market_view import ProblemOf, market_page, refusal
-from app.services.market_whatif import MAX_ORDERS, MAX_PERCENT, Change, Scene, middles, seen
+from app.services.market_whatif import (
+    MAX_ORDERS,
+    MAX_PERCENT,
+    Change,
+    Scene,
+    less,
+    middles,
+    seen,
+)
 from app.store import leaves, people
-from app.store.market import book, metered_points
-from app.tables import IntervalRow, OrderRow, SettlementLine
+from app.store.market import book, metered_points, trades
+from app.tables import IntervalRow, OrderRow, SettlementLine, TradeRow
+from market.book import Book
 from market.order import Side
 from market.pricing import PricingError, Rule
 from market.settlement import Kind
+from market.trade import Trade
 from optimizer.compiled import SolverError
 from web.market_ports import (
     Asked,
@@ -134,9 +144,10 @@ class MarketDesk:
         )
 
     def _scene(self, session: Session, row: IntervalRow, who: str, others: dict[str, int]) -> Scene:
-        points = metered_points(session, row.key)
-        problem = self._problem_of(row.key, row.rule, book(session, row.key), points)
-        return Scene(row.key, who, seen(problem, others), points)
+        points, whole = metered_points(session, row.key), book(session, row.key)
+        agreed = _agreed(session, row.key, whole, who)
+        problem = self._problem_of(row.key, row.rule, less(whole, agreed), points)
+        return Scene(row.key, who, seen(problem, others), whole, points, agreed)
 
     def _answer(self, scene: Scene | None, change: Change | None) -> Outcome | None:
         if scene is None or change is None:
@@ -202,6 +213,20 @@ def _percent(name: str, text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,4}", text.strip()) or int(text) > MAX_PERCENT:
         raise QuestionError(f"write a percentage from 0 to {MAX_PERCENT}", name)
     return int(text)
+
+
+def _agreed(session: Session, key: str, whole: Book, who: str) -> list[Trade]:
+    """Return the trades under a participant's own contracts."""
+    under = select(TradeRow.number).where(
+        TradeRow.interval == key, col(TradeRow.contract).is_not(None)
+    )
+    numbers = set(session.exec(under))
+    mine = {order.order_id for order in whole.orders if order.participant == who}
+    return [
+        trade
+        for number, trade in enumerate(trades(session, key))
+        if number in numbers and mine & {trade.seller, trade.buyer}
+    ]
 
 
 def _settled(session: Session, row: IntervalRow, who: str) -> Outcome | None:

@@ -21,7 +21,7 @@ from web.market_ports import HubLine, MarketPage, MyOrder
 from web.ports import Role, Viewer
 
 TOO_FEW: Final = (
-    "Fewer than five participants stand on one side. An answer would tell what single "
+    "Fewer than five others stand where your orders meet them. An answer would tell what single "
     "neighbours asked for, so none is given."
 )
 NO_ORDERS: Final = "You have no order in this quarter-hour, so there is nothing to change."

@@ -2,12 +2,14 @@
 
 The book that is cleared is the interval's, but each order of somebody else has the middle of its
 band (``market_bands``) in place of its limit. So the answer is made of what the market page shows
-anyway, and no number of questions finds out more. Where every band is one price tick, as where all
+anyway, and no number of questions finds out more. Contracts between others are left out for the
+same reason; one's own stand as they were. Where every band is one price tick, as where all
 stand on one tariff, that is the very book. Nothing is written.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -69,13 +71,17 @@ class Change:
 class Scene:
     """An interval as one participant may ask about it.
 
-    ``problem`` holds the book as seen (:func:`seen`); ``points`` are the metered ones of all.
+    ``problem`` holds the book as seen (:func:`seen`), less what the participant's own contracts
+    took of it (``agreed``, which stay as they are); ``book`` is the whole one, and ``points`` are
+    the metered ones of all.
     """
 
     key: str
     participant: str
     problem: Problem
+    book: Book
     points: Sequence[MeteredPoint]
+    agreed: Sequence[Trade] = ()
 
     def outcome(self, change: Change) -> Outcome:
         """Return what the participant would have traded and paid.
@@ -91,21 +97,20 @@ class Scene:
         mine = {order_id for order_id, order in changed.items() if order is not None}
         trades = [t for t in clearing.local_trades if mine & {t.seller, t.buyer}]
         price = clearing.price if clearing.local_trades else None
-        return self._settled(book, trades, changed, price)
+        return self._settled([*self.agreed, *trades], changed, price)
 
     def _mine(self, order: Order) -> bool:
         return order.participant == self.participant
 
     def _settled(
         self,
-        book: Book,
         trades: Sequence[Trade],
         changed: Mapping[str, Order | None],
         price: Price | None,
     ) -> Outcome:
         """Settle the participant's points, and those of their partners, which trades name."""
         traded = {order_id for t in trades for order_id in (t.seller, t.buyer)}
-        partners = {order.point for order in book.orders if order.order_id in traded}
+        partners = {order.point for order in self.book.orders if order.order_id in traded}
         was = {order.order_id: order.quantity.wh for order in self.problem.book.orders}
         points = [
             _changed_point(p, was, changed)
@@ -113,7 +118,7 @@ class Scene:
             if p.participant == self.participant or p.point in partners
         ]
         own = own_transfers(p for p in self.points if p.participant == self.participant)
-        settlement = settle(self.key, points, own, book, trades, {}, {})
+        settlement = settle(self.key, points, own, self.book, trades, {}, {})
         statement = next(s for s in settlement.statements if s.participant == self.participant)
 
         def wh(direction: Direction) -> tuple[int, int]:
@@ -147,6 +152,20 @@ def _changed_point(
         point,
         imported=point.imported + more(Side.BID),
         exported=point.exported + more(Side.OFFER),
+    )
+
+
+def less(book: Book, agreed: Sequence[Trade]) -> Book:
+    """Return a book less what trades took of it."""
+    taken = Counter[str]()
+    for trade in agreed:
+        taken.update({trade.seller: trade.energy.wh, trade.buyer: trade.energy.wh})
+    return Book(
+        tuple(
+            replace(order, quantity=Energy(order.quantity.wh - taken[order.order_id]))
+            for order in book.orders
+            if order.quantity.wh > taken[order.order_id]
+        )
     )
 
 

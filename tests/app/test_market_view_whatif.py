@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.services.market_bands import side_of
-from app.services.market_whatif import Change, Scene, middles, seen
+from app.services.market_whatif import Change, Scene, less, middles, seen
 from app.tables import OrderRow
 from market.book import Book
 from market.money import Price
@@ -18,6 +18,7 @@ from market.parties import MeteredPoint
 from market.place import Place, Wish
 from market.pricing import Rule
 from market.tariff import Tariff
+from market.trade import Trade
 from metering.quantities import Energy
 from optimizer.problem import Fees, Problem
 from tests.conftest import LONG
@@ -78,7 +79,7 @@ def scene(orders: list[OrderRow], rule: Rule = Rule.UNIFORM, fees: Fees = Fees()
         for row in orders
     ]
     problem = Problem(book, rule, KEY.encode(), FLOOR, CEILING, fees)
-    return Scene(KEY, ME, seen(problem, middles(orders, frozenset({ME}))), points)
+    return Scene(KEY, ME, seen(problem, middles(orders, frozenset({ME}))), book, points)
 
 
 def bands(orders: list[OrderRow]) -> list[Band]:
@@ -196,3 +197,27 @@ def test_absurd_quantities_are_refused() -> None:
         scene(orders).outcome(Change(bid_limit=10**9 + 1))
     nothing: Outcome = scene(orders).outcome(Change(bid_percent=0))
     assert (nothing.bought_wh, nothing.drawn_wh, nothing.all_in_micro) == (0, 0, 0)
+
+
+def test_ones_own_contract_stays_and_the_rest_is_asked_about() -> None:
+    orders = rows(
+        [*((f"b{n}", 100, 25 * CENT) for n in range(5)), (ME, 300, 25 * CENT)],
+        [(f"s{n}", 200, 8 * CENT) for n in range(5)],
+    )
+    plain = scene(orders)
+    price, energy = Price(15 * CENT), Energy(120)
+    trade = Trade("offer0-offer", "bid5-bid", energy, price, price.of(energy))
+    left = less(plain.book, [trade])
+    assert {o.order_id: o.quantity.wh for o in left.orders if o.quantity.wh in {80, 180}} == {
+        "offer0-offer": 80,
+        "bid5-bid": 180,
+    }
+    found = replace(plain, problem=replace(plain.problem, book=left), agreed=[trade])
+    # Supply is plentiful, so the rest costs the feed-in price.
+    assert found.outcome(Change()).bought_wh == 300
+    assert found.outcome(Change(bid_limit=7 * CENT)).bought_wh == 120
+    assert found.outcome(Change(bid_percent=50)).bought_wh == 120 + 90
+    nothing_else = found.outcome(Change(bid_percent=0))
+    assert (nothing_else.bought_wh, nothing_else.drawn_wh) == (120, 0)
+    taxed = 120 * (150 + 40 + 20)  # agreed price, local fee, levy, in micro-euros
+    assert nothing_else.all_in_micro == -taxed - taxed * 19 // 100

@@ -105,6 +105,12 @@ def test_nothing_is_no_picture() -> None:
     assert curves.draw(replace(MARKET, bands=(), own=())) is None
 
 
+def test_one_price_alone_is_no_band() -> None:
+    picture = drawn(replace(MARKET, price_interval_micro_per_kwh=(118_500, 118_500)))
+    assert [box for box in picture.boxes if box.kind == "interval"] == []
+    assert "price" in {level.kind for level in picture.levels}
+
+
 def test_several_prices_draw_no_line() -> None:
     picture = drawn(replace(MARKET, price_micro_per_kwh=None, price_interval_micro_per_kwh=None))
     assert {level.kind for level in picture.levels} == {"floor", "ceiling"}
