@@ -185,3 +185,11 @@ def test_the_commands(kit: Kit, tmp_path: Path) -> None:
     assert (unread.exit_code, "cannot read" in unread.output) == (2, True)
     unsealed = runner.invoke(cli, ["export", "interval", key(9), *given])
     assert (unsealed.exit_code, "there is no interval" in unsealed.output) == (1, True)
+
+
+def test_the_sample_of_the_documents_still_agrees() -> None:
+    """What was exported once stays good: its format is read, and its rules are kept, for ever."""
+    samples = Path(__file__).parents[2] / "docs" / "samples"
+    file, keys = (samples / name for name in ("interval.json", "keys.json"))
+    verdict = audit(key(0), file.read_bytes(), keys.read_bytes())
+    assert (verdict.code, verdict.remarks) == (0, ()), verdict
