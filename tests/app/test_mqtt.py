@@ -8,12 +8,18 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import aiomqtt
 import pytest
 from amqtt.broker import Broker
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from app.jobs import publish
@@ -36,17 +42,19 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_broker(port: int, passwords: Path | None = None) -> Iterator[None]:
+def running_broker(
+    port: int, passwords: Path | None = None, certificate: Path | None = None
+) -> Iterator[None]:
     """A broker in a thread of its own; with a file of passwords it asks for a name."""
     plugins: dict[str, dict[str, Any]] = {
         "amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": passwords is None}
     }
     if passwords:
         plugins["amqtt.plugins.authentication.FileAuthPlugin"] = {"password_file": str(passwords)}
-    config = {
-        "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{port}"}},
-        "plugins": plugins,
-    }
+    listener: dict[str, Any] = {"type": "tcp", "bind": f"127.0.0.1:{port}"}
+    if certificate:
+        listener |= {"ssl": True, "certfile": str(certificate), "keyfile": str(certificate)}
+    config = {"listeners": {"default": listener}, "plugins": plugins}
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -163,6 +171,38 @@ def test_a_broker_that_asks_for_a_name_gets_it(port: int, tmp_path: Path) -> Non
         broker.publish(f"mqtt://district@127.0.0.1:{port}", "secret", "a/b", b"x", WAIT_S)
         with pytest.raises(BrokerError, match=r"(?i)not author|bad user name"):
             broker.publish(f"mqtt://district@127.0.0.1:{port}", "wrong", "a/b", b"x", WAIT_S)
+
+
+def self_signed(folder: Path) -> Path:
+    """A certificate of 127.0.0.1 and its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "broker")])
+    now = datetime.now(UTC)
+    host = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(host, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "broker.pem"
+    file.write_bytes(
+        made.public_bytes(Encoding.PEM)
+        + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    return file
+
+
+def test_over_tls_only_a_certificate_that_is_trusted_will_do(
+    port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = self_signed(tmp_path)
+    with running_broker(port, certificate=certificate):
+        with pytest.raises(BrokerError, match="CERTIFICATE_VERIFY_FAILED"):
+            broker.publish(f"mqtts://127.0.0.1:{port}", "", "a/b", b"x", WAIT_S)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        broker.publish(f"mqtts://127.0.0.1:{port}", "", "a/b", b"x", WAIT_S)
 
 
 def test_prices_that_stay_private_are_not_published(
