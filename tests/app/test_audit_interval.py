@@ -75,9 +75,9 @@ def _other(value: object) -> object:
     return value + 1
 
 
-def _at(file: Json, *path: str | int) -> tuple[Any, str | int]:
+def _at(file: Any, *path: str | int) -> tuple[Any, str | int]:
     for step in path[:-1]:
-        file = file[step]  # type: ignore[index]
+        file = file[step]
     return file, path[-1]
 
 
