@@ -58,6 +58,18 @@ class MyOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class MyTrades:
+    """What the viewer traded of one kind at one price, all partners together."""
+
+    side: str  # bid (bought), offer (sold)
+    level: str  # how far it travelled: building, feeder, district
+    product: str  # any, green
+    contract: str  # '' in the market
+    price_micro_per_kwh: int
+    wh: int
+
+
+@dataclass(frozen=True, slots=True)
 class HubLine:
     """The price of one product at one place ('' is the district)."""
 
@@ -94,6 +106,7 @@ class MarketPage:
     bands: Sequence[Band]  # bids, dearest first, then offers, cheapest first
     hidden: Sequence[str]  # the sides of which fewer than five participants stand
     own: Sequence[MyOrder]
+    trades: Sequence[MyTrades]
     hubs: Sequence[HubLine]
     no_question: str  # why no "what if" is answered, '' where it is
 
@@ -155,7 +168,7 @@ class Market(Protocol):
         ...
 
     def what_if(self, viewer: Viewer, key: str, asked: Asked, *, answer: bool) -> WhatIfPage:
-        """Return the form for a question of ``asked.participant`` ('' is the first of the viewer's).
+        """Return the form for a question of ``asked.participant`` ('' is the first of one's own).
 
         With ``answer`` it is answered; nothing is ever changed.
 

@@ -16,6 +16,7 @@ from app.store import leaves, log, payments, people
 from app.tables import IntervalRow, JournalEntry, OrderRow, PostingRow, StatementRow, TradeRow
 from ledger_client.log import decode_entry
 from ledger_client.verify import Seal
+from market.money import round_half_up
 from market.order import Side
 from metering.interval import Interval
 from web.ports import (
@@ -154,12 +155,20 @@ def _trades(session: Session, key: str, own: frozenset[str], names: Names) -> li
                 seller="others",
                 buyer="others",
                 wh=sum(row.wh for row in foreign),
-                price_micro_per_kwh=foreign[0].price_micro_per_kwh,
+                price_micro_per_kwh=_mean_price(foreign),
                 amount_micro=sum(row.amount_micro for row in foreign),
                 own=False,
             )
         )
     return lines
+
+
+def _mean_price(rows: Sequence[TradeRow]) -> int:
+    """Return the price of trades, or what their kWh came to where they had several."""
+    prices = {row.price_micro_per_kwh for row in rows}
+    if len(prices) == 1:
+        return prices.pop()
+    return round_half_up(sum(row.amount_micro for row in rows) * 1000, sum(row.wh for row in rows))
 
 
 def _postings(session: Session, key: str, own: frozenset[str], names: Names) -> list[PostingLine]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from app.services.market_bands import FEWEST, Seen, side_of
 from app.store import intervals, leaves, people
 from app.store.market import hub_prices
-from app.tables import IntervalRow, OrderRow
+from app.tables import IntervalRow, OrderRow, TradeRow
 from market.book import Book
 from market.money import Price
 from market.order import Side
 from market.parties import MeteredPoint
+from market.place import Level, Product
 from metering.interval import Interval
 from optimizer.problem import Problem
-from web.market_ports import HubLine, MarketPage, MyOrder
+from web.market_ports import HubLine, MarketPage, MyOrder, MyTrades
 from web.ports import Role, Viewer
 
 TOO_FEW: Final = (
@@ -72,6 +74,7 @@ def market_page(
         if blind
         else [side for side, seen in (("bid", bids), ("offer", offers)) if seen.hidden],
         own=[] if blind else _own_orders(session, orders, [group for _, group in bands], own),
+        trades=[] if blind else _own_trades(session, row.key, orders, own),
         hubs=[] if blind else _hubs(row),
         no_question=NOT_CLEARED if blind else refusal(row, orders, bids, offers, own),
     )
@@ -141,6 +144,24 @@ def _own_orders(
         )
         for order in orders
         if order.participant in own
+    ]
+
+
+def _own_trades(
+    session: Session, key: str, orders: Sequence[OrderRow], own: frozenset[str]
+) -> list[MyTrades]:
+    """Return what one's own orders traded, by side, reach, product, contract and price."""
+    mine = {order.order_id for order in orders if order.participant in own}
+    traded: Counter[tuple[str, int, str, str, int]] = Counter()
+    for row in session.exec(select(TradeRow).where(TradeRow.interval == key)):
+        level = Level.DISTRICT if row.level is None else row.level
+        kind = (level, row.product or Product.ANY.value, row.contract or "")
+        for side, order_id in (("bid", row.buyer_order), ("offer", row.seller_order)):
+            if order_id in mine:
+                traded[side, *kind, row.price_micro_per_kwh] += row.wh
+    return [
+        MyTrades(side, Level(level).label, product, contract, price, wh)
+        for (side, level, product, contract, price), wh in sorted(traded.items())
     ]
 
 

@@ -14,7 +14,7 @@ from app.jobs.clear import problem
 from app.services.market_desk import QUESTIONS, MarketDesk, Pace
 from app.services.market_view import TOO_FEW
 from app.store.people import to_tariff
-from app.tables import IntervalRow, OrderRow
+from app.tables import IntervalRow, OrderRow, TradeRow
 from metering.quantities import Energy
 from tests.app.district_kit import CEILING, FEED_IN, RATE, Kit, key, tariff
 from web.market_ports import Asked, Outcome, QuestionError, TooManyQuestionsError
@@ -75,6 +75,9 @@ def test_noon_in_bands_and_ones_own_in_it(desk: MarketDesk) -> None:
     assert page.price_interval_micro_per_kwh == (RATE, RATE)
     assert (page.previous_key, page.next_key, page.mode) == (None, key(1), "metered")
     assert not page.fallback
+    (bought,) = page.trades
+    assert (bought.side, bought.wh, bought.price_micro_per_kwh) == ("bid", 100, RATE)
+    assert (bought.level, bought.product, bought.contract) == ("district", "any", "")
 
 
 @pytest.mark.parametrize(
@@ -109,7 +112,7 @@ def test_the_operator_sees_sums_of_energy_alone(desk: MarketDesk) -> None:
             page.ceiling_micro_per_kwh,
         )
         assert set(prices) == {None}
-        assert (page.bands, page.own, page.hubs) == ([], [], [])
+        assert (page.bands, page.own, page.trades, page.hubs) == ([], [], [], [])
     with pytest.raises(NotFoundError):
         desk.what_if(OPERATOR, key(0), Asked(), answer=False)
 
@@ -133,6 +136,10 @@ def test_hub_prices_the_mode_and_the_fallback_are_told(tmp_path: Path, database_
         row.price_micro_per_kwh = None
         order = session.get_one(OrderRow, (key(0), f"{kit.homes['a'].point}-bid"))
         order.place, order.wish = "N/H", "green-only max-feeder"
+        for trade in session.exec(select(TradeRow).where(TradeRow.buyer_order == order.order_id)):
+            trade.level, trade.product, trade.contract = 1, "green", "c1"
+            trade.price_micro_per_kwh = -5
+            session.add(trade)
     desk = MarketDesk(kit.house, frozenset(), problem)
     page = desk.market(A, key(0))
     (hub,) = page.hubs
@@ -143,6 +150,9 @@ def test_hub_prices_the_mode_and_the_fallback_are_told(tmp_path: Path, database_
         "forward", True, "green-only max-feeder",
     )  # fmt: skip
     assert page.price_interval_micro_per_kwh is None
+    (bought,) = page.trades
+    assert (bought.level, bought.product, bought.contract) == ("feeder", "green", "c1")
+    assert (bought.price_micro_per_kwh, bought.wh) == (-5, 100)
     kit.close()
 
 

@@ -11,6 +11,7 @@ from web.market_ports import (
     HubLine,
     MarketPage,
     MyOrder,
+    MyTrades,
     Outcome,
     QuestionError,
     WhatIfPage,
@@ -49,6 +50,11 @@ MARKET = MarketPage(
     bands=BANDS,
     hidden=(),
     own=MINE,
+    trades=(
+        MyTrades("bid", "feeder", "green", "c<1>", 131_000, 200),
+        MyTrades("bid", "district", "any", "", RATE, 400),
+        MyTrades("offer", "building", "any", "", RATE, 60),
+    ),
     hubs=(),
     no_question="",
 )
@@ -80,7 +86,9 @@ PAGES = {
         floor_micro_per_kwh=-95_000,
         traded_wh=1_200,
     ),
-    OPEN: replace(MARKET, cleared=False, bands=(), own=(), price_micro_per_kwh=None, traded_wh=0),
+    OPEN: replace(
+        MARKET, cleared=False, bands=(), own=(), trades=(), price_micro_per_kwh=None, traded_wh=0
+    ),
 }
 WAS = Outcome(RATE, 600, 60, 40, 420, -118_400)
 THEN = Outcome(131_000, 0, 60, 640, 420, -151_900)

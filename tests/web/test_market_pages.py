@@ -81,6 +81,8 @@ def test_the_page_reads_without_the_picture(client: TestClient) -> None:
         "The rule: one price for all, where offers and bids meet.",
         "After delivery",
         "Garage Family Weber Offer 12.50 ct/kWh 0.48 kWh 0.06 kWh none",
+        "Bought contract c&lt;1&gt; Feeder Green 0.20 kWh 13.10 ct/kWh",
+        "Sold Building Any 0.06 kWh 11.85 ct/kWh",
         "Bids 9.00 to 13.00 ct/kWh 1.30 kWh 0.13 kWh",
         "Offers 8.20 ct/kWh 3.10 kWh 3.10 kWh",
         "joined until five participants stand in each line",
