@@ -188,7 +188,7 @@ class CompiledModel:
     def _run(self, *, whole: bool, time_limit_s: float | None) -> Solution:
         """Run from the last basis, and once more from none where that led nowhere."""
         highs = self._highs
-        left_s = min(math.inf if time_limit_s is None else time_limit_s, _left_s())
+        left_s = min(math.inf if time_limit_s is None else time_limit_s, time_left_s())
         highs.setOptionValue("time_limit", highs.getRunTime() + left_s)  # its clock runs on
         if whole:
             highs.clearSolver()
@@ -306,7 +306,7 @@ class CompiledModel:
             raise CompileError("HiGHS refuses the model's matrix: look for tiny or huge factors")
 
 
-def _left_s() -> float:
+def time_left_s() -> float:
     """Return how long the time limit around a solve still is.
 
     Raises:

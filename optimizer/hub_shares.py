@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.compiled import SolverError
+from optimizer.compiled import SolverError, time_left_s
 from optimizer.hub_maxflow import SINK, SOURCE, MaxFlow
 from optimizer.hub_network import GROUND, Face, Integers, Network, residual
 
@@ -42,6 +42,7 @@ def fair_fills(net: Network, face: Face, flow: Integers) -> dict[int, Fraction]:
     """Return the fair flow, in Wh, of every tick's arc that can change on a face of optimal flows.
 
     Raises:
+        SolverTimeoutError: the time limit around it is over.
         SolverError: the flow is not one of the face.
     """
     # A tick has one arc to the ground; the supplier, who has no quantity, has no fill ratio.
@@ -51,6 +52,7 @@ def fair_fills(net: Network, face: Face, flow: Integers) -> dict[int, Fraction]:
     fills: dict[int, Fraction] = {}
     open_ticks = ticks & arcs.keys()
     while open_ticks:
+        time_left_s()  # raises once it is over
         arcs, held = _raised(arcs, open_ticks)
         for a in held:
             fills[a] = arcs[a].low

@@ -31,6 +31,7 @@ def clear_hubs(problem: Problem) -> Clearing:
     """Clear a book by hubs. The outcome depends on nothing but the problem.
 
     Raises:
+        SolverTimeoutError: the time limit around it (``compiled.time_limit``) is over.
         SolverError: no exact optimum was found: keep the book, tell a person;
             ``optimizer.fallback`` closes the interval.
         PricingError: the rule cannot price this book.

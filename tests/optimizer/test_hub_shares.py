@@ -3,8 +3,10 @@
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 
+from optimizer.compiled import SolverTimeoutError, time_limit
 from optimizer.hub_book import hub_book
 from optimizer.hub_maxflow import SINK, SOURCE, MaxFlow
 from optimizer.hub_network import Face, narrowed, network
@@ -72,6 +74,18 @@ def test_who_is_held_back_by_place_does_not_hold_others_back():
     rows = "a bid 30 10 F max-feeder; b bid 30 10 F; s offer 20 5 F max-feeder; t offer 18 5 G"
     found = clear_hubs(problem("uniform", "-..-", "0,0,0", rows)).allocations
     assert found == {"a": 19, "b": 19, "s": 20, "t": 18}
+
+
+def test_fairness_keeps_to_the_time_limit():
+    rows = "a bid 30 10 F; b bid 60 10 G; s offer 31 5 H"
+    tied = problem("uniform", "-..-", "0,0,1", rows)
+    with pytest.raises(SolverTimeoutError, match="time limit"), time_limit(0):
+        clear_hubs(tied)
+    book = hub_book(tied)
+    net = network(book, tied)
+    flow, optima = settled(book, net, tied.tie_key)
+    with pytest.raises(SolverTimeoutError, match="time limit"), time_limit(0):
+        fair_fills(net, optima, flow)
 
 
 def test_the_maximum_flow_takes_a_way_back():
