@@ -23,7 +23,7 @@ from optimizer.compiled import CompiledModel, Expression, Floats
 from optimizer.session_data import SessionData, Ticks, block_sign
 
 Slot: TypeAlias = tuple[int, int]  # the place of an order, and an interval
-_SCALE: Final = 8  # the objective counts eighths, so that the bonus for volume is whole
+_BONUS: Final = 0.25  # micro-euros per kWh for what is traded, see add_welfare
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,31 +223,31 @@ def add_welfare(model: pyo.ConcreteModel, data: SessionData) -> None:
     """max sum of limit x energy bought less limit x energy sold, then volume of local trade.
 
     A storage sells what it discharges at its least gain; the supplier stands at its own prices. In
-    eighths of a micro-euro, with the bonus for volume of ``optimizer.welfare.add_welfare``: +2 for
-    steps and flexible orders, -1 for the supplier. Without lossy storages any two plans of equal
-    blocks differ by exchanges of single Wh between two orders (perhaps by way of storages), so
-    that the bonus never outweighs a welfare; with them it may, by up to 1/2 micro-euro per kWh.
+    micro-euros, with the bonus for volume of ``optimizer.welfare.add_welfare``: 1/4 micro-euro per
+    kWh for steps and flexible orders, -1/8 for the supplier. Without lossy storages any two plans
+    of equal blocks differ by exchanges of single Wh between two orders (perhaps by way of
+    storages), so that the bonus never outweighs a welfare; with them it may, by up to 1/2.
     """
-    bids = _value(model.bid, data.bids, 2)
-    offers = _value(model.offer, data.offers, -2)
+    bids = _value(model.bid, data.bids, _BONUS)
+    offers = _value(model.offer, data.offers, -_BONUS)
     flexible = pyo.quicksum(
-        (_SCALE * data.flexible[f].limit.micro_per_kwh + 2) * model.take[f, t]
+        (data.flexible[f].limit.micro_per_kwh + _BONUS) / 1000 * model.take[f, t]
         for f, t in model.window
     )
     blocks = pyo.quicksum(
-        _SCALE * block_sign(block) * block.limit.micro_per_kwh * block.energy_wh * model.share[b]
+        block_sign(block) * block.limit.micro_per_kwh / 1000 * block.energy_wh * model.share[b]
         for b, block in enumerate(data.blocks)
     )
     gains = pyo.quicksum(
-        _SCALE * storage.least_gain.micro_per_kwh * model.discharge[s, t]
+        storage.least_gain.micro_per_kwh / 1000 * model.discharge[s, t]
         for s, storage in enumerate(data.storages)
         for t in model.interval
     )
     floors = data.floors or (0,) * data.intervals
     ceilings = data.ceilings or (0,) * data.intervals
     outside = pyo.quicksum(
-        (_SCALE * floors[t] - 1) * model.grid_export[t]
-        - (_SCALE * ceilings[t] + 1) * model.grid_import[t]
+        (floors[t] - _BONUS / 2) / 1000 * model.grid_export[t]
+        - (ceilings[t] + _BONUS / 2) / 1000 * model.grid_import[t]
         for t in model.interval
     )
     model.welfare = pyo.Objective(
@@ -317,9 +317,9 @@ class SessionSolver:
         charge, discharge = v["charge"].reshape(shape), v["discharge"].reshape(shape)
         # What a lossless storage passes through itself changes nothing: it is left out.
         through = np.minimum(charge, discharge) * self._lossless
-        bonus = 2 * sum(v[name].sum() for name in ("bid", "offer", "take"))
-        bonus -= v["grid_import"].sum() + v["grid_export"].sum()
-        bound = solution.objective - bonus + solution.gap * abs(solution.objective)
+        traded = sum(v[name].sum() for name in ("bid", "offer", "take"))
+        traded -= (v["grid_import"].sum() + v["grid_export"].sum()) / 2
+        bound = solution.objective + solution.gap * abs(solution.objective)
         return Plan(
             bids=v["bid"],
             offers=v["offer"],
@@ -332,7 +332,7 @@ class SessionSolver:
             stored=v["stored"].reshape(shape),
             accepted=accepted,
             charging=np.rint(v["charging"]),
-            bound_micro=bound / _SCALE / 1000,
+            bound_micro=bound - _BONUS / 1000 * traded,
             proved=solution.proved,
         )
 
@@ -341,8 +341,8 @@ def _up_to(most: Sequence[int]) -> Callable[[pyo.ConcreteModel, int], tuple[int,
     return lambda _, place: (0, most[place])
 
 
-def _value(variable: pyo.Var, ticks: Ticks, bonus: int) -> Expression:
-    costs = (_SCALE * ticks.price + bonus).tolist()
+def _value(variable: pyo.Var, ticks: Ticks, bonus: float) -> Expression:
+    costs = ((ticks.price + bonus) / 1000).tolist()
     return pyo.quicksum(cost * variable[i] for i, cost in enumerate(costs))
 
 
