@@ -178,7 +178,7 @@ def test_a_cut_at_every_step_leaves_nothing_half_done(kit: ForwardKit, tmp_path:
 
     whole = Fuse()
     calm = _through_the_gate(kit, copied("calm"), whole)
-    assert calm["log"][-1:] == ["session"]  # type: ignore[index]
+    assert calm["log"][-1:] == ["session"]
     assert len(whole.steps) > 15
     for cut in range(len(whole.steps)):
         folder = copied(str(cut))

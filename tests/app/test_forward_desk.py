@@ -93,7 +93,7 @@ def test_a_form_becomes_an_order_and_fills_the_form_again(
     sent = typed(kit, "flat", **fields)
     assert desk.enter("flat", "flat", sent) == "1"
     (row,) = kit.rows(ForwardOrderRow)
-    assert json.loads(row.text) == json.loads(content.model_dump_json())  # type: ignore[attr-defined]
+    assert json.loads(row.text) == json.loads(content.model_dump_json())
     (order,) = desk.page("flat", None).orders
     assert order.text.startswith(text)
     again = {**dict.fromkeys(FIELDS, ""), "session": FIRST, **order.fields}
@@ -226,7 +226,7 @@ def test_what_became_of_ones_orders(kit: ForwardKit) -> None:
     assert mine.micro == -(400 * FEED_IN // 1000)
     assert page.cleared.intervals[0].bought_wh == 400
     assert (page.cleared.traded_hidden, page.cleared.intervals[0].traded_wh) == (True, 0)
-    (other,) = desk.page("shop", FIRST).cleared.orders  # type: ignore[union-attr]
+    (other,) = desk.page("shop", FIRST).cleared.orders
     assert (other.outcome, other.bought_wh) == ("rejected", 0)
     assert "beyond its limit" in other.reason
     with pytest.raises(NotFoundError):

@@ -179,44 +179,32 @@ def _text(form: FormData, name: str) -> str:
 def add_steps(router: APIRouter, desk: Desk, forward: Forward) -> None:
     """Add what is done with one press: cancel, undo, by forecast or not."""
 
-    def step(
-        request: Request, participant: str, token: str, where: str, act: Callable[[str], str]
-    ) -> Response:
+    def step(request: Request, participant: str, token: str, act: Callable[[str], str]) -> Response:
         viewer = own(desk, request, participant)
         check_csrf(request, token, viewer.csrf_token)
         try:
-            done = act(who(viewer))
+            return back(participant, act(who(viewer)))
         except RefusedError as error:
-            return show(desk, forward, request, viewer, participant, error=error, where=where)
-        return back(participant, done)
+            return show(desk, forward, request, viewer, participant, error=error, where="list")
 
-    @router.post("/participants/{participant}/orders/cancel")
-    def cancel(
-        request: Request,
-        participant: str,
-        session: Annotated[str, Form()] = "",
-        order_id: Annotated[str, Form()] = "",
-        csrf_token: Annotated[str, Form()] = "",
-    ) -> Response:
-        def act(by: str) -> str:
-            forward.cancel(participant, by, session, order_id)
-            return "cancelled"
+    def changed(change: Callable[[str, str, str, str], None], done: str) -> Callable[..., Response]:
+        def post(
+            request: Request,
+            participant: str,
+            session: Annotated[str, Form()] = "",
+            order_id: Annotated[str, Form()] = "",
+            csrf_token: Annotated[str, Form()] = "",
+        ) -> Response:
+            def act(by: str) -> str:
+                change(participant, by, session, order_id)
+                return done
 
-        return step(request, participant, csrf_token, "list", act)
+            return step(request, participant, csrf_token, act)
 
-    @router.post("/participants/{participant}/orders/undo")
-    def undo(
-        request: Request,
-        participant: str,
-        session: Annotated[str, Form()] = "",
-        order_id: Annotated[str, Form()] = "",
-        csrf_token: Annotated[str, Form()] = "",
-    ) -> Response:
-        def act(by: str) -> str:
-            forward.undo(participant, by, session, order_id)
-            return "undone"
+        return post
 
-        return step(request, participant, csrf_token, "list", act)
+    router.post("/participants/{participant}/orders/cancel")(changed(forward.cancel, "cancelled"))
+    router.post("/participants/{participant}/orders/undo")(changed(forward.undo, "undone"))
 
     @router.post("/participants/{participant}/orders/forecast")
     def by_forecast(
@@ -229,7 +217,7 @@ def add_steps(router: APIRouter, desk: Desk, forward: Forward) -> None:
             forward.set_by_forecast(participant, by, wanted=wanted == "yes")
             return "on" if wanted == "yes" else "off"
 
-        return step(request, participant, csrf_token, "forecast", act)
+        return step(request, participant, csrf_token, act)
 
 
 def add_file(router: APIRouter, desk: Desk, forward: Forward) -> None:
