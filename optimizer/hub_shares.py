@@ -136,19 +136,12 @@ def _balanced(
     If there is none, return also the nodes that must take in more than can leave them.
     """
     wanted = {**arcs, **asked}
-    bounds = [b for a in wanted.values() for b in (a.low, a.high, a.flow)]
-    scale = math.lcm(*{b.denominator for b in bounds})
+    scale = math.lcm(*{b.denominator for arc in wanted.values() for b in arc[2:]})
     graph = MaxFlow()
-    place = {
-        a: graph.add(
-            arc.tail,
-            arc.head,
-            int((arc.high - arc.flow) * scale),
-            int((arc.flow - arc.low) * scale),
-        )
-        for a, arc in wanted.items()
-    }
-    excess: Counter[int] = Counter()
+    place, excess = {}, Counter[int]()
+    for a, arc in wanted.items():
+        low, high, flow = (b.numerator * (scale // b.denominator) for b in arc[2:])
+        place[a] = graph.add(arc.tail, arc.head, high - flow, flow - low)
     for a, arc in asked.items():
         raised = int((arc.flow - arcs[a].flow) * scale)
         excess[arc.head] += raised
