@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from app.commands.audit_replay import Replayed, replay
 from app.services.interval_file import IntervalFile, Traded
@@ -27,6 +28,7 @@ from ledger_client.verify import (
     Tariff,
     UnjudgedError,
     Verdict,
+    VerifyError,
     check_prices,
     entry_bytes,
     in_tree,
@@ -42,12 +44,13 @@ from ledger_client.verify import (
 )
 from market.money import Money
 from market.parties import MeteredPoint, OwnTransfer, own_transfers
-from market.settlement import SettlementError, settle
+from market.settlement import settle
 from market.tariff import Tariff as MarketTariff
 from market.trade import Trade
 from metering.quantities import Energy
 
-_ENDINGS = {
+_MOST_BYTES: Final = 256 * 2**20
+_ENDINGS: Final = {
     0: "The interval agrees with its seal.",
     1: "The interval differs from its seal.",
     2: "The interval could not be judged.",
@@ -57,7 +60,9 @@ _ENDINGS = {
 def audit_shown(key: str, file: Path, keys: Path | None, *, as_json: bool) -> tuple[int, str]:
     """Return the exit code and what to print: 0 agrees, 1 differs, 2 cannot be judged."""
     try:
-        verdict = audit(key, file.read_bytes(), keys.read_bytes() if keys else None)
+        with file.open("rb") as opened:
+            data = opened.read(_MOST_BYTES + 1)
+        verdict = audit(key, data, keys.read_bytes() if keys else None)
     except OSError as error:
         unread = f"cannot read {error.filename}: {error.strerror}"
         verdict = Verdict(2, (Step("file", ok=False, text=unread),))
@@ -76,10 +81,21 @@ def audit_shown(key: str, file: Path, keys: Path | None, *, as_json: bool) -> tu
 def audit(key: str, data: bytes, keys: bytes | None) -> Verdict:
     """Judge the file of an interval against the seal in it, and that against KEYS if given."""
     report = Report()
-    return report.judge(lambda: _audit(key, data, keys, report))
+
+    def checks() -> None:
+        try:
+            _audit(key, data, keys, report)
+        except VerifyError:
+            raise
+        except ValueError as error:  # the market refuses an order, a point, a tariff
+            raise ClaimError(str(error)) from error
+
+    return report.judge(checks)
 
 
 def _audit(key: str, data: bytes, keys: bytes | None, report: Report) -> None:
+    if len(data) > _MOST_BYTES:
+        raise UnjudgedError(f"it is larger than {_MOST_BYTES} bytes")
     file = IntervalFile.read(data)
     require(file.interval == key, f"it holds the interval {file.interval}, not {key}")
     report.tick(f"an export of {key} in {file.district}")
@@ -293,10 +309,7 @@ def _compare_statements(
     report.begin("lines")
     statements = list(statements)
     opening = {item.participant: Money(item.opening_carry_micro) for item in statements}
-    try:
-        settled = settle("", points, own, found.book, found.trades, opening, {})
-    except SettlementError as error:
-        raise ClaimError(str(error)) from error
+    settled = settle("", points, own, found.book, found.trades, opening, {})
     due = {item.participant: item for item in settled.statements}
     for item in statements:
         other = Statement.load(due[item.participant].payload(item.district, item.interval))

@@ -14,6 +14,7 @@ from app.cli import cli
 from app.commands.audit import audit
 from app.commands.interval_export import ExportError, export_interval
 from ledger_client.verify import canonical
+from market.order import OrderError
 from tests.app.district_kit import Kit, key
 
 Json = dict[str, Any]
@@ -164,6 +165,16 @@ def test_only_sealed_intervals_are_exported(kit: Kit) -> None:
         export_interval(kit.house, key(9))
     with pytest.raises(ExportError, match="once it is sealed"):
         export_interval(kit.house, key(3))
+
+
+def test_what_the_market_refuses_is_a_difference(
+    kit: Kit, export: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object) -> object:
+        raise OrderError("order 'x': its participant cannot be the supplier")
+
+    monkeypatch.setattr("app.commands.audit.replay", refuses)
+    assert audit(key(0), export, kit.keys()).code == 1
 
 
 def test_the_commands(kit: Kit, tmp_path: Path) -> None:
