@@ -300,7 +300,8 @@ def test_a_million_rows_are_refused_in_bounded_memory(tmp_path: Path) -> None:
     path = tmp_path / "book.csv"
     with path.open("w") as file:
         file.write(HEADER + "\n")
-        file.writelines(f"o{i},bid,p{i},5,5,F{i % 9}/B{i},green\n" for i in range(1_000_000))
+        file.writelines(f"o{i},bid,p{i},5,5,F{i % 9}/B{i},green\n" for i in range(MAX_ORDERS + 1))
+        file.write("o,bid,p,5,5,F/B,green\n" * (1_000_000 - MAX_ORDERS - 1))
     ours = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     code = "import sys; from app.cli import main; main()"
     done = subprocess.run(
