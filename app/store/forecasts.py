@@ -102,4 +102,5 @@ def last_scored(session: Session) -> str | None:
 
 def first_run(session: Session) -> ForecastRunRow | None:
     """Return the oldest run, if any."""
-    return session.exec(select(ForecastRunRow).order_by(col(ForecastRunRow.issued_ms))).first()
+    query = select(ForecastRunRow).order_by(col(ForecastRunRow.issued_ms)).limit(1)
+    return session.exec(query).first()
