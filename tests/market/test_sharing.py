@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -80,93 +83,113 @@ GENERATORS = tuple("gh")  # one of them is a member of the other's key
 WH = st.one_of(st.integers(0, 12), st.integers(0, 100_000))
 
 
-@st.composite
-def some_keys(draw: st.DrawFn, kinds: tuple[Kind, ...] = tuple(Kind)) -> list[Key]:
+class Community(NamedTuple):
+    keys: list[Key]
+    surplus: dict[str, int]
+    needs: dict[str, int]
+    apart: frozenset[Pair]
+
+
+def community(seed: int) -> Community:
+    """Return a small community of every kind; made from a seed, since 20,000 of them are tried."""
+    chance = np.random.default_rng(seed)
+
+    def upto(most: int) -> int:
+        return int(chance.integers(0, most, endpoint=True))
+
+    def some(names: Sequence[str]) -> list[str]:
+        return [str(name) for name in chance.permutation(names)[: upto(len(names) - 1) + 1]]
+
     keys = []
-    for generator in draw(st.lists(st.sampled_from(GENERATORS), min_size=1, unique=True)):
-        kind = draw(st.sampled_from(kinds))
-        members = draw(st.lists(st.sampled_from(MEMBERS), unique=True, max_size=4))
-        cuts = sorted(draw(st.lists(st.integers(0, PPM), min_size=5, max_size=5)))
+    for generator in some(GENERATORS):
+        members = [member for member in some(MEMBERS) if member != generator]
+        cuts = sorted(upto(PPM) for _ in members) if upto(2) else range(0, PPM, PPM // 6)
         shares = [
             Share(member, upper - lower)
-            for member, lower, upper in zip(members, [0, *cuts], cuts, strict=False)
-            if member != generator
+            for member, (lower, upper) in zip(members, pairwise([0, *cuts]), strict=False)
         ]
-        again = kind is Kind.STATIC and draw(st.booleans())
+        kind = tuple(Kind)[upto(2)]
+        again = kind is Kind.STATIC and bool(upto(1))
         keys.append(Key(generator, kind, tuple(shares), redistribute=again))
-    return keys
+    most_wh = (12, 100_000)[upto(1)]
+    return Community(
+        keys,
+        {point: upto(most_wh) for point in GENERATORS},
+        {point: upto(most_wh) for point in MEMBERS if upto(4)},
+        frozenset(map(Pair, some(GENERATORS), some(MEMBERS))) if upto(3) == 0 else frozenset(),
+    )
 
 
-SURPLUS = st.dictionaries(st.sampled_from(GENERATORS), WH)
-NEEDS = st.dictionaries(st.sampled_from(MEMBERS), WH)
-APART = st.frozensets(
-    st.builds(Pair, st.sampled_from(GENERATORS), st.sampled_from(MEMBERS)), max_size=3
-)
+COMMUNITIES = st.integers(0, 2**48).map(community)
 
 
 @EXAMPLES
-@given(some_keys(), SURPLUS, NEEDS, APART, st.binary(max_size=4))
+@given(COMMUNITIES, st.binary(max_size=2))
 def test_nobody_gets_more_than_they_drew_or_gives_more_than_they_fed_in(
-    keys: list[Key],
-    surplus: dict[str, int],
-    needs: dict[str, int],
-    apart: frozenset[Pair],
-    tie: bytes,
+    case: Community, tie: bytes
 ) -> None:
-    found = share_out(keys, surplus, needs, tie, apart)
+    found = share_out(*case[:3], tie, case.apart)
     given_wh, got_wh = Counter[str](), Counter[str]()
     for pair, wh in found.items():
         given_wh[pair.generator] += wh
         got_wh[pair.member] += wh
     assert all(wh > 0 for wh in found.values())
-    assert all(wh <= surplus.get(point, 0) for point, wh in given_wh.items())
-    assert all(wh <= needs.get(point, 0) for point, wh in got_wh.items())
-    allowed = {Pair(key.generator, share.point) for key in keys for share in key.shares}
-    assert found.keys() <= allowed - apart
-    # What is left over nobody may have: a key that is no static one leaves no need unserved.
-    for key in keys:
-        left = surplus.get(key.generator, 0) - given_wh[key.generator]
+    assert all(wh <= case.surplus.get(point, 0) for point, wh in given_wh.items())
+    assert all(wh <= case.needs.get(point, 0) for point, wh in got_wh.items())
+    allowed = {Pair(key.generator, share.point) for key in case.keys for share in key.shares}
+    assert found.keys() <= allowed - case.apart
+    # Unless its key is static, a point that has something left has nobody left who wants it.
+    for key in case.keys:
+        left = case.surplus.get(key.generator, 0) - given_wh[key.generator]
         if key.kind is not Kind.STATIC and left:
             for share in key.shares:
-                served = got_wh[share.point] == needs.get(share.point, 0)
-                assert served or Pair(key.generator, share.point) in apart
+                served = got_wh[share.point] == case.needs.get(share.point, 0)
+                assert served or Pair(key.generator, share.point) in case.apart
 
 
 @EXAMPLES
-@given(some_keys(), SURPLUS, NEEDS, st.randoms(use_true_random=False))
-def test_the_order_of_rows_means_nothing(
-    keys: list[Key], surplus: dict[str, int], needs: dict[str, int], chance: Any
-) -> None:
+@given(COMMUNITIES, st.integers(0, 2**32))
+def test_the_order_of_rows_means_nothing(case: Community, seed: int) -> None:
+    chance = np.random.default_rng(seed)
+
     def shuffled(items: Any) -> list[Any]:
-        return chance.sample(list(items), len(items))
+        found = list(items)
+        return [found[place] for place in chance.permutation(len(found))]
 
-    others = [replace(key, shares=tuple(shuffled(key.shares))) for key in shuffled(keys)]
-    again = share_out(others, dict(shuffled(surplus.items())), dict(shuffled(needs.items())), TIE)
-    found = share_out(keys, surplus, needs, TIE)
-    assert list(found.items()) == list(again.items())
+    others = [replace(key, shares=tuple(shuffled(key.shares))) for key in shuffled(case.keys)]
+    surplus, needs = dict(shuffled(case.surplus.items())), dict(shuffled(case.needs.items()))
+    again = share_out(others, surplus, needs, TIE)
+    assert list(share_out(*case[:3], TIE).items()) == list(again.items())
 
 
 @EXAMPLES
-@given(some_keys((Kind.STATIC,)), SURPLUS, NEEDS)
-def test_a_static_share_is_never_above_its_ppm(
-    keys: list[Key], surplus: dict[str, int], needs: dict[str, int]
-) -> None:
+@given(COMMUNITIES)
+def test_a_static_share_is_never_above_its_ppm(case: Community) -> None:
+    keys = [
+        replace(key, kind=Kind.STATIC, redistribute=key.redistribute or len(key.shares) == 3)
+        for key in case.keys
+    ]
     plain = [replace(key, redistribute=False) for key in keys]
-    first = share_out(plain, surplus, needs, TIE)
-    for key in plain:
-        for share in key.shares:
-            got = first.get(Pair(key.generator, share.point), 0)
-            assert got <= -(-surplus.get(key.generator, 0) * share.ppm // PPM)
+    first = share_out(plain, case.surplus, case.needs, TIE)
     # Redistribution takes nothing away, and hands out what members left of their shares alone.
-    again = share_out(keys, surplus, needs, TIE)
+    again = share_out(keys, case.surplus, case.needs, TIE)
     for key in keys:
-        pairs = [Pair(key.generator, share.point) for share in key.shares]
+        fed_in = case.surplus.get(key.generator, 0)
+        pairs = {Pair(key.generator, share.point): share.ppm for share in key.shares}
+        assert all(first.get(pair, 0) <= -(-fed_in * ppm // PPM) for pair, ppm in pairs.items())
         assert all(again.get(pair, 0) >= first.get(pair, 0) for pair in pairs)
-        owned = sum(share.ppm for share in key.shares)
-        most = -(-surplus.get(key.generator, 0) * owned // PPM)
+        most = -(-fed_in * sum(pairs.values()) // PPM)
         assert sum(again.get(pair, 0) for pair in pairs) <= most
         if not key.redistribute:
             assert all(again.get(pair, 0) == first.get(pair, 0) for pair in pairs)
+
+
+FEW_NEEDS = st.lists(st.integers(0, 25), max_size=4).map(
+    lambda found: dict(zip(MEMBERS, found, strict=False))
+)
+SOME_NEEDS = st.lists(WH, min_size=1, max_size=4).map(
+    lambda found: dict(zip(MEMBERS, found, strict=False))
+)
 
 
 # --- Oracles, written from the rules -------------------------------------------------------------
@@ -191,7 +214,7 @@ def one_wh_at_a_time(
 @EXAMPLES
 @given(
     st.integers(0, 60),
-    st.dictionaries(st.sampled_from(MEMBERS[:4]), st.integers(0, 25)),
+    FEW_NEEDS,
     st.binary(max_size=2),
 )
 def test_equal_is_water_filling_to_the_wh(surplus: int, needs: dict[str, int], tie: bytes) -> None:
@@ -203,7 +226,7 @@ def test_equal_is_water_filling_to_the_wh(surplus: int, needs: dict[str, int], t
 
 
 @EXAMPLES
-@given(st.lists(WH, min_size=2, max_size=3), st.dictionaries(st.sampled_from(MEMBERS[:4]), WH))
+@given(st.lists(WH, min_size=2, max_size=3), SOME_NEEDS)
 def test_several_equal_generators_fill_one_level(
     surpluses: list[int], needs: dict[str, int]
 ) -> None:
@@ -221,7 +244,7 @@ def test_several_equal_generators_fill_one_level(
 
 
 @EXAMPLES
-@given(WH, st.dictionaries(st.sampled_from(MEMBERS[:4]), WH, min_size=1))
+@given(WH, SOME_NEEDS)
 def test_by_volume_is_in_proportion_to_what_was_drawn(surplus: int, needs: dict[str, int]) -> None:
     key = Key("g", Kind.VOLUME, tuple(Share(point, 0) for point in needs))
     found = share_out([key], {"g": surplus}, needs, TIE)
