@@ -11,10 +11,13 @@ from sqlalchemy import func
 from sqlmodel import SQLModel, select
 
 from app.jobs.clear import problem
+from app.services import limits
 from app.services.market_desk import QUESTIONS, MarketDesk, Pace
 from app.services.market_view import TOO_FEW
 from app.store.people import to_tariff
-from app.tables import IntervalRow, OrderRow, TradeRow
+from app.tables import IntervalRow, MeteringPointRow, OrderRow, TradeRow
+from market.agents import Instruction
+from market.place import Product, Wish
 from metering.quantities import Energy
 from tests.app.district_kit import CEILING, FEED_IN, RATE, Kit, key, tariff
 from web.market_ports import Asked, Outcome, QuestionError, TooManyQuestionsError
@@ -153,6 +156,34 @@ def test_hub_prices_the_mode_and_the_fallback_are_told(tmp_path: Path, database_
     (bought,) = page.trades
     assert (bought.level, bought.product, bought.contract) == ("feeder", "green", "c1")
     assert (bought.price_micro_per_kwh, bought.wh) == (-5, 100)
+    kit.close()
+
+
+def test_a_green_wish_has_its_price_and_what_if_takes_one_place(
+    tmp_path: Path, database_url: str
+) -> None:
+    """One roof is green and a buyer takes nothing else: the district has two prices of one rule."""
+    kit = Kit(tmp_path, database_url, names=NAMES, changes={"rule": "uniform"})
+    with kit.database.write() as session:
+        for number, home in enumerate(kit.homes.values()):
+            point = session.get_one(MeteringPointRow, home.point)
+            point.building, point.green = f"H{number % 3}", home.name == "roof-a"
+    green = Instruction(wish=Wish(Product.GREEN, only=True))
+    limits.enter(kit.house, "a", kit.homes["a"].point, green, "prosumer")
+    kit.live(**NOON)
+    kit.live(**NOON)
+    desk = MarketDesk(kit.house, frozenset(), problem)
+    page = desk.market(A, key(1))
+    assert {(hub.level, hub.product) for hub in page.hubs} >= {("district", "green")}
+    assert page.own[0].wish == "green-only"
+    assert [(t.product, t.wh) for t in page.trades] == [("green", 100)]  # all of the one roof's
+    question = desk.what_if(A, key(1), Asked(bid_percent="50"), answer=True)
+    assert question.one_place
+    assert question.exact
+    assert question.was is not None
+    assert question.was.bought_wh == 100
+    assert question.then is not None
+    assert question.then.bought_wh + question.then.drawn_wh == 100
     kit.close()
 
 

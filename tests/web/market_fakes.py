@@ -20,6 +20,7 @@ from web.ports import NotFoundError, Role, Viewer
 
 CEILING = 152_000
 OPEN, SEVERAL, HIDDEN, NEGATIVE = keys()[-1], keys()[1], keys()[3], keys()[4]
+OWN_PRICES = keys()[5]
 BANDS = (
     Band("bid", CEILING, CEILING, 4_200, 3_900),
     Band("bid", 90_000, 130_000, 1_300, 130),
@@ -64,6 +65,7 @@ HUBS = (
     HubLine("district", "", "any", -4_000),
 )
 PAGES = {
+    OWN_PRICES: replace(MARKET, price_micro_per_kwh=None, price_interval_micro_per_kwh=None),
     SEVERAL: replace(MARKET, hubs=HUBS, price_micro_per_kwh=None, fallback=True),
     HIDDEN: replace(
         MARKET,

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.web.browsing import Open
-from tests.web.market_fakes import HIDDEN, NEGATIVE, OPEN, SEVERAL, FakeMarket
+from tests.web.market_fakes import HIDDEN, NEGATIVE, OPEN, OWN_PRICES, SEVERAL, FakeMarket
 from tests.web.page_kit import audit, enter
 from tests.web.test_browser import CONTRAST, CUT, SMALL_TARGETS
 from tests.web.web_fakes import keys
@@ -99,6 +99,10 @@ def test_states_of_a_market(client: TestClient) -> None:
         words(client.get(f"/intervals/{key}/market").text)
         for key in (SEVERAL, HIDDEN, NEGATIVE, OPEN)
     )
+    each = words(client.get(f"/intervals/{OWN_PRICES}/market").text)
+    assert "Local price several prices" in each
+    assert "4.03 kWh changed hands, each trade at its own price." in each
+    assert "Local price 3 prices" in several
     assert "Closed by the fallback rule." in several
     assert "North/House 5 Building Any 10.90 ct/kWh" in several
     assert "The district District Any \u22120.40 ct/kWh" in several
