@@ -13,10 +13,10 @@ from app.jobs.clear import eligible
 from app.jobs.seal import make_checkpoint
 from app.services import forward_results
 from app.services.alarms import alarm
-from app.services.forward_book import buys, row_id, to_book
+from app.services.forward_book import buys, row_id, session_of, to_book
 from app.services.forward_calendar import Span, gate_ms, next_span
 from app.services.forward_forecast import enter_forecasts
-from app.services.forward_results import LEFT_OUT, Outcome, outcomes
+from app.services.forward_results import LEFT_OUT, Outcome, outcomes, without_contracts
 from app.services.house import ENGINE_VERSION, House
 from app.store import forward, log, people
 from app.tables import (
@@ -59,6 +59,7 @@ def run_sessions(house: House, solve: Solve) -> None:
             clear_closed(house, first, solve)
         except _STOPPING as error:
             alarm(house, f"session/{first}", f"the session of {first} stands still: {error}")
+            _give_up_late(house, first)
     _open_next(house)
 
 
@@ -146,6 +147,23 @@ def clear_closed(house: House, first: str, solve: Solve) -> None:
         locked = forward.lock(session, first, "closed")
         if locked is not None:
             _save(house, session, locked, (final, rows), clearing)
+
+
+def _give_up_late(house: House, first: str) -> None:
+    """Close a session that has no outcome when its first interval begins: without any contract.
+
+    Until then it is tried again. Its intervals then settle at everybody's own tariff, and nothing
+    behind them waits.
+    """
+    if house.clock.now_ms() < Interval.parse(first).start_ms:
+        return
+    with house.database.write() as session:
+        locked = forward.lock(session, first, "closed")
+        if locked is not None:
+            final = forward.entered(forward.final_orders(session, first))
+            left_out = {row.order_id for row in forward.results(session, first)}
+            rows = [row for row in final if row.order_id not in left_out]
+            _save(house, session, locked, (final, rows), without_contracts(session_of(locked)))
 
 
 def _problem(

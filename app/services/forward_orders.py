@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -17,11 +17,26 @@ from app.store.forward import Said
 from app.tables import ForwardOrderRow, ForwardSessionRow, ForwardStandingRow, MeteringPointRow
 from market.money import Price
 from market.order import OrderError, Side
-from market.session_orders import AnyOrder, BlockOrder, SessionError, StepOrder, StorageOrder
+from market.session_orders import (
+    MAX_INTERVALS,
+    AnyOrder,
+    BlockOrder,
+    SessionError,
+    StepOrder,
+    StorageOrder,
+)
+from market.sessions import MAX_BLOCKS, MAX_FLEXIBLE, MAX_STEPS, MAX_STORAGES
 from metering.interval import LENGTH_MS, Interval, from_ms
 from metering.quantities import QuantityError
 
 MAX_ORDERS: Final = 500  # of one participant in one session
+# Of each kind: of one participant, and of all together (a row of steps may hold 96).
+_MOST: Final = {
+    "step": (MAX_ORDERS, MAX_STEPS // MAX_INTERVALS),
+    "block": (50, MAX_BLOCKS),
+    "flexible": (50, MAX_FLEXIBLE),
+    "storage": (20, MAX_STORAGES),
+}
 # Which field of the form a refusal of the market is about, by a word of its message.
 _FIELD_OF: Final = (
     ("parent", "link"),
@@ -287,11 +302,20 @@ def _most_wh(order: AnyOrder) -> tuple[str, int]:
 
 
 def _check_book(session: Session, held_by: ForwardSessionRow, participant: str) -> None:
-    """Refuse what does not fit together: links, both sides of a point, absurd sums."""
-    rows = forward.entered(forward.final_orders(session, held_by.first))
-    own = sum(row.participant == participant for row in rows)
-    if own > MAX_ORDERS:
-        raise ForwardError(f"{own} orders in one session; {MAX_ORDERS} are allowed")
+    """Refuse what does not fit together: too many orders, links, both sides of a point.
+
+    A participant's orders hang together with each other alone, so that the others' need no look.
+    """
+    rows = forward.entered(forward.final_orders(session, held_by.first, participant))
+    own = Counter(row.kind for row in rows)
+    total = forward.counts(session, held_by.first)
+    for kind, (most_own, most) in _MOST.items():
+        if own[kind] > most_own:
+            raise ForwardError(
+                f"{own[kind]} orders of the kind {kind} in one session; {most_own} are allowed"
+            )
+        if total.get(kind, 0) > most:
+            raise ForwardError(f"the session is full: it takes at most {most} orders like this")
     with _refusals(participant):
         to_book(rows, held_by)
 

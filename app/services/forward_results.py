@@ -10,8 +10,11 @@ from app.services.forward_book import Block, Flexible, Steps, Storage, content_o
 from app.tables import ForwardFillRow, ForwardOrderRow, ForwardResultRow
 from ledger_client.merkle import leaf_hash, root
 from ledger_client.verify import canonical
+from market.money import PPM
 from market.order import GRID, Side
+from market.session_orders import Session
 from market.sessions import SessionClearing
+from metering.quantities import Energy
 
 ACCEPTED: Final = "accepted"
 PARTLY: Final = "partly"
@@ -26,6 +29,7 @@ _PARADOX: Final = (
     "at these prices it would have gained, but it can only be taken as a whole, and taking it "
     "would have moved the prices so far that somebody lost"
 )
+_NO_ANSWER: Final = "the engine gave no answer in time, and what it falls back to left this out"
 _REASONS: Final = {
     "step": "the price was beyond its limit, or nobody was left to trade with",
     "block": "its average price would have been beyond its limit",
@@ -60,6 +64,28 @@ def outcomes(rows: Iterable[ForwardOrderRow], clearing: SessionClearing) -> Iter
         yield Outcome(row.order_id, *_judged(row, clearing, mine), mine)
 
 
+def without_contracts(session: Session) -> SessionClearing:
+    """Return the outcome of a session that has no answer at all: nothing is traded, and marked."""
+    nothing = (Energy(0),) * session.intervals
+    return SessionClearing(
+        session=session,
+        prices=(None,) * session.intervals,
+        price_intervals=((None, None),) * session.intervals,
+        schedules={},
+        trades=((),) * session.intervals,
+        grid_import=nothing,
+        grid_export=nothing,
+        accepted_ppm={},
+        paradoxically_rejected={},
+        withdrawn=(),
+        stored_wh={},
+        welfare_micro=0,
+        gap_ppm=PPM,
+        optimal=False,
+        fallback=True,
+    )
+
+
 def _got(clearing: SessionClearing) -> Mapping[str, list[Got]]:
     """Return what each stored order got, by interval and side."""
     keys = clearing.session.keys
@@ -67,17 +93,17 @@ def _got(clearing: SessionClearing) -> Mapping[str, list[Got]]:
     for key, trades in zip(keys, clearing.trades, strict=True):
         for trade in trades:
             if GRID not in (trade.seller, trade.buyer):
-                local[row_id(trade.seller), key, Side.OFFER] += trade.energy.wh
-                local[row_id(trade.buyer), key, Side.BID] += trade.energy.wh
+                local[row_id(trade.seller), key, Side.OFFER.value] += trade.energy.wh
+                local[row_id(trade.buyer), key, Side.BID.value] += trade.energy.wh
     total: Counter[tuple[str, str, str]] = Counter()
     for order_id, schedule in clearing.schedules.items():
         for index, wh in enumerate(schedule.wh, schedule.start):
             if wh:
-                side = Side.BID if wh > 0 else Side.OFFER
+                side = Side.BID.value if wh > 0 else Side.OFFER.value
                 total[row_id(order_id), keys[index], side] += abs(wh)
     found: dict[str, list[Got]] = defaultdict(list)
     for (order_id, key, on), wh in sorted(total.items()):
-        found[order_id].append(Got(key, on.value, wh, local[order_id, key, on]))
+        found[order_id].append(Got(key, on, wh, local[order_id, key, on]))
     return found
 
 
@@ -87,7 +113,7 @@ def _judged(row: ForwardOrderRow, clearing: SessionClearing, got: Sequence[Got])
     if not wh:
         if row.order_id in clearing.paradoxically_rejected:
             return PARADOXICAL, _PARADOX
-        return REJECTED, _REASONS[row.kind]
+        return REJECTED, _NO_ANSWER if clearing.fallback else _REASONS[row.kind]
     match content_of(row):
         case Steps(profile_wh=profile):
             asked = sum(profile)

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Self
 
+from sqlalchemy import Subquery
 from sqlmodel import Session, col, func, select
 
 from app.tables import (
@@ -115,12 +116,7 @@ def final_orders(
     session: Session, first: str, participant: str | None = None
 ) -> Sequence[ForwardOrderRow]:
     """Return the newest version of each order (of a participant), cancelled ones too, by id."""
-    last = (
-        select(ForwardOrderRow.order_id, func.max(ForwardOrderRow.version).label("version"))
-        .where(ForwardOrderRow.session == first)
-        .group_by(ForwardOrderRow.order_id)
-        .subquery()
-    )
+    last = _newest(first)
     query = (
         select(ForwardOrderRow)
         .join(
@@ -134,6 +130,32 @@ def final_orders(
     if participant is not None:
         query = query.where(ForwardOrderRow.participant == participant)
     return session.exec(query).all()
+
+
+def counts(session: Session, first: str) -> Mapping[str, int]:
+    """Return how many orders of each kind stand in a session, cancelled ones left out."""
+    last = _newest(first)
+    query = (
+        select(ForwardOrderRow.kind, func.count())
+        .join(
+            last,
+            (last.c.order_id == ForwardOrderRow.order_id)
+            & (last.c.version == ForwardOrderRow.version),
+        )
+        .where(ForwardOrderRow.session == first, ForwardOrderRow.state == "entered")
+        .group_by(ForwardOrderRow.kind)
+    )
+    return dict(session.exec(query).all())
+
+
+def _newest(first: str) -> Subquery:
+    """Return the number of the newest version of each order of a session."""
+    return (
+        select(ForwardOrderRow.order_id, func.max(ForwardOrderRow.version).label("version"))
+        .where(ForwardOrderRow.session == first)
+        .group_by(ForwardOrderRow.order_id)
+        .subquery()
+    )
 
 
 def entered(orders: Iterable[ForwardOrderRow]) -> list[ForwardOrderRow]:

@@ -80,8 +80,6 @@ def test_from_orders_to_proofs(kit: ForwardKit) -> None:
         for name in kit.homes:
             verdict = kit.prove(interval(number), name)
             assert verdict.code == 0, verdict
-    assert kit.session_row().state == "delivered"  # it follows at the next look
-    kit.run()
     assert kit.session_row().state == "sealed"
     kit.check()
 
@@ -217,3 +215,25 @@ def test_an_interval_waits_for_its_session(plain: ForwardKit) -> None:
     assert any("stands still" in notice.text for notice in plain.notices())
     plain.run()
     assert plain.session_row().state == "cleared"
+    assert plain.session_row().fallback is False
+
+
+def test_a_session_without_any_answer_closes_all_the_same(
+    plain: ForwardKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When its first interval begins it ends without contracts, marked: nothing waits for it."""
+
+    def fails(_problem):
+        raise SolverError("no answer")
+
+    monkeypatch.setattr("tests.app.forward_kit.by_interval", fails)
+    monkeypatch.setattr("app.worker.clear_session", fails)
+    agree(plain)
+    reach_the_session(plain)
+    row = plain.session_row()
+    assert (row.state, row.fallback, row.optimal) == ("cleared", True, False)
+    assert set(plain.outcome().values()) == {"rejected"}
+    plain.live(solar=(0, 900), flat=(500, 0), shop=(200, 0))
+    assert plain.state(FIRST) == "sealed"
+    assert plain.prove(FIRST, "flat").code == 0
+    plain.check()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlmodel import col
 
+from app.services import forward_orders
 from app.services.forward_book import Wanted
 from app.services.forward_orders import (
     ForwardError,
@@ -215,11 +216,16 @@ def test_many_at_once_get_their_own_numbers(kit: ForwardKit) -> None:
     assert len(kit.versions()) == 6
 
 
-def test_a_participant_has_a_bounded_number_of_orders(
+def test_orders_are_bounded_for_one_and_for_all(
     plain: ForwardKit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.services.forward_orders.MAX_ORDERS", 2)
+    monkeypatch.setitem(forward_orders._MOST, "step", (2, 3))
     plain.enter("flat", BID)
     plain.enter("flat", BID)
-    with pytest.raises(ForwardError, match="3 orders"):
+    with pytest.raises(ForwardError, match="3 orders of the kind step in one session; 2"):
         plain.enter("flat", BID)
+    plain.enter("shop", BID)
+    with pytest.raises(ForwardError, match="the session is full"):
+        plain.enter("solar", BID)
+    cancel(plain.house, "shop", "shop", FIRST, "1")
+    plain.enter("solar", BID)
