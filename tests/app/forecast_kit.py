@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from sqlalchemy import insert
-from sqlmodel import select
+from sqlalchemy import Table, insert
+from sqlmodel import SQLModel, select
 
 from app.jobs.forecast import Forecaster
 from app.store import people
@@ -18,10 +22,14 @@ from app.tables import EnrolmentRow, IntervalRow, SlotRow
 from metering.interval import Interval
 from optimizer.forecast import engine
 from optimizer.forecast.sky import clear_sky
-from tests.app.district_kit import Kit
+from tests.app.district_kit import START, Kit
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOMES = ("solar", "flat", "shop", "school", "bakery", "office")
+
+
+def table_of(row: type[SQLModel]) -> Table:
+    return SQLModel.metadata.tables[str(row.__tablename__)]
 
 
 def district(folder: Path, url: str, names: Sequence[str] = HOMES, **changes: object) -> Kit:
@@ -61,10 +69,11 @@ def measure(kit: Kit, first: Interval, end: Interval, **changes: object) -> None
             for key in keys
             if key.key not in known
         ]
+        connection = session.connection()
         if rows:
-            session.execute(insert(IntervalRow), rows)
-        session.execute(
-            insert(SlotRow),
+            connection.execute(insert(table_of(IntervalRow)), rows)
+        connection.execute(
+            insert(table_of(SlotRow)),
             [
                 {
                     "interval": key.key,
@@ -90,6 +99,23 @@ def measure(kit: Kit, first: Interval, end: Interval, **changes: object) -> None
 
 def weeks_back(interval: Interval, weeks: int) -> Interval:
     return Interval(interval.start - timedelta(weeks=weeks))
+
+
+@cache
+def _furnished(names: Sequence[str]) -> Path:
+    """A folder to copy, since founding and a week of slots take longer than most tests."""
+    folder = Path(tempfile.mkdtemp(prefix="wattloom-week-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    kit = district(folder, f"sqlite:///{folder / 'district.db'}", names)
+    measure(kit, weeks_back(START, 1), START)
+    kit.close()
+    return folder
+
+
+def week(folder: Path, names: Sequence[str] = HOMES, **changes: object) -> Kit:
+    """A district on SQLite with a week of measurements behind it."""
+    copy = shutil.copytree(_furnished(tuple(names)), folder / "week")
+    return district(copy, f"sqlite:///{copy / 'district.db'}", names, **changes)
 
 
 def forecaster(kit: Kit) -> Forecaster:

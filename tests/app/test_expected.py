@@ -21,12 +21,10 @@ from metering.interval import Interval
 from tests.app.district_kit import CEILING, FEED_IN, RATE, START, Kit
 from tests.app.forecast_kit import (
     HOMES,
-    district,
     forecaster,
     import_wh,
-    measure,
     sky_at_hand,
-    weeks_back,
+    week,
 )
 
 NOON = Interval.parse("2026-06-24T12:00:00Z")
@@ -41,24 +39,18 @@ def _sky(monkeypatch: pytest.MonkeyPatch) -> None:
     sky_at_hand(monkeypatch)
 
 
-def make(folder: Path, url: str, names: tuple[str, ...], **changes: object) -> Kit:
-    kit = district(folder, url, names, **changes)
-    measure(kit, weeks_back(START, 1), START)
-    return kit
-
-
 @pytest.fixture
-def kit(sqlite_url: str, tmp_path: Path) -> Iterator[Kit]:
+def kit(tmp_path: Path) -> Iterator[Kit]:
     """Six homes with a week behind them."""
-    kit = make(tmp_path, sqlite_url, HOMES)
+    kit = week(tmp_path)
     yield kit
     kit.close()
 
 
 @pytest.fixture
-def few(sqlite_url: str, tmp_path: Path) -> Iterator[Kit]:
+def few(tmp_path: Path) -> Iterator[Kit]:
     """Four of them."""
-    kit = make(tmp_path, sqlite_url, HOMES[:4])
+    kit = week(tmp_path, HOMES[:4])
     yield kit
     kit.close()
 
@@ -150,9 +142,9 @@ def instruct(kit: Kit, name: str, instruction: Instruction, first: Interval) -> 
         session.add(row)
 
 
-def test_standing_limits_count_from_when_they_hold(sqlite_url: str, tmp_path: Path) -> None:
+def test_standing_limits_count_from_when_they_hold(tmp_path: Path) -> None:
     """The one seller wants more than anybody pays, from tomorrow on; before that, nothing."""
-    kit = make(tmp_path, sqlite_url, HOMES, rule="uniform")
+    kit = week(tmp_path, rule="uniform")
     try:
         wish = Instruction(Strategy.OWN_LIMITS, sell=Price(CEILING + 1))
         instruct(kit, "solar", wish, Interval.parse("2026-06-24T11:00:00Z"))
@@ -176,8 +168,8 @@ def test_who_follows_the_expected_price_does_not_make_it(kit: Kit) -> None:
     assert price_at(kit, NOON) == Price(RATE)
 
 
-def test_a_sharing_district_without_keys_expects_no_price(sqlite_url: str, tmp_path: Path) -> None:
-    kit = make(tmp_path, sqlite_url, HOMES, mode="sharing")
+def test_a_sharing_district_without_keys_expects_no_price(tmp_path: Path) -> None:
+    kit = week(tmp_path, mode="sharing")
     try:
         forecaster(kit).run()
         noon = intervals(client(kit).get(PATH))[NOON.key]

@@ -26,6 +26,7 @@ from tests.app.forecast_kit import (
     import_wh,
     measure,
     sky_at_hand,
+    week,
     weeks_back,
 )
 
@@ -168,12 +169,11 @@ def test_a_district_of_estimates_says_nothing(plain: Kit) -> None:
     assert len(plain.rows(ForecastRunRow)) == 1, "it is not worked out again and again"
 
 
-def test_a_broken_weather_file_stops_nothing_and_is_told(sqlite_url: str, tmp_path: Path) -> None:
+def test_a_broken_weather_file_stops_nothing_and_is_told(tmp_path: Path) -> None:
     file = tmp_path / "weather.csv"
     file.write_text("time,w_per_m2\n2026-06-23T09:00:00Z,bright\n")
-    kit = district(tmp_path, sqlite_url, HOMES[:1], weather_file=file)
+    kit = week(tmp_path, HOMES[:2], weather_file=file)
     try:
-        measure(kit, weeks_back(START, 1), START)
         forecaster(kit).run()
         (notice,) = kit.notices("alarm/forecast/")
         assert "row 2: 'bright' is no irradiance" in notice.text
@@ -188,15 +188,14 @@ def test_a_broken_weather_file_stops_nothing_and_is_told(sqlite_url: str, tmp_pa
         kit.close()
 
 
-def test_a_weather_file_makes_the_sun_as_bright_as_it_says(sqlite_url: str, tmp_path: Path) -> None:
+def test_a_weather_file_makes_the_sun_as_bright_as_it_says(tmp_path: Path) -> None:
     file = tmp_path / "weather.csv"
     hours = [weeks_back(START, 1).start + timedelta(hours=n) for n in range(9 * 24)]
     rows = [f"{hour:%Y-%m-%dT%H:%M:%SZ},{100 * max(0, 6 - abs(hour.hour - 12))}" for hour in hours]
     ahead = [row.replace(",", ",0.") if row > START.key else row for row in rows]
     file.write_text("\n".join(["time,w_per_m2", *ahead]) + "\n")
-    kit = district(tmp_path, sqlite_url, HOMES[:1], weather_file=file)
+    kit = week(tmp_path, HOMES[:2], weather_file=file)
     try:
-        measure(kit, weeks_back(START, 1), START)
         forecaster(kit).run()
         noon = forecast_of(kit, "solar", Interval.parse("2026-06-24T12:00:00Z"))
         assert noon is not None
@@ -205,9 +204,7 @@ def test_a_weather_file_makes_the_sun_as_bright_as_it_says(sqlite_url: str, tmp_
         kit.close()
 
 
-@pytest.mark.parametrize(
-    ("day", "quarters"), [("2026-10-25", 100), ("2027-03-28", 92), ("2026-06-24", 96)]
-)
+@pytest.mark.parametrize(("day", "quarters"), [("2026-10-25", 100), ("2027-03-28", 92)])
 def test_a_local_day_is_scored_whole(
     sqlite_url: str, tmp_path: Path, day: str, quarters: int
 ) -> None:
@@ -220,8 +217,7 @@ def test_a_local_day_is_scored_whole(
         forecaster(kit).run()
         end = local_day(today + timedelta(days=1), BERLIN)[-1].next()
         measure(kit, kit.start, end)
-        kit.clock.advance_to(end.start_ms - 12 * HOUR_MS)
-        forecaster(kit).run()
+        score_days(kit.house, end.start_ms)
         flat = kit.homes["flat"].point
         (row,) = kit.rows(
             ForecastScoreRow,
@@ -230,7 +226,7 @@ def test_a_local_day_is_scored_whole(
             ForecastScoreRow.direction == "import",
         )
         assert (row.quarters, row.abs_wh) == (quarters, 0)
-        assert row.persistence_bias_wh == (-10 if today.weekday() else 60) * quarters
+        assert row.persistence_bias_wh == -10 * quarters, "both are Sundays, 10 Wh above Saturday"
     finally:
         kit.close()
 

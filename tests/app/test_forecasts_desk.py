@@ -18,7 +18,7 @@ from tests.app.forecast_kit import (
     import_wh,
     measure,
     sky_at_hand,
-    weeks_back,
+    week,
 )
 from web.forecast_ports import ForecastPage
 from web.ports import NotFoundError
@@ -26,9 +26,8 @@ from web.ports import NotFoundError
 DAY_MS = 86_400_000
 
 
-def forecast_district(folder: Path, url: str, names: tuple[str, ...]) -> Kit:
-    kit = district(folder, url, names)
-    measure(kit, weeks_back(START, 1), START)
+def forecast_district(folder: Path, names: tuple[str, ...]) -> Kit:
+    kit = week(folder, names)
     forecaster(kit).run()
     later = Interval.containing_ms(START.start_ms + 2 * DAY_MS)
     measure(kit, START, later)
@@ -37,19 +36,19 @@ def forecast_district(folder: Path, url: str, names: tuple[str, ...]) -> Kit:
 
 
 @pytest.fixture
-def kit(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kit]:
+def kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kit]:
     """Six homes with a run and a scored day."""
     sky_at_hand(monkeypatch)
-    kit = forecast_district(tmp_path, sqlite_url, HOMES)
+    kit = forecast_district(tmp_path, HOMES)
     yield kit
     kit.close()
 
 
 @pytest.fixture
-def few(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kit]:
+def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kit]:
     """The same of four."""
     sky_at_hand(monkeypatch)
-    kit = forecast_district(tmp_path, sqlite_url, HOMES[:4])
+    kit = forecast_district(tmp_path, HOMES[:4])
     yield kit
     kit.close()
 

@@ -29,7 +29,7 @@ from app.services.broker import BrokerError
 from app.services.expected import expected_prices, message
 from app.tables import ForecastRunRow
 from tests.app.district_kit import START, Kit
-from tests.app.forecast_kit import HOMES, district, measure, sky_at_hand, weeks_back
+from tests.app.forecast_kit import HOMES, sky_at_hand, week
 
 HOUR_MS = 3_600_000
 WAIT_S = 20
@@ -93,13 +93,10 @@ def port() -> int:
 
 
 @pytest.fixture
-def kit(
-    sqlite_url: str, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Kit]:
+def kit(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kit]:
     """Six homes with a week behind them, and a broker's address."""
     sky_at_hand(monkeypatch)
-    kit = district(tmp_path, sqlite_url, HOMES, mqtt_url=f"mqtt://127.0.0.1:{port}")
-    measure(kit, weeks_back(START, 1), START)
+    kit = week(tmp_path, mqtt_url=f"mqtt://127.0.0.1:{port}")
     yield kit
     kit.close()
 
@@ -206,12 +203,11 @@ def test_over_tls_only_a_certificate_that_is_trusted_will_do(
 
 
 def test_prices_that_stay_private_are_not_published(
-    sqlite_url: str, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sky_at_hand(monkeypatch)
-    kit = district(tmp_path, sqlite_url, HOMES[:4], mqtt_url=f"mqtt://127.0.0.1:{port}")
+    kit = week(tmp_path, HOMES[:4], mqtt_url=f"mqtt://127.0.0.1:{port}")
     try:
-        measure(kit, weeks_back(START, 1), START)
         monkeypatch.setattr(publish, "publish", lambda *_: pytest.fail("it was published"))
         Forecaster(kit.house).run()
         assert published(kit) == [None]
