@@ -12,8 +12,8 @@ from web.forward_ports import SessionInterval
 from web.picture import Tick, round_step
 
 WIDTH: Final = 720
-HEIGHT: Final = 280
-_LEFT, _RIGHT, _TOP, _MIDDLE, _BOTTOM = 58, 14, 16, 166, 40
+HEIGHT: Final = 320
+_LEFT, _RIGHT, _TOP, _MIDDLE, _BOTTOM = 58, 14, 36, 200, 46
 _TICKS: Final = 8  # at most so many times along the axis
 
 
