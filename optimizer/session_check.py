@@ -47,7 +47,7 @@ def _step_holds(step: StepOrder, schedule: Schedule, prices: Sequence[int]) -> b
 
 
 def _block_holds(block: BlockOrder, schedule: Schedule) -> bool:
-    """Each interval is within 1 Wh of its part of the block's energy, which is 0 or enough."""
+    """Each interval is within 2 Wh of its part of the block's energy, which is 0 or enough."""
     sign = 1 if block.side is Side.BID else -1
     taken = [sign * wh for wh in schedule.wh]
     energy = sum(taken)
@@ -55,7 +55,7 @@ def _block_holds(block: BlockOrder, schedule: Schedule) -> bool:
         (schedule.start, len(taken)) == (block.start, len(block.profile_wh))
         and (energy == 0 or block.least_wh <= energy <= block.energy_wh)
         and all(
-            wh >= 0 and abs(wh * block.energy_wh - energy * most) < block.energy_wh
+            0 <= wh <= most and abs(wh * block.energy_wh - energy * most) < 2 * block.energy_wh
             for wh, most in zip(taken, block.profile_wh, strict=True)
         )
     )

@@ -24,6 +24,7 @@ from optimizer.session_whole import Whole
 
 BEYOND: Final = 4e9  # no limit is as far away as this
 _NEAR_WH: Final = 1e-3
+_NEAR_SHARE: Final = 1e-7
 
 Params: TypeAlias = dict[str, float | Floats]
 Rows: TypeAlias = list[tuple[Expression, float | None, float | None]]
@@ -282,9 +283,9 @@ def storage_gain(face: Face, s: int, price: Callable[[int], Expression]) -> Expr
 
 def is_marginal(face: Face, b: int) -> bool:
     """Whether a block is accepted in part, and no relative is why: then its limit is the price."""
-    block, wh = face.data.blocks[b], face.whole.blocks[b]
-    alone = not block.parent and len(face.data.family(b)) == 1
-    return alone and 0 < wh < block.energy_wh
+    share, alone = face.plan.shares[b], len(face.data.family(b)) == 1
+    in_part = face.whole.blocks[b] > 0 and _NEAR_SHARE < share < 1 - _NEAR_SHARE
+    return in_part and alone and not face.data.blocks[b].parent
 
 
 def _lattice_model(face: Face) -> pyo.ConcreteModel:

@@ -3,16 +3,19 @@
 Without lossy storages and blocks in part, the plan is whole already (a network flow). Otherwise:
 
 - A block takes the nearest whole energy, shared out over its profile by largest remainder.
-- A storage charges what its plan charges by then, rounded up, and discharges what its plan does,
-  rounded down, never more than it holds; its loss is rounded up over the session.
+- By each interval a storage has charged what its plan charges by then, rounded up, and discharged
+  what its plan does, rounded down, never more than it holds; its loss is rounded up over the
+  session.
 - Everything else is rounded down. What is then missing or left over in an interval is made good by
-  the orders at the margin (which the price suits to the watt-hour), then by taking back accepted
-  energy of the longer side: the supplier's, that of the worst limit, flexible orders, storages.
-  So nobody is made to trade beyond their limit.
+  the ticks at the margin and the supplier (whom the price suits to the watt-hour), by rounding up
+  what storages discharge or flexible orders take, by 1 Wh of a block in part, and then by taking
+  back accepted energy of the longer side: the supplier's, that of the worst limit, flexible
+  orders, storages. So nobody is made to trade beyond their limit.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +28,7 @@ from optimizer.session_data import Integers, SessionData, Ticks, block_sign
 from optimizer.session_model import Plan
 
 _NEAR_WH = 1e-3
+_TRIES = 4
 
 
 class UnfitError(SolverError):
@@ -59,8 +63,26 @@ def in_whole_wh(data: SessionData, plan: Plan) -> Whole:
     """Return the plan in whole watt-hours, balanced in every interval.
 
     Raises:
-        UnfitError: an interval cannot be balanced, or a block's share falls below its least.
+        UnfitError: an interval cannot be balanced, a block's share falls below its least, or a
+            storage would end too empty.
     """
+    reserve = [storage.least_final.wh for storage in data.storages]
+    for _ in range(_TRIES):
+        draft = _walk(data, plan, reserve)
+        short = [s for s, wh in enumerate(reserve) if draft.stored[s, -1] < _least(data, s)]
+        if not short:
+            return draft
+        for s in short:  # what was not charged in the end must not be sold before
+            reserve[s] += _least(data, s) - int(draft.stored[s, -1])
+    raise UnfitError(data.storages[short[0]].order_id, "would end emptier than it may")
+
+
+def _least(data: SessionData, s: int) -> int:
+    return data.storages[s].least_final.wh
+
+
+def _walk(data: SessionData, plan: Plan, reserve: Sequence[int]) -> Whole:
+    """Go through the intervals once; ``reserve`` is what each storage keeps for its end."""
     blocks = _block_energies(data, plan)
     profiles = [
         largest_remainder(wh, block.profile_wh, [bytes([i]) for i in range(len(block.profile_wh))])
@@ -79,16 +101,18 @@ def in_whole_wh(data: SessionData, plan: Plan) -> Whole:
     )
     from_blocks = _from_blocks(data, profiles)
     targets = _up(np.cumsum(plan.charge, axis=1))
-    discharge = _down(plan.discharge)
+    sold = _down(np.cumsum(plan.discharge, axis=1))
     for t in range(data.intervals):
+        spare = []
         for s, storage in enumerate(data.storages):
-            _run_storage(draft, storage, s, t, targets[s], discharge[s, t])
-        _balance(data, plan, draft, t, int(from_blocks[t]))
+            _charge(draft, storage, s, t, targets[s])
+            planned = int(np.ceil(plan.discharge[s, t] - _NEAR_WH))
+            spare.append(min(planned, _spare(draft, storage, s, t, targets[s], reserve[s])))
+            wanted = int(sold[s, t] - draft.discharge[s, :t].sum())
+            draft.discharge[s, t] = max(0, min(wanted, spare[s]))
+        _balance(data, plan, draft, t, int(from_blocks[t]), spare)
         for s, storage in enumerate(data.storages):
             draft.stored[s, t] = _held(storage, draft, s, t + 1)
-    for s, storage in enumerate(data.storages):
-        if draft.stored[s, -1] < storage.least_final.wh:
-            raise UnfitError(storage.order_id, "would end emptier than it may")
     return draft
 
 
@@ -128,26 +152,30 @@ def _held(storage: StorageOrder, draft: Whole, s: int, end: int) -> int:
     return storage.initial.wh + charged * storage.efficiency_ppm // PPM - discharged
 
 
-def _run_storage(
-    draft: Whole, storage: StorageOrder, s: int, t: int, targets: Integers, discharge: int
-) -> None:
-    """Set what a storage charges and discharges in ``t``, within what it holds and has room for."""
+def _charge(draft: Whole, storage: StorageOrder, s: int, t: int, targets: Integers) -> None:
+    """Set what a storage charges in ``t``: up to its target, as far as it has room."""
     charged, discharged = int(draft.charge[s, :t].sum()), int(draft.discharge[s, :t].sum())
-    wanted = int(targets[t]) - (int(targets[t - 1]) if t else 0)
-    if wanted:
+    if targets[t] > (targets[t - 1] if t else 0):
         room = storage.capacity.wh - storage.initial.wh + discharged + 1
         most = (room * PPM - 1) // storage.efficiency_ppm - charged
-        wanted = max(wanted, int(targets[t]) - charged)  # what was taken back before
+        wanted = int(targets[t]) - charged  # with what was taken back before
         draft.charge[s, t] = max(0, min(wanted, storage.most_charge_wh, most))
-    if discharge:
-        later = charged + int(targets[-1] - targets[t])
-        at_end = storage.initial.wh + later * storage.efficiency_ppm // PPM
-        spare = min(_held(storage, draft, s, t), at_end - storage.least_final.wh - discharged)
-        draft.discharge[s, t] = max(0, min(discharge, spare))
 
 
-def _balance(data: SessionData, plan: Plan, draft: Whole, t: int, from_blocks: int) -> None:
-    """Make the interval's sums equal.
+def _spare(
+    draft: Whole, storage: StorageOrder, s: int, t: int, targets: Integers, reserve: int
+) -> int:
+    """Return the most that a storage may discharge in ``t``, now and with a view to its end."""
+    charged, discharged = int(draft.charge[s, :t].sum()), int(draft.discharge[s, :t].sum())
+    in_the_end = charged + int(targets[-1] - targets[t])
+    held = storage.initial.wh + in_the_end * storage.efficiency_ppm // PPM - discharged
+    return min(_held(storage, draft, s, t), held - reserve)
+
+
+def _balance(
+    data: SessionData, plan: Plan, draft: Whole, t: int, from_blocks: int, spare: Sequence[int]
+) -> None:
+    """Make the interval's sums equal; ``spare`` is the most that each storage may discharge.
 
     Raises:
         UnfitError: blocks alone do not balance.
@@ -165,6 +193,8 @@ def _balance(data: SessionData, plan: Plan, draft: Whole, t: int, from_blocks: i
         if plan.grid_import[t] > _NEAR_WH:
             draft.grid_import[t] += missing
             missing = 0
+        missing -= _round_up(draft.discharge[:, t], spare, missing)
+        missing = _nudge(data, draft, t, missing)
         for taken in (
             draft.grid_export[here],
             draft.bids[bids],
@@ -177,10 +207,58 @@ def _balance(data: SessionData, plan: Plan, draft: Whole, t: int, from_blocks: i
         if plan.grid_export[t] > _NEAR_WH:
             draft.grid_export[t] -= missing
             missing = 0
+        missing += _round_up(draft.flexible[:, t], _room(data, plan, draft, t), -missing)
+        missing = _nudge(data, draft, t, missing)
         for taken in (draft.grid_import[here], draft.offers[offers][::-1], draft.discharge[:, t]):
             missing += _take_back(taken, -missing)
     if missing:
         raise UnfitError(*_culprit(data, draft, t))
+
+
+def _round_up(fills: Integers, most: Sequence[int], wh: int) -> int:
+    """Give up to ``wh`` more, 1 Wh to each of those that have less than ``most``; the sum given."""
+    given = 0
+    for i, limit in enumerate(most):
+        if given < wh and fills[i] < limit:
+            fills[i] += 1
+            given += 1
+    return given
+
+
+def _room(data: SessionData, plan: Plan, draft: Whole, t: int) -> list[int]:
+    """Return what each flexible order may take in ``t``: its plan rounded up, within its energy."""
+    planned = _up(plan.flexible[:, t]).tolist()
+    taken = draft.flexible.sum(axis=1) - draft.flexible[:, t]
+    return [
+        min(wh, order.energy.wh - int(other))
+        for wh, order, other in zip(planned, data.flexible, taken, strict=True)
+    ]
+
+
+def _nudge(data: SessionData, draft: Whole, t: int, missing: int) -> int:
+    """Let blocks in part take 1 Wh more or less in ``t``, and return what is missing then."""
+    for b, block in enumerate(data.blocks):
+        here = t - block.start
+        if missing and 0 <= here < len(block.profile_wh) and draft.blocks[b]:
+            change = -block_sign(block) * (1 if missing > 0 else -1)
+            energy, wh = draft.blocks[b] + change, draft.profiles[b][here] + change
+            fits = 0 <= wh <= block.profile_wh[here] and block.least_wh <= energy
+            if draft.blocks[b] < block.energy_wh and fits and _links_hold(data, draft, b, energy):
+                draft.blocks[b], draft.profiles[b][here] = energy, wh
+                missing += change * block_sign(block)
+    return missing
+
+
+def _links_hold(data: SessionData, draft: Whole, b: int, energy: int) -> bool:
+    """Whether a block may take this energy beside its parent and its children."""
+    block = data.blocks[b]
+    return all(
+        energy * other.energy_wh <= draft.blocks[o] * block.energy_wh
+        if other.order_id == block.parent
+        else other.parent != block.order_id
+        or draft.blocks[o] * block.energy_wh <= energy * other.energy_wh
+        for o, other in enumerate(data.blocks)
+    )
 
 
 def _raise(fills: Integers, plan: Floats, volume: Integers, wh: int) -> int:

@@ -30,7 +30,7 @@ ROWS = [
     if not row.startswith("#")
 ]
 # One clearing builds and compiles three models: 10 ms, however small the book.
-EXAMPLES = settings(max_examples=10_000 if LONG else 500, deadline=None)
+EXAMPLES = settings(max_examples=8_000 if LONG else 500, deadline=None)
 FEWER = settings(max_examples=2_000 if LONG else 60, deadline=None)
 
 
@@ -217,7 +217,7 @@ def _assert_block(book, found, order, surplus) -> None:
     assert found.accepted_ppm[order.order_id] == total * PPM // whole
     assert total == 0 or total * PPM >= whole * order.min_acceptance_ppm
     for amount, most in zip(wh, order.profile_wh, strict=True):
-        assert abs(amount - most * total / whole) < 1
+        assert abs(amount - most * total / whole) < 2
         assert 0 <= amount <= most
     if order.parent:
         parent = next(b for b in book.blocks if b.order_id == order.parent)
