@@ -23,7 +23,7 @@ from app.contractfile import read_contracts
 from market.book import Book, net_participants
 from market.contracts import Contract, match_contracts
 from market.money import Price
-from market.order import OrderError
+from market.order import MAX_PRICE_MICRO_PER_KWH, OrderError
 from market.pricing import PricingError, Rule
 from optimizer.clearing import clear
 from optimizer.compiled import SolverError
@@ -46,7 +46,7 @@ class Question:
     are other limits than the file's, by order id.
 
     Raises:
-        QuestionError: the tick is no whole number of at least 1.
+        QuestionError: the tick is no whole number of at least 1, or a fee is absurd.
     """
 
     rule: Rule = Rule.UNIFORM
@@ -60,6 +60,11 @@ class Question:
     def __post_init__(self) -> None:
         if not 1 <= self.tick <= MAX_TICK:
             raise QuestionError(f"--tick {self.tick} is outside 1..{MAX_TICK} micro-euros per kWh")
+        if (dearest := self.fees.district.micro_per_kwh) > MAX_PRICE_MICRO_PER_KWH:
+            raise QuestionError(
+                f"a fee of {dearest} is above {MAX_PRICE_MICRO_PER_KWH} micro-euros per kWh; "
+                "check its unit"
+            )
 
     def problem(self, book: Book, contracts: Sequence[Contract]) -> tuple[Problem, Contracted]:
         """Return what is left to be cleared of a book, and the trades under contracts before it.

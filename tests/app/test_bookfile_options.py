@@ -255,6 +255,13 @@ def test_a_tick_is_at_least_one() -> None:
             Question(tick=tick)
 
 
+def test_absurd_fees_are_refused() -> None:
+    fees = Fees(district=Price(10**9))
+    assert Question(fees=fees).fees == fees
+    with pytest.raises(QuestionError, match="check its unit"):
+        Question(fees=Fees(district=Price(10**30)))
+
+
 def test_contracts_are_read_whole(tmp_path: Path) -> None:
     path = tmp_path / "contracts.csv"
     path.write_text(
