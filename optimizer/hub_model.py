@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from math import isqrt
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 import pyomo.environ as pyo
@@ -229,7 +230,7 @@ def _size(shape: Shape) -> int:
 
 
 def _union(wanted: Shape, known: Shape) -> Shape:
-    """Return all stations of two shapes, with slots in powers of two."""
+    """Return all stations of two shapes, with room in the slots."""
     return Shape(_joined(wanted.offers, known.offers), _joined(wanted.bids, known.bids))
 
 
@@ -241,4 +242,5 @@ def _joined(wanted: Iterable[_Station], known: Iterable[_Station]) -> tuple[_Sta
 
 
 def _padded(ticks: int) -> int:
-    return max(_SMALLEST, 1 << (ticks - 1).bit_length())
+    """Return a power of two with room for the next books, whose stations vary like counts do."""
+    return max(_SMALLEST, 1 << (ticks + isqrt(4 * ticks) - 1).bit_length())
