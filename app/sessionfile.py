@@ -7,7 +7,7 @@ at all, and whatever is wrong is named with its row (the header is row 1).
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -194,8 +194,13 @@ class _Row:
         for name, text in self.fields.items():
             if text and name not in _USED[kind] | _ALWAYS:
                 raise self._wrong(name, f"means nothing for a {kind}: leave it empty")
-        makers = {"step": self._step, "block": self._block, "flexible": self._flexible}
-        return makers.get(kind, self._storage)()
+        makers: dict[str, Callable[[], AnyOrder]] = {
+            "step": self._step,
+            "block": self._block,
+            "flexible": self._flexible,
+            "storage": self._storage,
+        }
+        return makers[kind]()
 
     def _step(self) -> StepOrder:
         quantity, price = Energy(self._integer("quantity_wh")), self._price()

@@ -31,7 +31,7 @@ ROWS = [
 ]
 # One clearing builds and compiles three models: 10 ms, however small the book.
 EXAMPLES = settings(max_examples=8_000 if LONG else 500, deadline=None)
-FEWER = settings(max_examples=2_000 if LONG else 60, deadline=None)
+FEWER = settings(max_examples=2_000 if LONG else 50, deadline=None)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from tests.conftest import LONG
 from tests.optimizer.session_books import problems
 from tests.optimizer.session_oracle import best_welfare, choices, prices_exist
 
-EXAMPLES = settings(max_examples=2_000 if LONG else 75, deadline=None)
+EXAMPLES = settings(max_examples=2_000 if LONG else 60, deadline=None)
 DEAREST_MICRO_PER_WH = 40
 
 
