@@ -41,6 +41,7 @@ from tests.app.forward_kit import (
     storage,
 )
 from tests.app.power_cuts import Fuse, PowerCutError, fused_database
+from tests.conftest import LONG
 
 GATE_MINUTE = 45
 
@@ -163,7 +164,7 @@ def _through_the_gate(kit: ForwardKit, folder: Path, fuse: Fuse) -> dict[str, ob
         return _rows(house)
 
 
-def test_a_cut_at_every_step_leaves_nothing_half_done(kit: ForwardKit, tmp_path: Path) -> None:
+def test_a_cut_at_any_step_leaves_nothing_half_done(kit: ForwardKit, tmp_path: Path) -> None:
     kit.enter("solar", steps("offer", 600, 600, limit=FEED_IN))
     kit.enter("flat", steps("bid", 400, 400, limit=CEILING))
     kit.close()
@@ -180,7 +181,7 @@ def test_a_cut_at_every_step_leaves_nothing_half_done(kit: ForwardKit, tmp_path:
     calm = _through_the_gate(kit, copied("calm"), whole)
     assert calm["log"][-1:] == ["session"]
     assert len(whole.steps) > 15
-    for cut in range(len(whole.steps)):
+    for cut in range(0, len(whole.steps), 1 if LONG else 4):
         folder = copied(str(cut))
         with pytest.raises(PowerCutError):
             _through_the_gate(kit, folder, Fuse(cut))
