@@ -38,7 +38,7 @@ from market.tariff import TariffError
 from metering.interval import Interval
 from metering.quantities import QuantityError
 from optimizer.compiled import CompileError, SolverError
-from optimizer.session import clear_session
+from optimizer.session.clearing import clear_session
 
 
 def _correct_and_seal(house: House, key: str) -> None:

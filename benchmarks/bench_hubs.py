@@ -23,7 +23,7 @@ from market.order import Order, Side
 from market.place import Level, Place, Product, Wish
 from market.pricing import Rule
 from metering.quantities import Energy
-from optimizer.hubs import clear_hubs
+from optimizer.hubs.clearing import clear_hubs
 from optimizer.problem import Fees, Problem
 
 KEY = b"2026-06-23T09:00:00Z"

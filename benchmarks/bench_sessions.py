@@ -22,9 +22,9 @@ from market.order import Order, Side
 from market.session_orders import BlockOrder, FlexibleOrder, Session, StepOrder, StorageOrder
 from market.sessions import SessionBook, SessionProblem
 from metering.quantities import Energy, Power
-from optimizer.session import clear_session
-from optimizer.session_data import data_of
-from optimizer.session_model import session_model
+from optimizer.session.clearing import clear_session
+from optimizer.session.data import data_of
+from optimizer.session.model import session_model
 
 INTERVALS, STEPS, BLOCKS, CARS = 96, 100, 50, 20
 KEY = "2026-06-23T00:00:00Z"

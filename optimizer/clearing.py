@@ -27,7 +27,7 @@ from metering.quantities import Energy
 from optimizer import merit_order
 from optimizer.columns import Columns, Mask, Match, match, ticks_of
 from optimizer.compiled import time_limit
-from optimizer.hubs import clear_hubs
+from optimizer.hubs.clearing import clear_hubs
 from optimizer.problem import AT_A_RATE, Clearing, Fees, Problem
 from optimizer.welfare import Integers, Solver, Ticks
 

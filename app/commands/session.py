@@ -16,7 +16,7 @@ from market.money import Price
 from market.session_orders import SessionError
 from market.sessions import SessionClearing, SessionProblem
 from optimizer.compiled import SolverError
-from optimizer.session import clear_session
+from optimizer.session.clearing import clear_session
 
 MAX_TICK: Final = 10**9
 

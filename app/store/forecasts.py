@@ -86,7 +86,8 @@ def measured(
     if last is not None:
         query = query.where(SlotRow.interval <= last)
     for row in session.exec(query.execution_options(yield_per=_ROWS_AT_ONCE)):
-        yield tuple(row)
+        interval, point, import_wh, export_wh = row
+        yield interval, point, import_wh, export_wh
 
 
 def oldest_slot(session: Session) -> str | None:

@@ -28,7 +28,7 @@ from app.tables import (
 )
 from ledger_client.ledger import Ledger
 from ledger_client.log import decode_entry
-from optimizer.session import clear_session
+from optimizer.session.clearing import clear_session
 from tests.app.district_kit import CEILING, FEED_IN
 from tests.app.forward_kit import (
     FIRST,

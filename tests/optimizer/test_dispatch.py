@@ -14,7 +14,7 @@ from market.pricing import Rule
 from metering.quantities import Energy
 from optimizer.clearing import clear, needs_hubs
 from optimizer.compiled import SolverTimeoutError
-from optimizer.hubs import clear_hubs
+from optimizer.hubs.clearing import clear_hubs
 from optimizer.problem import Fees, Problem
 from tests.conftest import LONG
 

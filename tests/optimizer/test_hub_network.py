@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from optimizer import hub_solve
 from optimizer.compiled import SolverError
-from optimizer.hub_book import hub_book
-from optimizer.hub_model import HubSolver
-from optimizer.hub_network import Face, middle, narrowed, network, price_bounds
-from optimizer.hub_solve import is_point, settled
-from optimizer.hubs import clear_hubs
+from optimizer.hubs import solve as hub_solve
+from optimizer.hubs.book import hub_book
+from optimizer.hubs.clearing import clear_hubs
+from optimizer.hubs.model import HubSolver
+from optimizer.hubs.network import Face, middle, narrowed, network, price_bounds
+from optimizer.hubs.solve import is_point, settled
 from tests.conftest import LONG
 from tests.optimizer.hub_books import problem, problems
 

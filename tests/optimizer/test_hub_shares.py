@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 
 from optimizer.compiled import SolverTimeoutError, time_limit
-from optimizer.hub_book import hub_book
-from optimizer.hub_maxflow import SINK, SOURCE, MaxFlow
-from optimizer.hub_network import Face, narrowed, network
-from optimizer.hub_shares import fair_fills
-from optimizer.hub_solve import settled, solve
-from optimizer.hubs import clear_hubs
+from optimizer.hubs.book import hub_book
+from optimizer.hubs.clearing import clear_hubs
+from optimizer.hubs.maxflow import SINK, SOURCE, MaxFlow
+from optimizer.hubs.network import Face, narrowed, network
+from optimizer.hubs.shares import fair_fills
+from optimizer.hubs.solve import settled, solve
 from tests.conftest import LONG
 from tests.optimizer.hub_books import problem, problems
 from tests.optimizer.pairwise_oracle import best, bonus_at_best, most_of

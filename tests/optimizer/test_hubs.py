@@ -15,11 +15,12 @@ from market.order import GRID, Order, Side
 from market.place import Level, Product
 from market.pricing import PricingError, Rule
 from metering.quantities import Energy
-from optimizer import hub_book, hub_solve
 from optimizer.clearing import clear
-from optimizer.hub_model import HubSolver
-from optimizer.hub_network import Face, network, pool_node, price_bounds
-from optimizer.hubs import clear_hubs
+from optimizer.hubs import book as hub_book
+from optimizer.hubs import solve as hub_solve
+from optimizer.hubs.clearing import clear_hubs
+from optimizer.hubs.model import HubSolver
+from optimizer.hubs.network import Face, network, pool_node, price_bounds
 from optimizer.problem import Fees, Problem
 from tests.conftest import LONG
 from tests.optimizer.hub_books import KEY, PLACES, order, problem, problems

@@ -12,7 +12,7 @@ from market.order import GRID, Side
 from market.session_orders import BlockOrder, StepOrder, StorageOrder
 from market.sessions import SessionBook
 from metering.quantities import Energy
-from optimizer.session import clear_session
+from optimizer.session.clearing import clear_session
 from tests.conftest import LONG
 from tests.optimizer.session_books import (
     battery,

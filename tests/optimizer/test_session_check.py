@@ -7,11 +7,11 @@ import pytest
 from market.money import PPM, Price
 from market.sessions import Schedule
 from metering.quantities import Energy
-from optimizer import session as engine
 from optimizer.compiled import SolverError, SolverTimeoutError
-from optimizer.session import clear_session
-from optimizer.session_check import certify_session
-from optimizer.session_model import SessionSolver
+from optimizer.session import clearing as engine
+from optimizer.session.check import certify_session
+from optimizer.session.clearing import clear_session
+from optimizer.session.model import SessionSolver
 from tests.optimizer.session_books import battery, block, car, problem, step
 
 ORDERS = [

@@ -4,7 +4,7 @@ from hypothesis import event, given, settings
 
 from market.money import PPM
 from market.sessions import SessionClearing, SessionProblem
-from optimizer.session import clear_session
+from optimizer.session.clearing import clear_session
 from tests.conftest import LONG
 from tests.optimizer.session_books import problems
 from tests.optimizer.session_oracle import best_welfare, choices, prices_exist

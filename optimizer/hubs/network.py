@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from market.place import Product
 from optimizer.compiled import SolverError
-from optimizer.hub_book import ROOT, HubBook
+from optimizer.hubs.book import ROOT, HubBook
 from optimizer.problem import Problem
 
 Integers: TypeAlias = NDArray[np.int64]
@@ -99,10 +99,10 @@ def network(book: HubBook, problem: Problem) -> Network:
     ]
     arcs.add("draw", ((pool_node(p, k), first_bid + n, fees[p], 0, endless) for n, p, k in drawing))
     supplied = [2 * i for i, s in enumerate(book.bid_stations) if ROOT in s.places]
-    most = 0 if ceiling is None else endless
-    arcs.add("supply", ((GROUND, first_bid + n, ceiling or 0, -1, most) for n in supplied))
-    most = 0 if floor is None else endless
-    arcs.add("export", ((pool_node(ROOT, k), GROUND, -(floor or 0), -1, most) for k in PRODUCTS))
+    sells = 0 if ceiling is None else endless
+    arcs.add("supply", ((GROUND, first_bid + n, ceiling or 0, -1, sells) for n in supplied))
+    buys = 0 if floor is None else endless
+    arcs.add("export", ((pool_node(ROOT, k), GROUND, -(floor or 0), -1, buys) for k in PRODUCTS))
     ticks = list(enumerate(book.bids, first_tick))
     grey = ((first_bid + 2 * t.station, n, -t.limit, 0, 0 if t.only else t.wh) for n, t in ticks)
     arcs.add("grey", grey)
@@ -113,8 +113,9 @@ def network(book: HubBook, problem: Problem) -> Network:
     cap = None if ceiling is None else ceiling - fees[ROOT]
     if cap is not None and floor is not None and cap < floor:
         cap = None  # no local trade in the district is worth its fee
-    table = np.array(arcs.rows, dtype=np.int64).reshape(-1, 5)
-    return Network(first_tick + len(ticks), *table.T.copy(), arcs.family, cap)
+    tail, head, cost, bonus, most = np.array(arcs.rows, dtype=np.int64).reshape(-1, 5).T.copy()
+    nodes = first_tick + len(ticks)
+    return Network(nodes, tail, head, cost, bonus, most, arcs.family, cap)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from market.order import GRID
 from market.sessions import Schedule, SessionBook, SessionClearing, SessionProblem
 from market.trade import Fill, Trade, make_trade, north_west, tie_hash
 from metering.quantities import Energy
-from optimizer.session_data import Integers, SessionData, Ticks, block_sign
-from optimizer.session_prices import Face
-from optimizer.session_support import Support
+from optimizer.session.data import Integers, SessionData, Ticks, block_sign
+from optimizer.session.prices import Face
+from optimizer.session.support import Support
 
 
 class Outcome(NamedTuple):

@@ -20,9 +20,9 @@ from market.place import Level, Product
 from market.pricing import Rule
 from market.trade import Trade, make_trade, tie_hash
 from metering.quantities import Energy
-from optimizer.hub_book import HubBook, hub_book
-from optimizer.hub_network import PRODUCTS
-from optimizer.hub_trades import Amounts, Cleared, Pool, pro_rata, trades
+from optimizer.hubs.book import HubBook, hub_book
+from optimizer.hubs.network import PRODUCTS
+from optimizer.hubs.trades import Amounts, Cleared, Pool, pro_rata, trades
 from optimizer.problem import Interval, Problem
 
 

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from optimizer.compiled import Floats, SolverError
-from optimizer.session_prices import (
+from optimizer.session.prices import (
     BEYOND,
     Box,
     Face,

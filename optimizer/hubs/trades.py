@@ -14,8 +14,8 @@ from market.place import Level, Place, Product
 from market.pricing import Rule
 from market.trade import Fill, Trade, north_west, tie_hash
 from metering.quantities import Energy
-from optimizer.hub_book import ROOT, HubBook, Tick
-from optimizer.hub_network import PRODUCTS, Integers, Network
+from optimizer.hubs.book import ROOT, HubBook, Tick
+from optimizer.hubs.network import PRODUCTS, Integers, Network
 from optimizer.problem import Interval, Problem
 
 Amounts: TypeAlias = list[tuple[Order, int]]  # orders in the order of their hashes, in Wh

@@ -15,10 +15,10 @@ import numpy as np
 
 from market.trade import tie_hash
 from optimizer.compiled import Floats
-from optimizer.hub_book import ROOT, HubBook
-from optimizer.hub_model import BidShape, HubSolver, OfferShape, Shape
-from optimizer.hub_network import GROUND, PRODUCTS, Face, Integers, Network, narrowed
-from optimizer.hub_shares import fair_fills
+from optimizer.hubs.book import ROOT, HubBook
+from optimizer.hubs.model import BidShape, HubSolver, OfferShape, Shape
+from optimizer.hubs.network import GROUND, PRODUCTS, Face, Integers, Network, narrowed
+from optimizer.hubs.shares import fair_fills
 
 _SOLVER: Final = HubSolver()
 _BEYOND: Final = 3  # the supplier is farther away than the district

@@ -16,14 +16,14 @@ import numpy as np
 from market.money import PPM
 from market.sessions import SessionClearing, SessionProblem
 from optimizer.compiled import SolverError, SolverTimeoutError
-from optimizer.session_check import certify_session
-from optimizer.session_data import SessionData, data_of
-from optimizer.session_fallback import clear_steps_alone
-from optimizer.session_model import Plan, SessionSolver, Slot
-from optimizer.session_prices import Face
-from optimizer.session_result import Outcome, session_clearing, welfare_of
-from optimizer.session_support import Support, support
-from optimizer.session_whole import UnfitError, in_whole_wh
+from optimizer.session.check import certify_session
+from optimizer.session.data import SessionData, data_of
+from optimizer.session.fallback import clear_steps_alone
+from optimizer.session.model import Plan, SessionSolver, Slot
+from optimizer.session.prices import Face
+from optimizer.session.result import Outcome, session_clearing, welfare_of
+from optimizer.session.support import Support, support
+from optimizer.session.whole import UnfitError, in_whole_wh
 
 _LEAST_TIME_S = 1.0
 _PATIENCE = 3  # rounds in which only the slots that need it get a binary

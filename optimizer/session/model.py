@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from market.money import PPM
 from optimizer.compiled import CompiledModel, Expression, Floats
-from optimizer.session_data import SessionData, Ticks, block_sign
+from optimizer.session.data import SessionData, Ticks, block_sign
 
 Slot: TypeAlias = tuple[int, int]  # the place of an order, and an interval
 _BONUS: Final = 0.25  # micro-euros per kWh for what is traded, see add_welfare

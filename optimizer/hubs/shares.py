@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.compiled import SolverError, time_left_s
-from optimizer.hub_maxflow import SINK, SOURCE, MaxFlow
-from optimizer.hub_network import GROUND, Face, Integers, Network, residual
+from optimizer.hubs.maxflow import SINK, SOURCE, MaxFlow
+from optimizer.hubs.network import GROUND, Face, Integers, Network, residual
 
 _ZERO: Final = Fraction(0)
 

@@ -18,9 +18,9 @@ import pyomo.environ as pyo
 
 from market.money import PPM
 from optimizer.compiled import CompiledModel, Expression, Floats
-from optimizer.session_data import SessionData, block_sign
-from optimizer.session_model import Plan, Slot
-from optimizer.session_whole import Whole
+from optimizer.session.data import SessionData, block_sign
+from optimizer.session.model import Plan, Slot
+from optimizer.session.whole import Whole
 
 BEYOND: Final = 4e9  # no limit is as far away as this
 _NEAR_WH: Final = 1e-3

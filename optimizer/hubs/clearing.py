@@ -1,9 +1,9 @@
 """Clearing a book in which places, products or fees matter: a price for every hub.
 
-``hub_book`` drops the places that make no difference and adds equal orders up to ticks,
-``hub_solve`` finds the one optimum that all rules leave (``hub_model`` is the LP), ``hub_network``
-certifies it in whole numbers and gives the prices, ``hub_shares`` is fair at the margin, and
-``hub_trades`` says who buys from whom. ``hub_rates`` does the rules that fix a rate instead.
+``book`` drops the places that make no difference and adds equal orders up to ticks,
+``solve`` finds the one optimum that all rules leave (``model`` is the LP), ``network``
+certifies it in whole numbers and gives the prices, ``shares`` is fair at the margin, and
+``trades`` says who buys from whom. ``rates`` does the rules that fix a rate instead.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from market.order import GRID, Order
 from market.place import Place, Product
 from market.trade import Trade
 from metering.quantities import Energy
-from optimizer.hub_book import hub_book
-from optimizer.hub_network import Face, is_bound, middle, network, pool_node, price_bounds
-from optimizer.hub_rates import at_rates
-from optimizer.hub_solve import settled
-from optimizer.hub_trades import Cleared, Pool, PoolKey, pools, trades
+from optimizer.hubs.book import hub_book
+from optimizer.hubs.network import Face, is_bound, middle, network, pool_node, price_bounds
+from optimizer.hubs.rates import at_rates
+from optimizer.hubs.solve import settled
+from optimizer.hubs.trades import Cleared, Pool, PoolKey, pools, trades
 from optimizer.problem import AT_A_RATE, Clearing, Hub, Interval, Problem
 
 _DISTRICT: Final = (Place(), Product.ANY)

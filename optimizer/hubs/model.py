@@ -215,18 +215,16 @@ def _slots(stations: Iterable[_Station]) -> dict[_Station, int]:
 
 
 def _holds(shape: Shape, wanted: Shape) -> bool:
-    return all(
-        have.get(station, 0) >= slots
-        for have, wants in (
-            (_slots(shape.offers), _slots(wanted.offers)),
-            (_slots(shape.bids), _slots(wanted.bids)),
-        )
-        for station, slots in wants.items()
-    )
+    return _has(shape.offers, wanted.offers) and _has(shape.bids, wanted.bids)
+
+
+def _has(known: Iterable[_Station], wanted: Iterable[_Station]) -> bool:
+    slots = _slots(known)
+    return all(slots.get(station, 0) >= count for station, count in _slots(wanted).items())
 
 
 def _size(shape: Shape) -> int:
-    return sum(s.slots for s in (*shape.offers, *shape.bids))
+    return sum(s.slots for s in shape.offers) + sum(s.slots for s in shape.bids)
 
 
 def _union(wanted: Shape, known: Shape) -> Shape:

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from market.money import PPM, largest_remainder
 from market.session_orders import StorageOrder
 from optimizer.compiled import Floats, SolverError
-from optimizer.session_data import Integers, SessionData, Ticks, block_sign
-from optimizer.session_model import Plan
+from optimizer.session.data import Integers, SessionData, Ticks, block_sign
+from optimizer.session.model import Plan
 
 _NEAR_WH = 1e-3
 _TRIES = 4
