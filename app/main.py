@@ -9,16 +9,16 @@ from app.api import log, prices, problems, readings, status
 from app.api.limits import READINGS_PATH, BodyLimits
 from app.jobs.clear import problem
 from app.services.bank_desk import BankDesk
-from app.services.forecasts_desk import ForecastDesk
-from app.services.forward_desk import ForwardDesk
+from app.services.forecasts.desk import ForecastDesk
+from app.services.forward.desk import ForwardDesk
 from app.services.house import House
 from app.services.ingest import Door
 from app.services.ledger_view import LedgerExplorer
-from app.services.limits_desk import LimitsDesk
+from app.services.limits.desk import LimitsDesk
 from app.services.live import LiveBoard
-from app.services.market_desk import MarketDesk
+from app.services.market.desk import MarketDesk
 from app.services.sessions import SessionStore
-from app.services.sharing_desk import SharingDesk
+from app.services.sharing.desk import SharingDesk
 from app.services.views import DatabaseViews
 from metering.batch import MAX_BODY_BYTES
 from web.pages import BODY_LIMITS, Ports, ProblemPages, as_page, build_router, mount_static

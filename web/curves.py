@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from web import present
-from web.market_ports import Band, MarketPage, MyOrder
 from web.picture import Tick, round_step
+from web.ports.market import Band, MarketPage, MyOrder
 
 WIDTH: Final = 560
 HEIGHT: Final = 440

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from web.ledger_ports import BlockKind, BlockLine, BlockState
+from web.ports.ledger import BlockKind, BlockLine, BlockState
 
 LARGEST: Final = 60
 """More blocks than this are not drawn: the newest are."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from web import present
-from web.limits_ports import AskedLimits, LimitsView, LimitView, Outcome, PointLimits
+from web.ports.limits import AskedLimits, LimitsView, LimitView, Outcome, PointLimits
 
 STRATEGIES: Final = {
     "grid-parity": "Grid parity",

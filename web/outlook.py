@@ -12,8 +12,8 @@ from typing import Final
 
 from metering.interval import Interval
 from web import present
-from web.forecast_ports import ForecastQuarter, ScoreLine
 from web.picture import Tick, round_step
+from web.ports.forecasts import ForecastQuarter, ScoreLine
 
 WIDTH: Final = 960
 LEFT, RIGHT = 58, 948

@@ -8,8 +8,8 @@ from typing import Final
 
 from metering.interval import Interval
 from web import present
-from web.forward_ports import SessionInterval
 from web.picture import Tick, round_step
+from web.ports.forward import SessionInterval
 
 WIDTH: Final = 720
 HEIGHT: Final = 320

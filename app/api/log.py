@@ -12,7 +12,7 @@ from app.api.problems import ProblemError
 from app.services import transparency
 from app.services.checkpoints import CheckpointError, consistency_proof, latest_note
 from app.services.house import House
-from web.transparency_ports import TransparencyPage
+from web.ports.transparency import TransparencyPage
 
 Size = Annotated[int, Query(ge=1, lt=2**53, description="entries of the log")]
 

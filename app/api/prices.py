@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Response
 from pydantic import BaseModel
 
 from app.api.problems import ProblemError
-from app.services.expected import NoForecastError, expected_prices, message
+from app.services.forecasts.prices import NoForecastError, expected_prices, message
 from app.services.house import House
 
 _HEADERS: Final = {"Cache-Control": "public, max-age=300"}

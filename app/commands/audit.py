@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from app.commands.audit_replay import Replayed, replay
-from app.services.interval_file import IntervalFile, Traded
+from app.files.interval import IntervalFile, Traded
 from app.store.market import LEVEL_WORDS
 from ledger_client.checkpoint import NoteLine
 from ledger_client.merkle import leaf_hash, root

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from app.files.interval import IntervalFile
 from app.jobs.clear import bounds, hub_prices, one_price, problem
-from app.services.interval_file import IntervalFile
 from ledger_client.verify import (
     HubPrice,
     LayoutError,

@@ -11,15 +11,15 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from app.bookfile import INTEGER, BookFileError, off_tick, read_book
-from app.bookresult import (
+from app.files.book import INTEGER, BookFileError, off_tick, read_book
+from app.files.contracts import read_contracts
+from app.files.result import (
     Contracted,
     ResultFileError,
     check_out,
     result_object,
     write_result,
 )
-from app.contractfile import read_contracts
 from market.book import Book, net_participants
 from market.contracts import Contract, match_contracts
 from market.money import Price

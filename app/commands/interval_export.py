@@ -6,10 +6,7 @@ from collections.abc import Sequence
 
 from sqlmodel import Session, col, select
 
-from app.jobs.clear import bounds
-from app.services.checkpoints import cosignatures, is_enough
-from app.services.house import House
-from app.services.interval_file import (
+from app.files.interval import (
     Contracted,
     IntervalFile,
     Leaf,
@@ -18,6 +15,9 @@ from app.services.interval_file import (
     SharingKey,
     Traded,
 )
+from app.jobs.clear import bounds
+from app.services.checkpoints import cosignatures, is_enough
+from app.services.house import House
 from app.store import forward, intervals, leaves, log, market, sharing
 from app.tables import CheckpointRow, IntervalRow
 from ledger_client.log import decode_entry

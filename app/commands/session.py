@@ -9,9 +9,9 @@ from typing import Final
 import typer
 from rich.console import Console
 
-from app.bookfile import BookFileError
-from app.bookresult import ResultFileError, check_out, write_result
-from app.sessionfile import read_session, session_object
+from app.files.book import BookFileError
+from app.files.result import ResultFileError, check_out, write_result
+from app.files.session import read_session, session_object
 from market.money import Price
 from market.session_orders import SessionError
 from market.sessions import SessionClearing, SessionProblem

@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from app.services.house import House
-    from app.services.sharing import Planned, Version
+    from app.services.sharing.keys import Planned, Version
     from market.sharing import Key
 
 share_cli = typer.Typer(
@@ -41,13 +41,13 @@ def import_(
     """Take sharing keys in, as versions from a midnight to come: a whole file or none of it."""
 
     def act(house: House) -> int:
-        from app.services import sharing
-        from app.services.sharing_file import MAX_BYTES
+        from app.services.sharing import keys
+        from app.services.sharing.file import MAX_BYTES
 
         with file.open("rb") as opened:
             content = opened.read(MAX_BYTES + 1)  # what is longer is refused by its length
-        planned = sharing.preview(house, content)
-        numbers = sharing.take(house, file.name, content) if yes else []
+        planned = keys.preview(house, content)
+        numbers = keys.take(house, file.name, content) if yes else []
         rows = [_planned(each, house) for each in planned]
         for row, number in zip(rows, numbers, strict=False):
             row["version"] = number
@@ -64,10 +64,10 @@ def list_(*, data: _Data = None, settings: _Settings = None, json: _Json = False
     """List all versions of all keys, the withdrawn ones included."""
 
     def act(house: House) -> int:
-        from app.services import sharing
+        from app.services.sharing import keys
 
         with house.database.read() as session:
-            rows = [_listed(each, house) for each in sharing.listed(session, house)]
+            rows = [_listed(each, house) for each in keys.listed(session, house)]
         _show(rows, rows, as_json=json)
         typer.echo(f"{len(rows)} versions", err=True)
         return 0
@@ -85,9 +85,9 @@ def withdraw(
     """Undo versions that do not hold yet, all or none: the keys before them hold on."""
 
     def act(house: House) -> int:
-        from app.services import sharing
+        from app.services.sharing import keys
 
-        sharing.withdraw(house, versions)
+        keys.withdraw(house, versions)
         typer.echo(f"withdrawn: {', '.join(map(str, versions))}", err=True)
         return 0
 
@@ -100,7 +100,7 @@ def _run(settings: Path | None, data: Path | None, action: Callable[[House], int
     from app.services.bank_errors import BankError
     from app.services.bank_house import open_house
     from app.services.keyring import KeyringError
-    from app.services.sharing_file import SharingFileError, SharingInputError
+    from app.services.sharing.file import SharingFileError, SharingInputError
     from app.settings import SettingsError, load_settings
     from metering.signing import SigningError
 

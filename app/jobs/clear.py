@@ -13,7 +13,7 @@ from sqlmodel import Session
 from app.jobs.deliver import deliver_interval
 from app.jobs.share import share
 from app.services.alarms import alarm_with
-from app.services.expected import expected_price
+from app.services.forecasts.prices import expected_price
 from app.services.house import House
 from app.store import agents, contracts, intervals, journal, leaves, market, people
 from app.tables import IntervalRow

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sqlmodel import Session
 
-from app.services.forward_orders import order_limits
+from app.services.forward.orders import order_limits
 from app.services.house import House
 from app.store import forward, leaves, market
 from app.tables import ForwardPriceRow, ForwardSessionRow, IntervalRow

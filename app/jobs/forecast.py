@@ -12,7 +12,7 @@ from sqlmodel import Session
 from app.jobs.publish import Publisher, expect_prices
 from app.services.alarms import alarm
 from app.services.enrolment import roster
-from app.services.forecasts_score import due_days, score_day
+from app.services.forecasts.score import due_days, score_day
 from app.services.house import House
 from app.store import forecasts, people
 from app.tables import ExpectedPriceRow, ForecastRow, ForecastRunRow

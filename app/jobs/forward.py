@@ -11,12 +11,12 @@ from sqlmodel import Session
 
 from app.jobs.clear import eligible
 from app.jobs.seal import make_checkpoint
-from app.services import forward_results
 from app.services.alarms import alarm
-from app.services.forward_book import buys, row_id, session_of, to_book
-from app.services.forward_calendar import Span, gate_ms, next_span
-from app.services.forward_forecast import enter_forecasts
-from app.services.forward_results import LEFT_OUT, Outcome, outcomes, without_contracts
+from app.services.forward import results as forward_results
+from app.services.forward.book import buys, row_id, session_of, to_book
+from app.services.forward.calendar import Span, gate_ms, next_span
+from app.services.forward.forecast import enter_forecasts
+from app.services.forward.results import LEFT_OUT, Outcome, outcomes, without_contracts
 from app.services.house import ENGINE_VERSION, House
 from app.store import forward, log, people
 from app.tables import (

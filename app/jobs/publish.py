@@ -16,7 +16,7 @@ from sqlmodel import Session, select
 from app.jobs.clear import problem
 from app.services.alarms import alarm
 from app.services.broker import BrokerError, publish
-from app.services.expected import NoForecastError, expected_prices, message
+from app.services.forecasts.prices import NoForecastError, expected_prices, message
 from app.services.house import House
 from app.store import agents, forecasts, people, sharing
 from app.tables import ExpectedPriceRow, InstructionRow

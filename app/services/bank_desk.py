@@ -1,4 +1,4 @@
-"""The money pages' view of the house: satisfies :class:`web.bank_ports.Bank`."""
+"""The money pages' view of the house: satisfies :class:`web.ports.bank.Bank`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from app.store import bank, journal, people, wallets
 from app.tables import BankMovementRow, BankPayoutRow
 from ledger_client.stardust.bech32 import encode_address_text
 from market.journal import wallet
-from web.bank_ports import (
+from web.ports import NotFoundError
+from web.ports.bank import (
     BalanceLine,
     BankLine,
     ExportLine,
@@ -35,7 +36,6 @@ from web.bank_ports import (
     TreasuryPage,
     Withdrawal,
 )
-from web.ports import NotFoundError
 
 _EXPORTS: Final = 8
 _ALL: Final = 100_000

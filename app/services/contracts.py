@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlmodel import Session
 
 from app.services.house import House
-from app.services.limits import next_interval
+from app.services.limits.instructions import next_interval
 from app.store import contracts, people
 from app.tables import ContractRow
 from market.contracts import Contract, ContractError

@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select
 
 from app.services.house import House
 from app.services.ledger_trace import trace
-from app.services.market_bands import FEWEST, side_of
+from app.services.market.bands import FEWEST, side_of
 from app.store import leaves, log, payments, people
 from app.tables import IntervalRow, JournalEntry, OrderRow, PostingRow, StatementRow, TradeRow
 from ledger_client.log import decode_entry

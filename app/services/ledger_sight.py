@@ -23,7 +23,8 @@ from ledger_client.stardust.transaction import (
     Transaction,
     output_id,
 )
-from web.ledger_ports import (
+from web.ports import Role
+from web.ports.ledger import (
     BlockKind,
     BlockLine,
     BlockState,
@@ -31,7 +32,6 @@ from web.ledger_ports import (
     DataView,
     TransactionView,
 )
-from web.ports import Role
 
 _SHOWN_BYTES: Final = 512
 _STATES: Final = {

@@ -1,4 +1,4 @@
-"""What the ledger's pages show, read through a LedgerReader: :class:`web.ledger_ports.LedgerViews`.
+"""What the ledger's pages show, read through a LedgerReader: :class:`web.ports.ledger.LedgerViews`.
 
 A ledger that does not answer costs these pages alone: it is asked again after a pause only, so that
 pages that refresh themselves do not queue up behind its time-out.
@@ -23,7 +23,8 @@ from ledger_client.ledger import LedgerError
 from ledger_client.reader import BlockRecord, Blocks, LedgerReader, MilestoneRecord
 from ledger_client.stardust.bech32 import AddressTextError, decode_address_text
 from ledger_client.stardust.signature import is_valid_signature
-from web.ledger_ports import (
+from web.ports import NotFoundError, Role, Viewer
+from web.ports.ledger import (
     AddressPage,
     AnchorView,
     BlockKind,
@@ -35,7 +36,6 @@ from web.ledger_ports import (
     MilestonePage,
     Signer,
 )
-from web.ports import NotFoundError, Role, Viewer
 
 DRAWN: Final = 48
 LISTED: Final = 200

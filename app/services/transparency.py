@@ -20,7 +20,7 @@ from app.store import log, people
 from app.tables import CheckpointRow
 from ledger_client.checkpoint import NoteLine
 from ledger_client.verify import Keys, LedgerKeys, load_keys
-from web.transparency_ports import CheckpointLine, KeyLine, TransparencyPage
+from web.ports.transparency import CheckpointLine, KeyLine, TransparencyPage
 
 _MOST_BYTES_OF_A_CODE = 64
 

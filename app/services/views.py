@@ -38,7 +38,7 @@ from web.ports import (
     VerdictStep,
     Viewer,
 )
-from web.transparency_ports import TransparencyPage
+from web.ports.transparency import TransparencyPage
 
 _LIST = 12
 

@@ -12,8 +12,8 @@ from typing import Any
 from sqlmodel import select
 
 from app.jobs.forward import run_sessions
-from app.services import forward_orders
-from app.services.forward_book import Block, Content, Flexible, Steps, Storage, Wanted
+from app.services.forward import orders as forward_orders
+from app.services.forward.book import Block, Content, Flexible, Steps, Storage, Wanted
 from app.store import forward
 from app.tables import ForwardFillRow, ForwardOrderRow, ForwardResultRow, ForwardSessionRow
 from market.book import Book

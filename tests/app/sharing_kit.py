@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.services import sharing
-from app.services.sharing_file import SharingFileError
+from app.services.sharing import keys
+from app.services.sharing.file import SharingFileError
 from app.tables import TradeRow
 from metering.interval import LENGTH_MS, Interval
 from tests.app.district_kit import Kit
@@ -52,7 +52,7 @@ def key_file(
 def refusal(kit: Kit, content: bytes) -> list[str]:
     """Return what is said of a file that is refused."""
     try:
-        sharing.take(kit.house, "keys.csv", content)
+        keys.take(kit.house, "keys.csv", content)
     except SharingFileError as error:
         points = {home.point: name for name, home in kit.homes.items()}
         said = [str(fault) for fault in error.faults]

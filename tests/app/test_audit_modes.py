@@ -13,7 +13,8 @@ import pytest
 from app.commands.audit import audit
 from app.commands.interval_export import export_interval
 from app.jobs import clear as clear_job
-from app.services import limits, sharing
+from app.services.limits import instructions
+from app.services.sharing import keys
 from app.tables import MeteringPointRow, ParticipantRow
 from ledger_client.verify import Verdict, canonical
 from market import settlement
@@ -65,7 +66,7 @@ def test_every_rule_with_places_and_wishes(make: Callable[..., Kit], rule: str) 
             row = session.get_one(MeteringPointRow, kit.homes[name].point)
             row.building, row.green = building, name == "solar"
     wish = Wish(Product.GREEN, Price(30_000), local_first=True)
-    limits.enter(
+    instructions.enter(
         kit.house,
         "flat",
         kit.homes["flat"].point,
@@ -186,7 +187,7 @@ def test_sharing(kits: list[Kit], tmp_path: Path, sqlite_url: str) -> None:
     kit = sharing_kit(tmp_path, sqlite_url)
     kits.append(kit)
     shares = [("flat", 500_000), ("shop", 300_000)]
-    sharing.take(kit.house, "keys.csv", key_file(kit, shares, terms="static,again,100000"))
+    keys.take(kit.house, "keys.csv", key_file(kit, shares, terms="static,again,100000"))
     for _ in range(2):
         kit.live(solar=(40, 1_000), flat=(200, 0), shop=(900, 0), lone=(400, 0))
     assert judged(kit, after(0)).code == 0

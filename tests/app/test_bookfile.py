@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from app.bookfile import BookFileError, read_book
 from app.commands.clear import Question, clear_book
+from app.files.book import BookFileError, read_book
 from market.pricing import PricingError, Rule
 
 HEADER = "order_id,side,participant,quantity_wh,price_micro_per_kwh"

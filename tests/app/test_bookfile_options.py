@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from app.bookfile import MAX_ORDERS, BookFileError, read_book
-from app.bookresult import ResultFileError
 from app.commands.clear import Question, QuestionError, clear_book, read_limits
-from app.contractfile import read_contracts
+from app.files.book import MAX_ORDERS, BookFileError, read_book
+from app.files.contracts import read_contracts
+from app.files.result import ResultFileError
 from market.money import Price
 from market.pricing import PricingError, Rule
 from optimizer.problem import Fees

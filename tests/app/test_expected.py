@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from app.jobs import publish
 from app.main import create_app
-from app.services.expected import expected_price
+from app.services.forecasts.prices import expected_price
 from app.services.sessions import SessionStore
 from app.store import agents
 from app.tables import ExpectedPriceRow, ForecastRunRow

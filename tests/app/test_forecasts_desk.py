@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.jobs.forecast import score_days
-from app.services.forecasts_desk import ForecastDesk
+from app.services.forecasts.desk import ForecastDesk
 from metering.interval import Interval
 from tests.app.district_kit import RATE, START, Kit
 from tests.app.forecast_kit import (
@@ -20,8 +20,8 @@ from tests.app.forecast_kit import (
     sky_at_hand,
     week,
 )
-from web.forecast_ports import ForecastPage
 from web.ports import NotFoundError
+from web.ports.forecasts import ForecastPage
 
 DAY_MS = 86_400_000
 

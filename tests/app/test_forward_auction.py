@@ -13,7 +13,7 @@ from sqlmodel import select
 
 from app.clock import SimulatedClock
 from app.jobs.forward import run_sessions
-from app.services.forward_desk import ForwardDesk
+from app.services.forward.desk import ForwardDesk
 from app.services.house import House
 from app.services.keyring import Keyring
 from app.store import log

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.forward_calendar import gate_ms, next_span, span_of
+from app.services.forward.calendar import gate_ms, next_span, span_of
 from metering.interval import Interval, to_ms
 
 BERLIN = ZoneInfo("Europe/Berlin")

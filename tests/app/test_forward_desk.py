@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.services.forward_desk import ForwardDesk
+from app.services.forward.desk import ForwardDesk
 from app.store import forward
 from app.tables import ForecastRow, ForecastRunRow, ForwardOrderRow
 from market.delivery import Contract
@@ -22,9 +22,9 @@ from tests.app.forward_kit import (
     steps,
     storage,
 )
-from web.bank_ports import RefusedError
-from web.forward_ports import FIELDS, GateClosedError
 from web.ports import NotFoundError
+from web.ports.bank import RefusedError
+from web.ports.forward import FIELDS, GateClosedError
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from app.jobs.forward import run_sessions
-from app.services import forward_orders
-from app.services.forward_results import order_text, result_text
+from app.services.forward import orders as forward_orders
+from app.services.forward.results import order_text, result_text
 from app.store import forward, log, people
 from app.tables import CheckpointRow, ForwardTradeRow, OrderRow, TradeRow
 from ledger_client.log import decode_entry

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from sqlmodel import col
 
-from app.services import forward_orders
-from app.services.forward_book import Wanted
-from app.services.forward_orders import (
+from app.services.forward import orders as forward_orders
+from app.services.forward.book import Wanted
+from app.services.forward.orders import (
     ForwardError,
     GateError,
     NoSuchOrderError,

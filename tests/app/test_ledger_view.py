@@ -20,8 +20,8 @@ from ledger_client.stardust.transaction import TaggedData
 from ledger_client.verify import PAY_TAG, anchor_tag
 from ledger_client.wallet import TransferInput, Wallet, build_transfer
 from tests.app.district_kit import TOP_UP, Kit
-from web.ledger_ports import BlockKind, BlockState, LedgerSilentError
 from web.ports import NotFoundError, Role, Viewer
+from web.ports.ledger import BlockKind, BlockState, LedgerSilentError
 
 FLAT = Viewer(Role.PROSUMER, "flat", "t")
 SOLAR = Viewer(Role.PROSUMER, "solar", "t")

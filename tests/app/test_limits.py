@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.services import limits
+from app.services.limits import instructions
 from app.store import agents
 from app.tables import ExpectedPriceRow, ForecastRunRow, InstructionRow, MeteringPointRow
 from market.agents import Instruction, InstructionError, Strategy
@@ -53,7 +53,7 @@ def make(database_url: str, tmp_path: Path) -> Iterator[MakeKit]:
 
 def enter(kit: Kit, name: str, instruction: Instruction, **more: Interval) -> InstructionRow | None:
     point = kit.homes[name].point
-    return limits.enter(kit.house, name, point, instruction, "prosumer", **more)
+    return instructions.enter(kit.house, name, point, instruction, "prosumer", **more)
 
 
 def limit_of(kit: Kit, interval: str, name: str) -> tuple[int, int | None]:
@@ -105,10 +105,10 @@ def test_undoing_is_a_further_version(make: MakeKit) -> None:
     point = kit.homes["flat"].point
     assert enter(kit, "flat", GREEDY) is not None
     assert enter(kit, "flat", OWN) is not None
-    undone = limits.repeat(kit.house, "flat", point, 1, "prosumer")
+    undone = instructions.repeat(kit.house, "flat", point, 1, "prosumer")
     assert undone is not None
     assert (undone.version, undone.repeats, undone.share_ppm) == (3, 1, 200_000)
-    default = limits.repeat(kit.house, "flat", point, 0, "building-manager")
+    default = instructions.repeat(kit.house, "flat", point, 0, "building-manager")
     assert default is not None
     assert (default.version, default.strategy, default.entered_by) == (
         4,
@@ -123,7 +123,7 @@ def test_the_same_again_adds_nothing(make_plain: MakeKit) -> None:
     assert enter(kit, "flat", Instruction()) is None
     assert enter(kit, "flat", OWN) is not None
     assert enter(kit, "flat", OWN) is None
-    assert limits.repeat(kit.house, "flat", kit.homes["flat"].point, 1, "prosumer") is None
+    assert instructions.repeat(kit.house, "flat", kit.homes["flat"].point, 1, "prosumer") is None
     assert len(kit.rows(InstructionRow)) == 1
 
 
@@ -139,9 +139,9 @@ def test_what_is_refused_writes_nothing(make_plain: MakeKit) -> None:
         ("valid_from", lambda: enter(kit, "flat", OWN, valid_from=START)),
         ("valid_from", lambda: enter(kit, "flat", OWN, valid_from=Interval.parse(key(1)))),
         ("valid_from", lambda: enter(kit, "flat", OWN, valid_from=Interval.parse(key(40_000)))),
-        ("point", lambda: limits.enter(kit.house, "flat", solar, OWN, "prosumer")),
-        ("point", lambda: limits.enter(kit.house, "flat", "1" * 18, OWN, "prosumer")),
-        ("", lambda: limits.repeat(kit.house, "solar", solar, 7, "prosumer")),
+        ("point", lambda: instructions.enter(kit.house, "flat", solar, OWN, "prosumer")),
+        ("point", lambda: instructions.enter(kit.house, "flat", "1" * 18, OWN, "prosumer")),
+        ("", lambda: instructions.repeat(kit.house, "solar", solar, 7, "prosumer")),
     ]
     for field, attempt in refused:
         with pytest.raises(InstructionError) as error:

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.limits_desk import LimitsDesk, to_asked, to_instruction
+from app.services.limits.desk import LimitsDesk, to_asked, to_instruction
 from app.tables import InstructionRow, MeteringPointRow
 from market.agents import Instruction, InstructionError, Strategy
 from market.money import Price
 from market.place import Level, Product, Wish
 from tests.app.district_kit import CEILING, FEED_IN, RATE, Kit, key
-from web.bank_ports import RefusedError
-from web.limits_ports import AskedLimits
+from web.ports.bank import RefusedError
+from web.ports.limits import AskedLimits
 
 OWN = AskedLimits(strategy="own-limits")
 SURPLUS = {"solar": (0, 900), "flat": (300, 0), "shop": (200, 0)}

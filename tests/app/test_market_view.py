@@ -11,17 +11,17 @@ from sqlalchemy import func
 from sqlmodel import SQLModel, select
 
 from app.jobs.clear import problem
-from app.services import limits
-from app.services.market_desk import QUESTIONS, MarketDesk, Pace
-from app.services.market_view import TOO_FEW
+from app.services.limits import instructions
+from app.services.market.desk import QUESTIONS, MarketDesk, Pace
+from app.services.market.view import TOO_FEW
 from app.store.people import to_tariff
 from app.tables import IntervalRow, MeteringPointRow, OrderRow, TradeRow
 from market.agents import Instruction
 from market.place import Product, Wish
 from metering.quantities import Energy
 from tests.app.district_kit import CEILING, FEED_IN, RATE, Kit, key, tariff
-from web.market_ports import Asked, Outcome, QuestionError, TooManyQuestionsError
 from web.ports import NotFoundError, Role, Viewer
+from web.ports.market import Asked, Outcome, QuestionError, TooManyQuestionsError
 
 SELLERS, BUYERS = ("roof-a", "roof-b", "roof-c", "roof-d", "roof-e"), ("a", "b", "c", "d", "e")
 NAMES = (*SELLERS, *BUYERS)
@@ -169,7 +169,7 @@ def test_a_green_wish_has_its_price_and_what_if_takes_one_place(
             point = session.get_one(MeteringPointRow, home.point)
             point.building, point.green = f"H{number % 3}", home.name == "roof-a"
     green = Instruction(wish=Wish(Product.GREEN, only=True))
-    limits.enter(kit.house, "a", kit.homes["a"].point, green, "prosumer")
+    instructions.enter(kit.house, "a", kit.homes["a"].point, green, "prosumer")
     kit.live(**NOON)
     kit.live(**NOON)
     desk = MarketDesk(kit.house, frozenset(), problem)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.services.market_bands import side_of
-from app.services.market_whatif import Change, Scene, less, middles, seen
+from app.services.market.bands import side_of
+from app.services.market.whatif import Change, Scene, less, middles, seen
 from app.tables import OrderRow
 from market.book import Book
 from market.money import Price
@@ -22,7 +22,7 @@ from market.trade import Trade
 from metering.quantities import Energy
 from optimizer.problem import Fees, Problem
 from tests.conftest import LONG
-from web.market_ports import Band, Outcome, QuestionError
+from web.ports.market import Band, Outcome, QuestionError
 
 KEY, ME = "2026-06-23T09:00:00Z", "me"
 TARIFF = Tariff(Price(200_000), Price(90_000), Price(40_000), Price(20_000), Price(80_000), 190_000)

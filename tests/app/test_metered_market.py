@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.jobs import clear as clear_job
-from app.services import limits
+from app.services.limits import instructions
 from app.store import log
 from app.tables import MeteringPointRow, TariffRow, TradeRow
 from ledger_client.log import decode_entry
@@ -18,7 +18,9 @@ from ledger_client.verify import HubPrice, render
 from market.agents import Instruction, Strategy
 from market.money import Price
 from market.place import Level, Product, Wish
+from optimizer.clearing import clear
 from optimizer.compiled import SolverError
+from optimizer.problem import Clearing, Problem
 from tests.app.district_kit import CEILING, FEED_IN, RATE, TOP_UP, Kit, key
 from web.ports import Role, Viewer
 
@@ -55,7 +57,7 @@ def _kits(folder: Path, url: str) -> Iterator[MakeKit]:
 
 
 def instruct(kit: Kit, name: str, **more: Any) -> None:
-    limits.enter(kit.house, name, kit.homes[name].point, Instruction(**more), "prosumer")
+    instructions.enter(kit.house, name, kit.homes[name].point, Instruction(**more), "prosumer")
 
 
 def place(kit: Kit, **where: str) -> None:
@@ -282,6 +284,32 @@ def test_a_limit_to_curtail_below_is_the_sellers_floor(make_plain: MakeKit) -> N
     ]
     assert (export["wh"], export["micro"]) == (900, -180_000)
     proofs_hold(kit, key(1))
+
+
+# --- The engine takes its time -------------------------------------------------------------------
+
+
+def test_readings_come_in_while_the_engine_works(
+    make: MakeKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No transaction is open meanwhile, and what a second worker did by then stands."""
+    kit = make()
+    asked = 0
+
+    def slow(problem: Problem, **_: object) -> Clearing:
+        nonlocal asked
+        asked += 1
+        kit.read(after_ms=60_000 * asked)
+        if asked == 1:
+            clear_job.clear_interval(kit.house, key(0))
+            assert kit.state(key(0)) == "cleared"
+        return clear(problem)
+
+    monkeypatch.setattr(clear_job, "clear", slow)
+    kit.live(**SURPLUS)
+    assert (asked, kit.state(key(0)), kit.interval(key(0)).traded_wh) == (2, "sealed", 500)
+    assert len(kit.rows(TradeRow)) == 2
+    proofs_hold(kit, key(0))
 
 
 # --- The fallback --------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from app.cli import cli
 from app.commands.audit import audit
 from app.commands.interval_export import export_interval
-from app.services import contracts, limits
+from app.services import contracts
+from app.services.limits import instructions
 from app.store import market
 from app.tables import ContractRow, TradeRow
 from ledger_client.verify import Agreed, render
@@ -119,7 +120,7 @@ def test_a_contract_beside_wishes_and_pay_as_bid(make_plain: MakeKit) -> None:
     kit = make_plain(changes={"rule": "pay-as-bid"})
     contracts.add(kit.house, AGREED, None, None)
     asked = Instruction(wish=Wish(Product.GREEN, only=True))
-    limits.enter(kit.house, "flat", kit.homes["flat"].point, asked, "prosumer")
+    instructions.enter(kit.house, "flat", kit.homes["flat"].point, asked, "prosumer")
     kit.live(**SURPLUS)
     kit.live(**SURPLUS)
     assert trades(kit, key(1)) == [("flat", 250, 120_000, "k1"), ("shop", 200, CEILING, None)]

@@ -26,7 +26,7 @@ from app.jobs import publish
 from app.jobs.forecast import Forecaster
 from app.services import broker
 from app.services.broker import BrokerError
-from app.services.expected import expected_prices, message
+from app.services.forecasts.prices import expected_prices, message
 from app.tables import ForecastRunRow
 from tests.app.district_kit import START, Kit
 from tests.app.forecast_kit import HOMES, sky_at_hand, week

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-import app.sessionfile
-from app.bookfile import BookFileError
-from app.bookresult import ResultFileError
+import app.files.session
 from app.commands.session import SessionQuestion, clear_session_file
-from app.sessionfile import read_session
+from app.files.book import BookFileError
+from app.files.result import ResultFileError
+from app.files.session import read_session
 from market.session_orders import SessionError
 
 FIRST = "2026-06-23T14:00:00Z"
@@ -140,10 +140,10 @@ def test_a_wrong_header_is_refused(tmp_path, header):
 
 
 def test_too_large_a_file_is_refused_before_it_is_held(tmp_path, monkeypatch):
-    monkeypatch.setattr(app.sessionfile, "MAX_ORDERS", 5)
+    monkeypatch.setattr(app.files.session, "MAX_ORDERS", 5)
     with pytest.raises(BookFileError, match="row 7: more than 5 orders"):
         read_session(_file(tmp_path, *ROWS), FIRST)
-    monkeypatch.setattr(app.sessionfile, "MAX_BYTES", 100)
+    monkeypatch.setattr(app.files.session, "MAX_BYTES", 100)
     with pytest.raises(BookFileError, match="larger than 100 bytes"):
         read_session(_file(tmp_path, *ROWS), FIRST)
 

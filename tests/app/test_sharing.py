@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.services import sharing
+from app.services.sharing import keys
 from app.store import sharing as store
 from app.tables import OrderRow, ParticipantRow, TariffRow
 from metering.interval import Interval
@@ -49,9 +49,7 @@ def verified(kit: Kit, interval: str) -> None:
 def test_a_day_of_sharing(make: MakeKit) -> None:
     kit = make()
     shares = [("flat", 500_000), ("shop", 300_000)]
-    (number,) = sharing.take(
-        kit.house, "keys.csv", key_file(kit, shares, terms="static,again,100000")
-    )
+    (number,) = keys.take(kit.house, "keys.csv", key_file(kit, shares, terms="static,again,100000"))
     drawn = {"solar": (40, 1_000), "flat": (200, 0), "shop": (900, 0), "lone": (400, 0)}
     for _ in range(2):
         kit.live(**drawn)
@@ -80,7 +78,7 @@ def test_a_day_of_sharing(make: MakeKit) -> None:
     for interval in (after(0), after(1)):
         verified(kit, interval)
     with kit.database.read() as session:
-        assert [each.state for each in sharing.listed(session, kit.house)] == ["holds"]
+        assert [each.state for each in keys.listed(session, kit.house)] == ["holds"]
     assert number == 1
 
 
@@ -91,7 +89,7 @@ def test_several_roofs_serve_in_proportion_to_their_surplus(make_plain: MakeKit)
         for roof in ("solar", "roof")
         for member in ("flat", "shop")
     ]
-    sharing.take(kit.house, "keys.csv", csv(kit, rows))
+    keys.take(kit.house, "keys.csv", csv(kit, rows))
     kit.live()
     kit.live(solar=(0, 600), roof=(0, 200), flat=(100, 0), shop=(900, 0))
     assert {pair: wh for pair, (wh, _) in shared(kit, after(1)).items()} == {
@@ -107,7 +105,7 @@ def test_several_roofs_serve_in_proportion_to_their_surplus(make_plain: MakeKit)
 def test_without_a_price_energy_is_given_away(make_plain: MakeKit) -> None:
     """The buyer owes local fee, levy and VAT; the seller earns nothing, and less than feed-in."""
     kit = make_plain()
-    sharing.take(kit.house, "keys.csv", key_file(kit, [("flat", "")], terms="by-volume,,"))
+    keys.take(kit.house, "keys.csv", key_file(kit, [("flat", "")], terms="by-volume,,"))
     kit.live()
     kit.live(solar=(0, 1_000), flat=(1_000, 0))
     assert shared(kit, after(1)) == {("solar", "flat"): (1_000, 0)}
@@ -125,7 +123,7 @@ def test_who_is_past_the_credit_line_takes_no_part(make_plain: MakeKit) -> None:
     with kit.database.write() as session:
         session.get_one(ParticipantRow, "flat").credit_limit_micro = 0
     shares = [("flat", 500_000), ("shop", 500_000)]
-    sharing.take(kit.house, "keys.csv", key_file(kit, shares, terms="static,again,90000"))
+    keys.take(kit.house, "keys.csv", key_file(kit, shares, terms="static,again,90000"))
     kit.live()
     kit.live(solar=(0, 1_000), flat=(900, 0), shop=(900, 0))
     assert shared(kit, after(1)) == {("solar", "shop"): (900, 81_000)}
@@ -135,7 +133,7 @@ def test_who_is_past_the_credit_line_takes_no_part(make_plain: MakeKit) -> None:
 def test_a_tariff_that_became_cheaper_keeps_a_member_aside(make_plain: MakeKit) -> None:
     kit = make_plain()
     content = key_file(kit, [("flat", "")], terms=f"equal,,{CEILING}")
-    sharing.take(kit.house, "keys.csv", content)
+    keys.take(kit.house, "keys.csv", content)
     kit.live(solar=(0, 1_000), flat=(900, 0))
     with kit.database.write() as session:
         session.get_one(TariffRow, "t").energy_micro_per_kwh -= 1
@@ -151,7 +149,7 @@ def test_an_estimated_member_takes_no_part_and_is_corrected_as_residual(
 ) -> None:
     """Nobody's share is computed anew: what the others got stands."""
     kit = make_plain()
-    sharing.take(
+    keys.take(
         kit.house, "keys.csv", key_file(kit, [("flat", ""), ("shop", "")], terms="equal,,90000")
     )
     kit.live()
@@ -170,12 +168,12 @@ def test_a_new_version_replaces_the_old_one_at_its_midnight(make_plain: MakeKit)
     kit = make_plain()
     for number, (member, day) in enumerate((("flat", "2026-10-25"), ("shop", "2026-10-26"))):
         content = key_file(kit, [(member, "")], terms="equal,,90000", day=day)
-        assert sharing.take(kit.house, f"{number}.csv", content) == [number + 1]
+        assert keys.take(kit.house, f"{number}.csv", content) == [number + 1]
     interval = Interval.parse("2026-10-24T21:45:00Z")
     held = []
     for _ in range(103):
-        keys = kit.ask(lambda session, key=interval.key: store.keys(session, key))
-        held += [share.point for key in keys for share in key.shares] or [""]
+        holding = kit.ask(lambda session, key=interval.key: store.keys(session, key))
+        held += [share.point for key in holding for share in key.shares] or [""]
         interval = interval.next()
     assert held == [""] + [kit.homes["flat"].point] * 100 + [kit.homes["shop"].point] * 2
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from app.services import sharing
-from app.services.sharing_desk import SharingDesk
+from app.services.sharing import keys
+from app.services.sharing.desk import SharingDesk
 from tests.app.district_kit import Kit
 from tests.app.sharing_kit import TOMORROW, csv, key_file, sharing_kit
-from web.sharing_ports import KeysRefusedError, Today
+from web.ports.sharing import KeysRefusedError, Today
 
 ROWS = (
     "<solar>,2026-06-24,static,again,90000,<flat>,500000",
@@ -37,12 +37,12 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
 def _first_day(folder: Path, url: str) -> Iterator[Kit]:
     """Two quarter-hours into the first day of sharing; another key is to come."""
     kit = sharing_kit(folder, url)
-    sharing.take(kit.house, "june.csv", csv(kit, ROWS))
+    keys.take(kit.house, "june.csv", csv(kit, ROWS))
     kit.live(solar=(0, 5_000))  # yesterday
     for _ in range(2):
         kit.live(solar=(0, 1_000), roof=(0, 300), flat=(200, 0), shop=(900, 0))
     later = [row.replace(TOMORROW, DAY_AFTER) for row in ROWS[2:]]
-    sharing.take(kit.house, "later.csv", csv(kit, later))
+    keys.take(kit.house, "later.csv", csv(kit, later))
     yield kit
     kit.check()
     kit.close()
@@ -127,7 +127,7 @@ def test_long_lists_of_mistakes_are_cut(plain: Kit) -> None:
 
 def test_a_district_with_a_market_has_nothing_to_show(tmp_path: Path, sqlite_url: str) -> None:
     kit = sharing_kit(tmp_path, sqlite_url, changes={"mode": "metered"})
-    sharing.take(kit.house, "june.csv", key_file(kit, [("flat", 5)]))
+    keys.take(kit.house, "june.csv", key_file(kit, [("flat", 5)]))
     kit.live()
     kit.live(solar=(0, 900), flat=(300, 0))
     page = SharingDesk(kit.house).page()

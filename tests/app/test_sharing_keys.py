@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from app.cli import cli
-from app.services import sharing
-from app.services.sharing import SharingVersionError
-from app.services.sharing_file import (
+from app.services.sharing import keys
+from app.services.sharing.file import (
     MAX_BYTES,
     MAX_ROWS,
     OPTIONAL,
@@ -25,6 +24,7 @@ from app.services.sharing_file import (
     SharingFileError,
     read_keys,
 )
+from app.services.sharing.keys import SharingVersionError
 from app.tables import SharingMemberRow, SharingVersionRow
 from tests.app.district_kit import CEILING, FEED_IN, Kit
 from tests.app.sharing_kit import EVE, HEADER, TOMORROW, csv, key_file, refusal, sharing_kit
@@ -132,7 +132,7 @@ def test_files_that_are_none(quiet: Kit, content: bytes, says: str) -> None:
 def test_every_mistake_is_told_at_once_and_long_lists_are_cut(quiet: Kit) -> None:
     rows = [f"<solar>,2026-06-24,static,,,<flat>,{n}x" for n in range(30)]
     with pytest.raises(SharingFileError, match=r"row 21: .*; and 10 more$") as refused:
-        sharing.take(quiet.house, "keys.csv", csv(quiet, rows))
+        keys.take(quiet.house, "keys.csv", csv(quiet, rows))
     assert [fault.row for fault in refused.value.faults] == list(range(2, 32))
 
 
@@ -170,30 +170,30 @@ def states(kit: Kit) -> list[tuple[int, str, str]]:
     with kit.database.read() as session:
         return [
             (each.number, each.row.valid_from, each.state)
-            for each in sharing.listed(session, kit.house)
+            for each in keys.listed(session, kit.house)
         ]
 
 
 def test_versions_come_hold_are_replaced_and_withdrawn(kit: Kit) -> None:
     first = key_file(kit, [("flat", 1_000_000)])
-    assert [each.replaces for each in sharing.preview(kit.house, first)] == [None]
+    assert [each.replaces for each in keys.preview(kit.house, first)] == [None]
     assert states(kit) == []  # a preview writes nothing
-    sharing.take(kit.house, "1.csv", first)
+    keys.take(kit.house, "1.csv", first)
     assert refusal(kit, first) == [
         "row 2: version 1 is of solar and this midnight: withdraw it first"
     ]
     second = key_file(kit, [("shop", 500_000)], day="2026-06-25")
-    assert [each.replaces for each in sharing.preview(kit.house, second)] == [1]
-    assert sharing.take(kit.house, "2.csv", second) == [2]
-    sharing.withdraw(kit.house, [2])
-    assert sharing.take(kit.house, "3.csv", second) == [3]
+    assert [each.replaces for each in keys.preview(kit.house, second)] == [1]
+    assert keys.take(kit.house, "2.csv", second) == [2]
+    keys.withdraw(kit.house, [2])
+    assert keys.take(kit.house, "3.csv", second) == [3]
     kit.live()
     tomorrow, after = "2026-06-23T22:00:00Z", "2026-06-24T22:00:00Z"
     expected = [(1, tomorrow, "holds"), (2, after, "withdrawn"), (3, after, "to-come")]
     assert states(kit) == expected
     for number, says in ((1, "has begun to hold"), (2, "withdrawn already"), (9, "no version 9")):
         with pytest.raises(SharingVersionError, match=says):
-            sharing.withdraw(kit.house, [3, number])
+            keys.withdraw(kit.house, [3, number])
     assert states(kit) == expected  # all or none
     kit.to(24 * 60 + 15)
     assert states(kit)[::2] == [(1, tomorrow, "replaced"), (3, after, "holds")]
@@ -212,7 +212,7 @@ def test_a_file_is_written_whole_or_not_at_all(plain: Kit) -> None:
 
 
 def test_the_keys_of_one_time_have_one_price(plain: Kit) -> None:
-    sharing.take(plain.house, "1.csv", key_file(plain, [("flat", "")], terms="equal,,90000"))
+    keys.take(plain.house, "1.csv", key_file(plain, [("flat", "")], terms="equal,,90000"))
     other = key_file(
         plain, [("flat", "")], generator="roof", terms="equal,,95000", day="2026-06-25"
     )
@@ -224,20 +224,20 @@ def test_the_keys_of_one_time_have_one_price(plain: Kit) -> None:
         "<roof>,2026-06-25,equal,,95000,<flat>,",
         "<solar>,2026-06-26,equal,,,,",
     ]
-    assert sharing.take(plain.house, "2.csv", csv(plain, rows)) == [2, 3, 4]
+    assert keys.take(plain.house, "2.csv", csv(plain, rows)) == [2, 3, 4]
     with pytest.raises(SharingVersionError, match="then version 1 at 90000 and version 4 at 95000"):
-        sharing.withdraw(plain.house, [2])
-    sharing.withdraw(plain.house, [2, 3, 4])
+        keys.withdraw(plain.house, [2])
+    keys.withdraw(plain.house, [2, 3, 4])
     assert {number: state for number, _, state in states(plain)} == {
         1: "to-come", 2: "withdrawn", 3: "withdrawn", 4: "withdrawn"
     }  # fmt: skip
 
 
 def test_an_end_shares_nothing_out(plain: Kit) -> None:
-    sharing.take(plain.house, "1.csv", key_file(plain, [("flat", "")], terms="equal,,"))
-    sharing.take(plain.house, "2.csv", key_file(plain, [], terms="equal,,", day="2026-06-25"))
+    keys.take(plain.house, "1.csv", key_file(plain, [("flat", "")], terms="equal,,"))
+    keys.take(plain.house, "2.csv", key_file(plain, [], terms="equal,,", day="2026-06-25"))
     with plain.database.read() as session:
-        found = sharing.listed(session, plain.house)
+        found = keys.listed(session, plain.house)
     assert [len(each.shares) for each in found] == [1, 0]
 
 
@@ -245,9 +245,9 @@ def test_rows_of_intervals_are_believed_before_the_clock(plain: Kit) -> None:
     """A command beside a simulated district has a clock that may lag behind."""
     plain.live()
     with plain.database.read() as session:
-        assert sharing.begun(session, plain.house) == EVE.next()
+        assert keys.begun(session, plain.house) == EVE.next()
         plain.house.clock._now_ms = EVE.start_ms
-        assert sharing.begun(session, plain.house) == EVE.next()
+        assert keys.begun(session, plain.house) == EVE.next()
     assert refusal(plain, key_file(plain, [("flat", 5)])) == [
         f"row 2: {TOMORROW} has begun: a key holds from a midnight to come"
     ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from tests.web.web_fakes import CLOCK_MS
-from web.bank_ports import (
+from web.ports import NotFoundError
+from web.ports.bank import (
     BalanceLine,
     BankLine,
     ExportLine,
@@ -17,7 +18,6 @@ from web.bank_ports import (
     TreasuryPage,
     Withdrawal,
 )
-from web.ports import NotFoundError
 
 EURO = 1_000_000
 IBAN = "DE02 1203 0000 0000 2020 51"

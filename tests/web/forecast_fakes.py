@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from metering.interval import LENGTH_MS, Interval
 from tests.web.web_fakes import CLOCK_MS
-from web.forecast_ports import ForecastPage, ForecastQuarter, ScoreLine
 from web.ports import NotFoundError
+from web.ports.forecasts import ForecastPage, ForecastQuarter, ScoreLine
 
 ROOF = "570000000000000012"
 OTHER = "570000000000000029"

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from metering.interval import LENGTH_MS, Interval
 from tests.web.web_fakes import CLOCK_MS, ZONE
-from web.bank_ports import RefusedError
-from web.forward_ports import (
+from web.ports import NotFoundError
+from web.ports.bank import RefusedError
+from web.ports.forward import (
     ClearedSession,
     EnteredOrder,
     FileLine,
@@ -20,7 +21,6 @@ from web.forward_ports import (
     SessionInterval,
     Typed,
 )
-from web.ports import NotFoundError
 
 HOSTILE = "Roof <script>alert(1)</script>"
 POINT, SHED = "570000000000000012", "570000000000000029"

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from tests.web.web_fakes import keys
-from web.ledger_ports import (
+from web.ports import NotFoundError, Role, Viewer
+from web.ports.ledger import (
     AddressPage,
     AnchorView,
     BlockKind,
@@ -24,7 +25,6 @@ from web.ledger_ports import (
     Signer,
     TransactionView,
 )
-from web.ports import NotFoundError, Role, Viewer
 
 NOW_MS = 1_782_212_400_000
 GENESIS = "0" * 64

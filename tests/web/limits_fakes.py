@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tests.web.web_fakes import CLOCK_MS, keys
-from web.bank_ports import RefusedError
-from web.limits_ports import (
+from web.ports.bank import RefusedError
+from web.ports.limits import (
     AskedLimits,
     LimitsPage,
     LimitsView,

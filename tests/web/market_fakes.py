@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from tests.web.web_fakes import FEED_IN, NAMES, RATE, ZONE, keys
-from web.market_ports import (
+from web.ports import NotFoundError, Role, Viewer
+from web.ports.market import (
     Asked,
     Band,
     HubLine,
@@ -16,7 +17,6 @@ from web.market_ports import (
     QuestionError,
     WhatIfPage,
 )
-from web.ports import NotFoundError, Role, Viewer
 
 CEILING = 152_000
 OPEN, SEVERAL, HIDDEN, NEGATIVE = keys()[-1], keys()[1], keys()[3], keys()[4]

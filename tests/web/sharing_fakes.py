@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from web.sharing_ports import (
+from web.ports.sharing import (
     KeyPreview,
     KeysRefusedError,
     KeyVersion,

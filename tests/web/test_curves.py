@@ -14,7 +14,7 @@ from tests.conftest import LONG
 from tests.web.market_fakes import BANDS, HIDDEN, MARKET, MINE, NEGATIVE, PAGES
 from web import curves
 from web.curves import BOTTOM, LEFT, RIGHT, TOP, Curves
-from web.market_ports import Band, MarketPage
+from web.ports.market import Band, MarketPage
 
 MOST_WH = 7_500  # the longer side of MARKET
 

@@ -25,8 +25,8 @@ from tests.web.forecast_fakes import (
 from tests.web.page_kit import audit, enter
 from tests.web.test_browser import CONTRAST, SMALL_TARGETS
 from web import outlook
-from web.forecast_ports import ForecastPage, ForecastQuarter
 from web.ports import Role
+from web.ports.forecasts import ForecastPage, ForecastQuarter
 
 ZONE = "Europe/Berlin"
 

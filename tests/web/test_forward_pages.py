@@ -14,9 +14,9 @@ from tests.web.forward_fakes import CLEARED, HOSTILE, NEXT, ORDERS, PAGE, POINT,
 from tests.web.page_kit import audit, enter, token
 from tests.web.test_browser import CONTRAST, SMALL_TARGETS
 from web import session_picture
-from web.bank_ports import RefusedError
-from web.forward_ports import FIELDS, GateClosedError, OrdersPage, SessionInterval
 from web.ports import Role
+from web.ports.bank import RefusedError
+from web.ports.forward import FIELDS, GateClosedError, OrdersPage, SessionInterval
 
 ORDERS_PAGE = "/participants/weber/orders"
 READ = (ORDERS_PAGE, f"{ORDERS_PAGE}.csv", f"{ORDERS_PAGE}?session={TODAY.key}")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.conftest import LONG
 from tests.web.ledger_fakes import block, blocks, hex_id
 from web import graph
-from web.ledger_ports import BlockKind, BlockLine, BlockState
+from web.ports.ledger import BlockKind, BlockLine, BlockState
 
 few = settings(max_examples=1_000 if LONG else 20)
 

@@ -12,8 +12,8 @@ from tests.web.market_fakes import HIDDEN, NEGATIVE, OPEN, OWN_PRICES, SEVERAL, 
 from tests.web.page_kit import audit, enter
 from tests.web.test_browser import CONTRAST, CUT, SMALL_TARGETS
 from tests.web.web_fakes import keys
-from web.market_ports import Asked, QuestionError, TooManyQuestionsError
 from web.ports import Role
+from web.ports.market import Asked, QuestionError, TooManyQuestionsError
 
 KEY = keys()[2]
 PAGE, ASK = f"/intervals/{KEY}/market", f"/intervals/{KEY}/market/what-if"

@@ -13,9 +13,9 @@ from app.bankfiles.statement import MAX_BYTES
 from tests.web.bank_fakes import ADDRESS, HOSTILE, MONEY, OPEN, TREASURY, FakeBank
 from tests.web.browsing import Open
 from tests.web.page_kit import audit, enter, token
-from web.bank_ports import RefusedError, Withdrawal
 from web.pages.desk import MAX_STATEMENT_BYTES
 from web.ports import Role
+from web.ports.bank import RefusedError, Withdrawal
 
 MONEY_PAGE = "/participants/weber/money"
 READ = (MONEY_PAGE, f"{MONEY_PAGE}.csv")

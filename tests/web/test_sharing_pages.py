@@ -10,14 +10,14 @@ import pytest
 from fastapi.testclient import TestClient
 from httpx import Response
 
-from app.services.sharing_file import MAX_BYTES
+from app.services.sharing.file import MAX_BYTES
 from tests.web.browsing import Open
 from tests.web.page_kit import audit, enter, token
 from tests.web.sharing_fakes import HOSTILE, OWN, PAGE, TODAY, FakeSharing
 from tests.web.web_fakes import FakeViews
 from web.pages.desk import MAX_KEYS_BYTES
 from web.ports import Role
-from web.sharing_ports import KeysRefusedError, Today
+from web.ports.sharing import KeysRefusedError, Today
 
 NOTHING = Today(TODAY.day, 0, 0)
 

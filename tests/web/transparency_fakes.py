@@ -6,7 +6,7 @@ from hashlib import sha256
 from itertools import pairwise
 
 from metering.interval import LENGTH_MS, Interval
-from web.transparency_ports import CheckpointLine, KeyLine, TransparencyPage
+from web.ports.transparency import CheckpointLine, KeyLine, TransparencyPage
 
 FIRST_MS = Interval.parse("2026-06-23T09:00:00Z").start_ms
 SIZES = tuple(range(13, 43))

@@ -28,7 +28,7 @@ from web.ports import (
     VerdictStep,
     Viewer,
 )
-from web.transparency_ports import TransparencyPage
+from web.ports.transparency import TransparencyPage
 
 ZONE = "Europe/Berlin"
 FIRST = Interval.parse("2026-06-23T09:00:00Z")

@@ -16,12 +16,6 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
-from web.bank_ports import Bank
-from web.forecast_ports import Forecasts
-from web.forward_ports import Forward
-from web.ledger_ports import LedgerViews
-from web.limits_ports import Limits
-from web.market_ports import Market
 from web.pages import (
     district,
     entrance,
@@ -41,7 +35,13 @@ from web.pages import (
 from web.pages.desk import BODY_LIMITS, Desk, PageRoute, error_page
 from web.pages.problems import ProblemPages, as_page
 from web.ports import Sessions, Views
-from web.sharing_ports import Sharing
+from web.ports.bank import Bank
+from web.ports.forecasts import Forecasts
+from web.ports.forward import Forward
+from web.ports.ledger import LedgerViews
+from web.ports.limits import Limits
+from web.ports.market import Market
+from web.ports.sharing import Sharing
 
 STATIC: Final = Path(__file__).parents[1] / "static"
 

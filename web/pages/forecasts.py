@@ -7,9 +7,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from web import outlook
-from web.forecast_ports import Forecasts
 from web.pages.desk import Desk
 from web.ports import Role
+from web.ports.forecasts import Forecasts
 
 
 def add_routes(router: APIRouter, desk: Desk, forecasts: Forecasts) -> None:

@@ -12,11 +12,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from web import present, session_picture
-from web.bank_ports import RefusedError
-from web.forward_ports import FIELDS, Forward, GateClosedError, OrdersPage
 from web.pages.desk import MAX_UPLOAD_BYTES, Desk
 from web.pages.money import csv_file, own
 from web.ports import Viewer
+from web.ports.bank import RefusedError
+from web.ports.forward import FIELDS, Forward, GateClosedError, OrdersPage
 from web.security import check_csrf
 
 DONE: Final = {

@@ -9,9 +9,9 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from web.ledger_ports import LedgerSilentError, LedgerViews
 from web.pages.desk import Desk
 from web.ports import NotFoundError
+from web.ports.ledger import LedgerSilentError, LedgerViews
 
 PAGE_SIZE: Final = 12
 LONGEST_SEARCH: Final = 128

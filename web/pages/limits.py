@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from web import limits_words
-from web.bank_ports import RefusedError
-from web.limits_ports import AskedLimits, Limits, LimitsView
 from web.pages.desk import Desk
 from web.pages.money import own
 from web.ports import Viewer
+from web.ports.bank import RefusedError
+from web.ports.limits import AskedLimits, Limits, LimitsView
 from web.security import check_csrf
 
 DONE: Final = {

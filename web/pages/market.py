@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from web import curves
-from web.market_ports import Asked, Market, QuestionError, TooManyQuestionsError
 from web.pages.desk import Desk
 from web.pages.intervals import known_key
+from web.ports.market import Asked, Market, QuestionError, TooManyQuestionsError
 
 _FIELDS: Final = tuple(each.name for each in fields(Asked))
 _LONGEST: Final = 80  # characters of a field; whoever sends more typed none of it

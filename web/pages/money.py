@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from web import qr
-from web.bank_ports import Bank, RefusedError, Withdrawal
 from web.pages.desk import Desk
 from web.ports import NotFoundError, Viewer
+from web.ports.bank import Bank, RefusedError, Withdrawal
 from web.security import check_csrf
 
 DONE: Final = {

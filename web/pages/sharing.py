@@ -15,8 +15,8 @@ from starlette.responses import RedirectResponse, Response
 from web.pages.desk import MAX_KEYS_BYTES, Desk
 from web.pages.money import csv_file
 from web.ports import NotFoundError, Role, Viewer
+from web.ports.sharing import KeysRefusedError, Sharing
 from web.security import check_csrf
-from web.sharing_ports import KeysRefusedError, Sharing
 
 DONE: Final = {
     "import": "The keys are kept. They hold from their midnight on.",

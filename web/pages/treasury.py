@@ -10,10 +10,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from web.bank_ports import Bank, RefusedError
 from web.pages.desk import MAX_STATEMENT_BYTES, Desk
 from web.pages.money import csv_file
 from web.ports import NotFoundError, Role, Viewer
+from web.ports.bank import Bank, RefusedError
 from web.security import check_csrf
 
 DONE: Final = {

@@ -15,8 +15,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, Literal
 
-from app.bookfile import BookFileError
-from app.services.forward_book import (
+from app.files.book import BookFileError
+from app.files.session import OPTIONAL, REQUIRED, read_session
+from app.services.forward.book import (
     Block,
     Content,
     Flexible,
@@ -26,8 +27,7 @@ from app.services.forward_book import (
     orders_of,
     own_id_of,
 )
-from app.services.forward_orders import MAX_ORDERS, ForwardError
-from app.sessionfile import OPTIONAL, REQUIRED, read_session
+from app.services.forward.orders import MAX_ORDERS, ForwardError
 from app.tables import ForwardOrderRow
 from market.order import Side
 from market.session_orders import (

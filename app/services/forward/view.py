@@ -8,8 +8,8 @@ from typing import Final
 
 from sqlmodel import Session
 
-from app.services.forward_book import own_id_of, session_of
-from app.services.forward_words import in_words
+from app.services.forward.book import own_id_of, session_of
+from app.services.forward.words import in_words
 from app.store import forward, people
 from app.tables import (
     ForwardFillRow,
@@ -21,7 +21,7 @@ from app.tables import (
 from market.money import Price
 from market.order import Side
 from metering.quantities import Energy
-from web.forward_ports import ClearedSession, OrderResult, SessionInterval
+from web.ports.forward import ClearedSession, OrderResult, SessionInterval
 
 _FEWEST_SHOWN: Final = 5
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlmodel import Session
 
-from app.services.forward_book import Wanted, orders_of, own_id_of, qualified, text_of, to_book
+from app.services.forward.book import Wanted, orders_of, own_id_of, qualified, text_of, to_book
 from app.services.house import House
 from app.store import forward, people
 from app.store.forward import Said

@@ -125,7 +125,7 @@ def row_id(order_id: str) -> str:
 def buys(row: Stored) -> bool:
     """Return whether an order may buy: all but offers do."""
     content = content_of(row)
-    return not isinstance(content, Steps | Block) or content.side == Side.BID
+    return not isinstance(content, Steps | Block) or content.side == "bid"
 
 
 def orders_of(row: Stored) -> tuple[AnyOrder, ...]:

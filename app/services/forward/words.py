@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final, Literal, cast
 
-from app.services.forward_book import (
+from app.services.forward.book import (
     Block,
     Content,
     Flexible,
@@ -17,9 +17,9 @@ from app.services.forward_book import (
     content_of,
     own_id_of,
 )
-from app.services.forward_orders import ForwardError
+from app.services.forward.orders import ForwardError
 from web import present
-from web.forward_ports import Typed
+from web.ports.forward import Typed
 
 WH: Final = 1_000  # of a kWh; and W of a kW
 MICRO: Final = 10_000  # micro-euros of a cent; and ppm of a percent

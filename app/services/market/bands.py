@@ -15,7 +15,7 @@ from typing import Final
 
 from app.tables import OrderRow
 from market.order import Side
-from web.market_ports import Band
+from web.ports.market import Band
 from web.present import MICRO_PER_CENT
 
 FEWEST: Final = 5

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from app.bookfile import (
+from app.files.book import (
     INTEGER,
     BookFileError,
     check_header,

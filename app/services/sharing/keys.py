@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sqlmodel import Session
 
 from app.services.house import House
-from app.services.sharing_file import (
+from app.services.sharing.file import (
     Draft,
     Fault,
     SharingFileError,

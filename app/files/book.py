@@ -46,7 +46,8 @@ def read_book(path: Path, tick: int = 1) -> Book:
 
     Columns may stand in any order. ``node`` is FEEDER, FEEDER/BUILDING or FEEDER/BUILDING/POINT;
     ``product`` holds a bid's wish in the words of :meth:`market.place.Wish.parse`, for an offer
-    ``any`` or ``green``, and how far it goes. Every price is a multiple of ``tick`` micro-euros per kWh.
+    ``any`` or ``green``, and how far it goes. Every price is a multiple of ``tick`` micro-euros per
+    kWh.
 
     Raises:
         BookFileError: the file or one of its rows cannot be read; names the row and the field.

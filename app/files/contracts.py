@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from app.bookfile import MAX_ORDERS, BookFileError, integer, off_tick, rows_of
+from app.files.book import MAX_ORDERS, BookFileError, integer, off_tick, rows_of
 from market.contracts import Contract, ContractError
 from market.money import Price
 from metering.quantities import Energy

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from app.services.market_bands import side_of
+from app.services.market.bands import side_of
 from app.tables import OrderRow
 from market.book import Book
 from market.money import Price, round_half_up
@@ -27,7 +27,7 @@ from market.trade import Trade
 from metering.quantities import Energy
 from optimizer.clearing import clear
 from optimizer.problem import Fees, Problem
-from web.market_ports import Outcome, QuestionError
+from web.ports.market import Outcome, QuestionError
 
 MAX_ORDERS: Final = 20_000  # a larger book is for `wattloom clear`
 MAX_PERCENT: Final = 1_000

@@ -1,4 +1,4 @@
-"""The market pages' view of the house: satisfies :class:`web.market_ports.Market`."""
+"""The market pages' view of the house: satisfies :class:`web.ports.market.Market`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Final
 from sqlmodel import Session, col, select
 
 from app.services.house import House
-from app.services.market_bands import side_of
-from app.services.market_view import ProblemOf, market_page, refusal
-from app.services.market_whatif import (
+from app.services.market.bands import side_of
+from app.services.market.view import ProblemOf, market_page, refusal
+from app.services.market.whatif import (
     MAX_ORDERS,
     MAX_PERCENT,
     Change,
@@ -33,7 +33,8 @@ from market.pricing import PricingError, Rule
 from market.settlement import Kind
 from market.trade import Trade
 from optimizer.compiled import SolverError
-from web.market_ports import (
+from web.ports import NotFoundError, Role, Viewer
+from web.ports.market import (
     Asked,
     MarketPage,
     Outcome,
@@ -41,7 +42,6 @@ from web.market_ports import (
     TooManyQuestionsError,
     WhatIfPage,
 )
-from web.ports import NotFoundError, Role, Viewer
 from web.present import MICRO_PER_CENT
 
 QUESTIONS: Final = 30  # of one participant in a minute

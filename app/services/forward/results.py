@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from app.services.forward_book import Block, Flexible, Steps, Storage, content_of, row_id
+from app.services.forward.book import Block, Flexible, Steps, Storage, content_of, row_id
 from app.tables import ForwardFillRow, ForwardOrderRow, ForwardResultRow
 from ledger_client.merkle import leaf_hash, root
 from ledger_client.verify import canonical

@@ -1,4 +1,4 @@
-"""The order pages' view of the house: satisfies :class:`web.forward_ports.Forward`."""
+"""The order pages' view of the house: satisfies :class:`web.ports.forward.Forward`."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from typing import Final
 
 from sqlmodel import Session
 
-from app.services import forward_orders
-from app.services.forward_book import Wanted, own_id_of, session_of
-from app.services.forward_file import read_file, write_file
-from app.services.forward_forecast import BY
-from app.services.forward_orders import ForwardError, GateError
-from app.services.forward_view import cleared_session
-from app.services.forward_words import in_words, read_form, to_form
+from app.services.forward import orders as forward_orders
+from app.services.forward.book import Wanted, own_id_of, session_of
+from app.services.forward.file import read_file, write_file
+from app.services.forward.forecast import BY
+from app.services.forward.orders import ForwardError, GateError
+from app.services.forward.view import cleared_session
+from app.services.forward.words import in_words, read_form, to_form
 from app.services.house import House
 from app.store import forward, people
 from app.store.forward import Said
 from app.tables import ForwardOrderRow, ForwardSessionRow
 from market.money import Price
-from web.bank_ports import RefusedError
-from web.forward_ports import (
+from web.ports import NotFoundError
+from web.ports.bank import RefusedError
+from web.ports.forward import (
     ClearedSession,
     EnteredOrder,
     FileLine,
@@ -32,7 +33,6 @@ from web.forward_ports import (
     OrdersPage,
     Typed,
 )
-from web.ports import NotFoundError
 
 _SESSIONS: Final = 60
 

@@ -1,4 +1,4 @@
-"""The page of standing limits: satisfies :class:`web.limits_ports.Limits`."""
+"""The page of standing limits: satisfies :class:`web.ports.limits.Limits`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Final
 
 from sqlmodel import Session
 
-from app.services import limits, limits_history
-from app.services.expected import expected_price
+from app.services.forecasts.prices import expected_price
 from app.services.house import House
+from app.services.limits import history, instructions
 from app.store import agents, people
 from app.tables import InstructionRow, MeteringPointRow
 from market.agents import (
@@ -28,8 +28,8 @@ from market.agents import (
 from market.money import Price
 from market.place import Level, Product, Wish
 from market.tariff import Tariff
-from web.bank_ports import RefusedError
-from web.limits_ports import (
+from web.ports.bank import RefusedError
+from web.ports.limits import (
     AskedLimits,
     LimitsPage,
     LimitsView,
@@ -59,7 +59,7 @@ class LimitsDesk:
 
     def limits(self, participant: str) -> LimitsPage:
         """Return a participant's page."""
-        house, key = self._house, limits.next_interval(self._house).key
+        house, key = self._house, instructions.next_interval(self._house).key
         with house.database.read() as session:
             expected = expected_price(session, key)
             own = [p for p in people.points(session).values() if p.participant == participant]
@@ -77,25 +77,27 @@ class LimitsDesk:
 
     def preview(self, participant: str, point: str, asked: AskedLimits) -> LimitsView:
         """Say what limits would come out, and what they would have let through yesterday."""
-        key = limits.next_interval(self._house).key
+        key = instructions.next_interval(self._house).key
         with _on_the_page(), self._house.database.read() as session:
             row = people.points(session).get(point)
             if row is None or row.participant != participant:
                 raise InstructionError("there is no such metering point among yours", "point")
             instruction = to_instruction(asked)
-            check(instruction, agents.place_of(row), limits.tick(self._house))
+            check(instruction, agents.place_of(row), instructions.tick(self._house))
             return self._view(session, row, instruction, expected_price(session, key))
 
     def enter(self, participant: str, point: str, asked: AskedLimits, role: str) -> bool:
         """Enter limits; return whether they are others than those that hold already."""
         with _on_the_page():
             instruction = to_instruction(asked)
-            return limits.enter(self._house, participant, point, instruction, role) is not None
+            return (
+                instructions.enter(self._house, participant, point, instruction, role) is not None
+            )
 
     def repeat(self, participant: str, point: str, version: int, role: str) -> bool:
         """Enter an earlier version once more; return whether that changes anything."""
         with _on_the_page():
-            return limits.repeat(self._house, participant, point, version, role) is not None
+            return instructions.repeat(self._house, participant, point, version, role) is not None
 
     def _point(
         self, session: Session, row: MeteringPointRow, key: str, expected: Price | None
@@ -123,7 +125,7 @@ class LimitsDesk:
         expected: Price | None,
     ) -> LimitsView:
         tariff = people.tariffs_by_point(session)[row.gsrn]
-        given = (instruction, tariff, expected, limits.tick(self._house))
+        given = (instruction, tariff, expected, instructions.tick(self._house))
         bid, offer = bid_limit(*given), offer_limit(*given)
         premium = instruction.wish.premium
         return LimitsView(
@@ -133,9 +135,7 @@ class LimitsDesk:
             buy=_limit_view(bid, tariff),
             buy_green=_limit_view(bid, tariff, premium) if premium != Price(0) else None,
             sell=_limit_view(offer, None),
-            outcomes=limits_history.outcomes(
-                session, row.gsrn, tariff, bid.net, offer.net, premium
-            ),
+            outcomes=history.outcomes(session, row.gsrn, tariff, bid.net, offer.net, premium),
         )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from web.transparency_ports import TransparencyPage
+from web.ports.transparency import TransparencyPage
 
 
 class PortError(Exception):

@@ -1,4 +1,4 @@
-"""The forecast page's view of the house: satisfies :class:`web.forecast_ports.Forecasts`."""
+"""The forecast page's view of the house: satisfies :class:`web.ports.forecasts.Forecasts`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Final
 
 from sqlmodel import Session, col, select
 
-from app.services.expected import shown_prices
+from app.services.forecasts.prices import shown_prices
 from app.services.house import House
 from app.store import forecasts, people
 from app.tables import ExpectedPriceRow, ForecastRow, ForecastRunRow, ForecastScoreRow
 from metering.interval import Interval
 from optimizer.forecast.score import DISTRICT
-from web.forecast_ports import ForecastPage, ForecastQuarter, ScoreLine
 from web.ports import NotFoundError
+from web.ports.forecasts import ForecastPage, ForecastQuarter, ScoreLine
 
 _DAYS: Final = 14
 

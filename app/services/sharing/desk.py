@@ -1,4 +1,4 @@
-"""The sharing pages' view of the house: satisfies :class:`web.sharing_ports.Sharing`."""
+"""The sharing pages' view of the house: satisfies :class:`web.ports.sharing.Sharing`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from datetime import date, timedelta
 
 from sqlmodel import Session
 
-from app.services import sharing
 from app.services.house import House
-from app.services.sharing import Planned, Version
-from app.services.sharing_file import OPTIONAL, REQUIRED, SharingFileError, SharingInputError
+from app.services.sharing import keys
+from app.services.sharing.file import OPTIONAL, REQUIRED, SharingFileError, SharingInputError
+from app.services.sharing.keys import Planned, Version
 from app.store import people
 from app.store import sharing as store
 from app.tables import MeteringPointRow
 from market.money import PPM
 from market.sharing import Key, Kind, Pair, day_start
 from metering.interval import Interval
-from web.sharing_ports import (
+from web.ports.sharing import (
     KeyPreview,
     KeysRefusedError,
     KeyVersion,
@@ -76,7 +76,7 @@ class SharingDesk:
         """Return the manager's page."""
         with self._house.database.read() as session:
             day, points = self._day(session), people.points(session)
-            found = sharing.listed(session, self._house)
+            found = keys.listed(session, self._house)
             shown = [self._version(each, points, day) for each in found]
             return SharingPage(self._active, day.of(day.surplus), shown)
 
@@ -85,7 +85,7 @@ class SharingDesk:
         with self._house.database.read() as session:
             day, points = self._day(session), people.points(session)
             mine = {p: row for p, row in points.items() if row.participant == participant}
-            live = [each for each in sharing.listed(session, self._house) if each.state in _LIVE]
+            live = [each for each in keys.listed(session, self._house) if each.state in _LIVE]
             names = _letters(each.row.point for each in live)
             shares = [
                 self._own_share(each, names[each.row.point], mine[share.point], day)
@@ -105,7 +105,7 @@ class SharingDesk:
     def keys_csv(self) -> bytes:
         """Return the keys that hold as a file that is valid from tomorrow on."""
         with self._house.database.read() as session:
-            found = sharing.listed(session, self._house)
+            found = keys.listed(session, self._house)
             tomorrow = self._today(session) + timedelta(days=1)
         out = io.StringIO(newline="")
         table = csv.DictWriter(out, (*REQUIRED, *OPTIONAL))
@@ -118,7 +118,7 @@ class SharingDesk:
     def preview(self, name: str, content: bytes) -> KeyPreview:
         """Read a file and say what it would change."""
         with _on_the_page():
-            planned = sharing.preview(self._house, content)
+            planned = keys.preview(self._house, content)
         with self._house.database.read() as session:
             points = people.points(session)
         return KeyPreview(name, content, [self._planned(each, points, name) for each in planned])
@@ -126,12 +126,12 @@ class SharingDesk:
     def confirm(self, name: str, content: bytes) -> int:
         """Write the versions of a file that was shown."""
         with _on_the_page():
-            return len(sharing.take(self._house, name, content))
+            return len(keys.take(self._house, name, content))
 
     def undo(self, number: int) -> int:
         """Withdraw a version and those of its file that do not hold yet."""
         with self._house.database.read() as session:
-            found = sharing.listed(session, self._house)
+            found = keys.listed(session, self._house)
         chosen = {(e.row.source, e.row.imported_ms) for e in found if e.number == number}
         numbers = [
             each.number
@@ -139,7 +139,7 @@ class SharingDesk:
             if (each.row.source, each.row.imported_ms) in chosen and each.state == "to-come"
         ]
         with _on_the_page():
-            sharing.withdraw(self._house, {number, *numbers})
+            keys.withdraw(self._house, {number, *numbers})
         return len(numbers)
 
     @property
@@ -147,7 +147,7 @@ class SharingDesk:
         return self._house.settings.mode == "sharing"
 
     def _today(self, session: Session) -> date:
-        now = sharing.begun(session, self._house)
+        now = keys.begun(session, self._house)
         return now.start.astimezone(self._house.settings.tz).date()
 
     def _day(self, session: Session) -> _Day:

@@ -14,7 +14,7 @@ from market.order import Side
 from market.place import Product
 from market.tariff import Tariff
 from metering.quantities import Energy
-from web.limits_ports import Outcome
+from web.ports.limits import Outcome
 
 DAY: Final = 96
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlmodel import Session, select
 
-from app.services.market_bands import FEWEST, Seen, side_of
+from app.services.market.bands import FEWEST, Seen, side_of
 from app.store import intervals, leaves, people
 from app.store.market import hub_prices
 from app.tables import IntervalRow, OrderRow, TradeRow
@@ -19,8 +19,8 @@ from market.parties import MeteredPoint
 from market.place import Level, Product
 from metering.interval import Interval
 from optimizer.problem import Problem
-from web.market_ports import HubLine, MarketPage, MyOrder, MyTrades
 from web.ports import Role, Viewer
+from web.ports.market import HubLine, MarketPage, MyOrder, MyTrades
 
 TOO_FEW: Final = (
     "Fewer than five others stand where your orders meet them. An answer would tell what single "

@@ -1,0 +1,1 @@
+"""Files that people bring and take: order books, contracts, sessions, intervals, results."""

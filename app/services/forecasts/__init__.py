@@ -1,0 +1,1 @@
+"""What is expected, at what price, how good that was, and its page."""

@@ -1,0 +1,1 @@
+"""Standing instructions of participants: versions, what they came to, and their page."""

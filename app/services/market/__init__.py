@@ -1,0 +1,1 @@
+"""How an interval was cleared, as far as each viewer may see it, and what if."""

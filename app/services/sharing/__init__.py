@@ -1,0 +1,1 @@
+"""Sharing keys: files, versions and their page."""
