@@ -34,6 +34,10 @@ Indices: TypeAlias = NDArray[np.int32]
 Expression: TypeAlias = Any  # Pyomo expressions carry no types
 Affine: TypeAlias = tuple[float, dict[int, float]]  # constant, and factor by place in p
 
+_SEEN: Final = {
+    *(pyo.Var, pyo.Param, pyo.Constraint, pyo.Objective),
+    *(pyo.Set, pyo.RangeSet, pyo.Expression, pyo.Block),
+}
 _INFINITY: Final = highspy.kHighsInf
 _OPTIMAL: Final = highspy.HighsModelStatus.kOptimal
 _OUT_OF_TIME: Final = highspy.HighsModelStatus.kTimeLimit
@@ -120,12 +124,14 @@ class CompiledModel:
         mip_rel_gap: how far from the best an answer with integers may be, relative to it.
 
     Raises:
-        CompileError: a Param in the matrix, a non-affine use, or a non-linear model.
+        CompileError: a Param in the matrix, a non-affine use, a non-linear model, or one with
+            something in it that the arrays would not hold (a fixed variable, say).
     """
 
     def __init__(
         self, model: pyo.ConcreteModel, *, presolve: bool, mip_rel_gap: float = 0.0
     ) -> None:
+        _refuse_unseen(model)
         self._lock = threading.Lock()
         self._param_slices, self._place_of = _params(model)
         self._variables = _slices(model, pyo.Var)
@@ -166,11 +172,13 @@ class CompiledModel:
         Raises:
             SolverTimeoutError: time ran out with no answer at all.
             SolverError: HiGHS found no optimum.
-            KeyError, ValueError: a Param is missing or has another shape.
+            KeyError, ValueError: a Param is missing, has another shape or is NaN.
         """
         p = np.empty(len(self._place_of))
         for name, place in self._param_slices.items():
             p[place] = params[name]
+        if np.isnan(p).any():
+            raise ValueError("a Param is not a number (NaN): HiGHS would drop the bound it is in")
         with self._lock:
             highs = self._highs
             highs.changeColsCost(len(self._all_columns), self._all_columns, self._cost.at(p))
@@ -270,7 +278,7 @@ class CompiledModel:
         """
         if expression.__class__ in native_numeric_types or expression.is_constant():
             return float(pyo.value(expression)), {}
-        if expression.is_parameter_type():
+        if expression.is_parameter_type() and id(expression) in self._place_of:
             return 0.0, {self._place_of[id(expression)]: 1.0}
         if isinstance(expression, numeric_expr.SumExpression):
             total: Affine = (0.0, {})
@@ -285,7 +293,7 @@ class CompiledModel:
                 scale, affine = (right[0], left) if left[1] else (left[0], right)
                 return _plus((0.0, {}), affine, scale)
         raise NotAffineError(
-            f"{expression} is not affine in its Params: give the product a Param of its own"
+            f"{expression} is not affine in this model's Params: give the product one of its own"
         )
 
     def _pass_model(self, start: Indices, index: Indices, value: Floats, *, maximise: bool) -> None:
@@ -356,6 +364,22 @@ def _plus(left: Affine, right: Affine, scale: float) -> Affine:
     for place, factor in right[1].items():
         factors[place] = factors.get(place, 0.0) + scale * factor
     return left[0] + scale * right[0], factors
+
+
+def _refuse_unseen(model: pyo.ConcreteModel) -> None:
+    """Refuse what the arrays would not hold, so that nothing of a model is dropped unsaid."""
+    if strange := sorted(kind.__name__ for kind in model.collect_ctypes(active=True) - _SEEN):
+        raise CompileError(f"the model has a {strange[0]}, which the arrays cannot hold")
+    if len(list(model.component_data_objects(pyo.Objective, active=True))) != 1:
+        raise CompileError("the model needs one active objective, no more and no less")
+    for component in model.component_objects((pyo.Var, pyo.Constraint)):
+        if component.is_reference():
+            raise CompileError(f"{component.name} is a reference: use what it refers to")
+        for data in component.values():
+            if component.ctype is pyo.Var and data.fixed:
+                raise CompileError(f"{data.name} is fixed: hold it by a Param in its bounds")
+            if component.ctype is pyo.Constraint and not data.active:
+                raise CompileError(f"{data.name} is not active: leave it out of the model")
 
 
 def _refuse_nonlinear(repn: Expression, name: str) -> None:

@@ -105,6 +105,42 @@ def test_what_cannot_be_updated_is_refused(change, error):
         CompiledModel(_refused(change), presolve=False)
 
 
+def _second_objective(m):
+    m.other = pyo.Objective(expr=m.unserved)
+
+
+def _reference(m):
+    m.alias = pyo.Reference(m.power)
+
+
+def _foreign_param(m):
+    other = pyo.ConcreteModel()
+    other.p = pyo.Param(mutable=True, initialize=3)
+    m.extra = pyo.Constraint(expr=m.unserved <= other.p)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.power[0].fix(1), "power.0. is fixed"),
+        (lambda m: m.share.deactivate(), "share is not active"),
+        (lambda m: m.total.deactivate(), "one active objective"),
+        (_second_objective, "one active objective"),
+        (lambda m: m.add_component("one", pyo.SOSConstraint(var=m.power, sos=1)), "SOSConstraint"),
+        (_reference, "alias is a reference"),
+        (_foreign_param, "not affine in this model's Params"),
+    ],
+)
+def test_what_the_arrays_would_drop_is_refused(change, message):
+    with pytest.raises(CompileError, match=message):
+        CompiledModel(_refused(change), presolve=False)
+
+
+def test_a_param_that_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="NaN"):
+        COMPILED.solve({"cost": 1, "limit": 1, "demand": float("nan"), "fixed": 0})
+
+
 def test_a_missing_or_misshapen_param_is_refused():
     good = {"cost": np.ones(2), "limit": np.ones(2), "demand": 5, "fixed": 0}
     with pytest.raises(KeyError):
