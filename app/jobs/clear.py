@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import median_low
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlmodel import Session
 
@@ -21,7 +21,7 @@ from ledger_client.merkle import root
 from ledger_client.verify import HubPrice
 from market.agents import Strategy, net_limits, with_wishes
 from market.book import Book
-from market.contracts import match_contracts
+from market.contracts import Contract, match_contracts
 from market.money import Price
 from market.order import Order, Side
 from market.parties import MeteredPoint, metered_book, own_transfers
@@ -37,20 +37,54 @@ from optimizer.problem import Clearing, Problem
 _NO_ANSWER: Final = (CompileError, PricingError, SolverError)
 
 
+class _Asked(NamedTuple):
+    """What the market of one interval is asked, as a reading transaction found it."""
+
+    full: Book
+    standing: Mapping[str, agents.Version]
+    agreed: Sequence[Contract]
+    matched: Sequence[tuple[str, Trade]]  # by contract, before the book
+    book: Book  # what contracts left, at the limits at which it is cleared
+    given: Problem
+
+
+class _Answer(NamedTuple):
+    """How a market was cleared, and why by the fallback ('': by the engine)."""
+
+    clearing: Clearing
+    fault: str
+
+
 def clear_interval(house: House, key: str) -> None:
-    """Clear one metered interval; does nothing if that was done."""
+    """Clear one metered interval; does nothing if that was done.
+
+    What is metered cannot change any more, so that the engine works outside any transaction and
+    readings come in meanwhile.
+    """
+    with house.database.read() as session:
+        found = intervals.get(session, key)
+        asked = _ask(house, session, found) if _is_of_the_market(found) else None
+    answer = _answer(house, asked.given) if asked else None
     with house.database.write() as session:
         row = intervals.lock(session, key, "metered")
         if row is None:
             return
-        points, solvent = market.metered_points(session, key), eligible(session)
-        if row.mode == "sharing":
-            share(house, session, row, points, solvent)
-        elif row.mode == "forward":
-            deliver_interval(house, session, row, points, solvent)
+        if asked is None or answer is None:
+            _clear_otherwise(house, session, row)
         else:
-            _clear(house, session, row, points, solvent)
+            _write(house, session, row, asked, answer)
         row.state = "cleared"
+
+
+def _is_of_the_market(row: IntervalRow) -> bool:
+    return row.state == "metered" and row.mode not in ("sharing", "forward")
+
+
+def _clear_otherwise(house: House, session: Session, row: IntervalRow) -> None:
+    """Share out or deliver an interval, where no engine is asked."""
+    points, solvent = market.metered_points(session, row.key), eligible(session)
+    step = share if row.mode == "sharing" else deliver_interval
+    step(house, session, row, points, solvent)
 
 
 def problem(key: str, rule: str, book: Book, points: Iterable[MeteredPoint]) -> Problem:
@@ -97,36 +131,44 @@ def payable(book: Book, rule: str, points: Iterable[MeteredPoint]) -> Book:
     )
 
 
-def _clear(
-    house: House,
-    session: Session,
-    row: IntervalRow,
-    points: Sequence[MeteredPoint],
-    eligible: frozenset[str],
-) -> None:
-    """Write the orders, trades, prices and order root of an interval of the metered market."""
+def _ask(house: House, session: Session, row: IntervalRow) -> _Asked:
+    """Return what the metered market of an interval is cleared from."""
+    points = market.metered_points(session, row.key)
     standing = agents.holding(session, row.key)
-    full = _book(house, session, row, points, standing, eligible)
+    full = _book(house, session, row, points, standing, eligible(session))
     agreed = contracts.holding(session, row.key)
     matched, rest = match_contracts(full.orders, agreed, row.key.encode())
     book = payable(Book(rest), row.rule, points)
-    clearing = _clearing(house, session, problem(row.key, row.rule, book, points))
+    given = problem(row.key, row.rule, book, points)
+    return _Asked(full, standing, agreed, matched, book, given)
+
+
+def _write(
+    house: House, session: Session, row: IntervalRow, asked: _Asked, answer: _Answer
+) -> None:
+    """Write the orders, trades, prices and order root of an interval of the metered market."""
+    if answer.fault:
+        alarm_with(house, session, f"{row.key}/fallback", answer.fault)
     local = [
-        *((trade, name) for name, trade in matched),
-        *((t, None) for t in clearing.local_trades),
+        *((trade, name) for name, trade in asked.matched),
+        *((trade, None) for trade in answer.clearing.local_trades),
     ]
     traded_wh = _traded_wh(trade for trade, _ in local)
     orders = [
         market.order_row(
-            row.key, order, traded_wh[order.order_id], standing[order.point].version, agreed
+            row.key,
+            order,
+            traded_wh[order.order_id],
+            asked.standing[order.point].version,
+            asked.agreed,
         )
-        for order in _at_limits_of(book, full)
+        for order in _at_limits_of(asked.book, asked.full)
     ]
     session.add_all(orders)
     session.add_all(
         market.trade_row(row.key, n, trade, contract) for n, (trade, contract) in enumerate(local)
     )
-    _write_prices(row, book, clearing)
+    _write_prices(row, asked.book, answer.clearing)
     row.traded_wh = sum(trade.energy.wh for trade, _ in local)
     row.order_root = root(leaves.order_hashes(house.settings.origin, orders))
 
@@ -140,15 +182,14 @@ def _at_limits_of(book: Book, full: Book) -> list[Order]:
     ]
 
 
-def _clearing(house: House, session: Session, given: Problem) -> Clearing:
+def _answer(house: House, given: Problem) -> _Answer:
     """Clear, by the fallback where the engine gives no answer: every interval closes."""
     try:
-        return clear(given, time_limit_s=house.settings.clear_timeout_s)
+        return _Answer(clear(given, time_limit_s=house.settings.clear_timeout_s), "")
     except _NO_ANSWER as error:
         key = given.tie_key.decode()
         text = f"{key} was closed by the fallback rule, since {given.rule} gave no answer: {error}"
-        alarm_with(house, session, f"{key}/fallback", text)
-        return fall_back(given)
+        return _Answer(fall_back(given), text)
 
 
 def _write_prices(row: IntervalRow, book: Book, clearing: Clearing) -> None:

@@ -299,7 +299,7 @@ def test_readings_come_in_while_the_engine_works(
     def slow(problem: Problem, **_: object) -> Clearing:
         nonlocal asked
         asked += 1
-        kit.read(after_ms=60_000 * asked)
+        kit.read(after_ms=20_000 * asked)
         if asked == 1:
             clear_job.clear_interval(kit.house, key(0))
             assert kit.state(key(0)) == "cleared"
