@@ -111,8 +111,8 @@ def network(book: HubBook, problem: Problem) -> Network:
     arcs.add("bid", ((n, GROUND, 0, 2, t.wh) for n, t in ticks))
 
     cap = None if ceiling is None else ceiling - fees[ROOT]
-    if cap is not None and floor is not None and cap < floor:
-        cap = None  # no local trade in the district is worth its fee
+    if cap is not None and floor is not None:
+        cap = max(cap, floor)  # below it no local trade in the district is worth its fee
     tail, head, cost, bonus, most = np.array(arcs.rows, dtype=np.int64).reshape(-1, 5).T.copy()
     nodes = first_tick + len(ticks)
     return Network(nodes, tail, head, cost, bonus, most, arcs.family, cap)
