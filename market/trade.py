@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -50,6 +50,15 @@ def make_trade(seller: str, buyer: str, wh: int, price: Price) -> Trade:
     """Return the trade of ``wh`` watt-hours at ``price``; its amount is rounded once."""
     energy = Energy(wh)
     return Trade(seller, buyer, energy, price, price.of(energy))
+
+
+def traded_wh(trades: Iterable[Trade]) -> Counter[str]:
+    """Return what each order bought and sold together, in Wh; an order has one side only."""
+    traded: Counter[str] = Counter()
+    for trade in trades:
+        traded[trade.seller] += trade.energy.wh
+        traded[trade.buyer] += trade.energy.wh
+    return traded
 
 
 def north_west(sellers: Sequence[Fill], buyers: Sequence[Fill]) -> list[tuple[str, str, int]]:

@@ -7,16 +7,16 @@ the orders. ``docs/market.md``, "When the engine gives no answer".
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from market import pricing
-from market.money import Price, largest_remainder, round_half_up
+from market.money import Price, largest_remainder
 from market.order import GRID, Order, Side
-from market.place import Level, Place
+from market.place import Level
 from market.trade import Fill, Trade, make_trade, north_west, tie_hash
 from metering.quantities import Energy
-from optimizer.problem import Clearing, Fees, Problem
+from optimizer.problem import Clearing, Fees, Problem, welfare_micro
 
 
 def fall_back(problem: Problem) -> Clearing:
@@ -39,7 +39,7 @@ def fall_back(problem: Problem) -> Clearing:
         price=rate if local else None,
         price_interval=(rate, rate) if local else (None, None),
         cleared=Energy(sum(trade.energy.wh for trade in trades)),
-        welfare_micro=_welfare_micro(problem, trades),
+        welfare_micro=welfare_micro(problem, trades),
         allocations={
             order_id: sold[order_id] + bought[order_id]
             for order_id in sorted(order.order_id for order in orders)
@@ -67,7 +67,7 @@ def _local_trades(problem: Problem, orders: Sequence[Order], rate: Price) -> lis
     place_of = {order.order_id: order.place for order in ready}
     return [
         replace(
-            make_trade(seller, buyer, wh, rate), level=_level(place_of[seller], place_of[buyer])
+            make_trade(seller, buyer, wh, rate), level=place_of[seller].level_to(place_of[buyer])
         )
         for seller, buyer, wh in north_west(
             _shared(problem, offers, volume), _shared(problem, bids, volume)
@@ -101,16 +101,6 @@ def _shared(problem: Problem, orders: Sequence[Order], volume: int) -> list[Fill
     ]
 
 
-def _level(left: Place, right: Place) -> Level:
-    """Return the lowest level whose place holds both."""
-    lowest = max(left.level, right.level)
-    return next(
-        level
-        for level in Level
-        if level is Level.DISTRICT or (level >= lowest and left.at(level) == right.at(level))
-    )
-
-
 def _supplier_trades(
     problem: Problem, orders: Iterable[Order], local: Iterable[Trade]
 ) -> list[Trade]:
@@ -134,16 +124,3 @@ def _totals(trades: Iterable[Trade]) -> tuple[Counter[str], Counter[str]]:
         sold[trade.seller] += trade.energy.wh
         bought[trade.buyer] += trade.energy.wh
     return sold, bought
-
-
-def _welfare_micro(problem: Problem, trades: Iterable[Trade]) -> int:
-    """Return limits x energy of the buyers less that of the sellers, less the fees."""
-    limits: Mapping[str, Price] = {order.order_id: order.limit for order in problem.book.orders}
-    welfare = 0
-    for trade in trades:
-        buyer = limits.get(trade.buyer, trade.price)  # the supplier's limit is its price
-        seller = limits.get(trade.seller, trade.price)
-        local = GRID not in (trade.seller, trade.buyer)
-        fee = problem.fees.of(trade.level) if local else Price(0)
-        welfare += (buyer - seller - fee).micro_per_kwh * trade.energy.wh
-    return round_half_up(welfare, 1000)

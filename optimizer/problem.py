@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from market.book import Book
-from market.money import Price
-from market.order import GRID, MAX_PRICE_MICRO_PER_KWH
+from market.money import Price, round_half_up
+from market.order import GRID, MAX_PRICE_MICRO_PER_KWH, Order
 from market.place import Level, Place, Product
 from market.pricing import PricingError, Rule
 from market.trade import Trade
@@ -124,3 +124,27 @@ class Clearing:
     def local_trades(self) -> tuple[Trade, ...]:
         """The trades between participants, the supplier's left out."""
         return tuple(t for t in self.trades if GRID not in (t.seller, t.buyer))
+
+
+def welfare_micro(problem: Problem, trades: Iterable[Trade]) -> int:
+    """Return what trades are worth less what they cost, in micro-euros, rounded once, half up.
+
+    To a buyer energy is worth its limit, and its premium where it is green; a seller's limit and
+    the fee of the level are costs. The supplier has its own prices and no local fee.
+    """
+    orders = {order.order_id: order for order in problem.book.orders}
+    total = 0
+    for trade in trades:
+        cost = _limit(orders, trade.seller, problem.ceiling)
+        worth = _limit(orders, trade.buyer, problem.floor)
+        if trade.product is Product.GREEN and trade.buyer != GRID:
+            worth += orders[trade.buyer].wish.premium.micro_per_kwh
+        if GRID not in (trade.seller, trade.buyer):
+            cost += problem.fees.of(trade.level).micro_per_kwh
+        total += (worth - cost) * trade.energy.wh
+    return round_half_up(total, 1000)
+
+
+def _limit(orders: Mapping[str, Order], name: str, grid: Price | None) -> int:
+    price = grid if name == GRID else orders[name].limit
+    return 0 if price is None else price.micro_per_kwh

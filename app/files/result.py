@@ -15,7 +15,7 @@ from market.contracts import ContractTrade
 from market.money import Price
 from market.order import GRID, Order
 from market.place import Level, Place, Product, Wish
-from market.trade import Fill, Trade, make_trade, north_west
+from market.trade import Fill, Trade, make_trade, north_west, traded_wh
 from metering.quantities import Energy
 from optimizer.problem import AT_A_RATE, Clearing, Fees, Hub, Problem
 
@@ -87,9 +87,7 @@ def result_object(
     if hubs and not clearing.hubs:
         clearing = _one_hub(book, problem, clearing)
     agreed = contracted or ()
-    taken = Counter[str]()
-    for _, trade in agreed:
-        taken.update({trade.seller: trade.energy.wh, trade.buyer: trade.energy.wh})
+    taken = traded_wh(trade for _, trade in agreed)
     trades = [
         _trade_object(between, hubs=hubs) | {"contract": contract_id}
         for contract_id, trade in agreed

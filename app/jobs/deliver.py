@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlmodel import Session
 
@@ -15,7 +14,7 @@ from ledger_client.merkle import root
 from market.delivery import DeliveryError, settle_contracts
 from market.money import Price
 from market.parties import MeteredPoint, own_transfers
-from market.trade import Trade
+from market.trade import traded_wh
 
 
 def deliver_interval(
@@ -47,9 +46,9 @@ def deliver_interval(
         eligible.__contains__,
         row.key.encode(),
     )
-    traded_wh = _traded_wh(found.trades)
+    traded = traded_wh(found.trades)
     orders = [
-        market.order_row(row.key, order, traded_wh[order.order_id])
+        market.order_row(row.key, order, traded[order.order_id])
         for order in sorted(found.book.orders, key=lambda order: order.order_id)
     ]
     session.add_all(orders)
@@ -66,11 +65,3 @@ def _limits(
 ) -> Mapping[str, Price]:
     """Return the strictest limit of each point and side that has a contract in the interval."""
     return {} if price is None else order_limits(session, held_by.first, key, price)
-
-
-def _traded_wh(trades: Iterable[Trade]) -> Counter[str]:
-    traded: Counter[str] = Counter()
-    for trade in trades:
-        traded[trade.seller] += trade.energy.wh
-        traded[trade.buyer] += trade.energy.wh
-    return traded

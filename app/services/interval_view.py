@@ -11,7 +11,8 @@ from sqlmodel import Session, col, select
 
 from app.services.house import House
 from app.services.ledger_trace import trace
-from app.services.market.bands import FEWEST, side_of
+from app.services.market.bands import side_of
+from app.services.privacy import too_few
 from app.store import leaves, log, payments, people
 from app.tables import IntervalRow, JournalEntry, OrderRow, PostingRow, StatementRow, TradeRow
 from ledger_client.log import decode_entry
@@ -110,11 +111,6 @@ def _orders(
     return lines, hidden
 
 
-def _too_few(participants: set[str], own: frozenset[str]) -> bool:
-    """Return whether a sum would show what a neighbour did; the viewer counts as one of five."""
-    return len(participants - own) + bool(participants & own) < FEWEST
-
-
 def _order_line(group: Sequence[OrderRow], who: str, *, own: bool) -> OrderLine:
     return OrderLine(
         side=group[0].side,
@@ -149,7 +145,7 @@ def _trades(session: Session, key: str, own: frozenset[str], names: Names) -> li
         for row in rows
         if parties(row) & own
     ]
-    if len(set().union(*map(parties, foreign))) >= FEWEST:
+    if not too_few(set().union(*map(parties, foreign))):
         lines.append(
             TradeLine(
                 seller="others",
@@ -188,7 +184,7 @@ def _postings(session: Session, key: str, own: frozenset[str], names: Names) -> 
         parties[kind] |= {_owner(account)} - {""}
     sums: dict[tuple[str, str], int] = defaultdict(int)
     for kind, account, micro in rows:
-        veiled = _too_few(parties[kind], own) and _owner(account) not in own
+        veiled = too_few(parties[kind], own) and _owner(account) not in own
         sums[kind, "all other accounts" if veiled else _account(account, own, names)] += micro
     return [PostingLine(kind, account, micro) for (kind, account), micro in sums.items()]
 

@@ -8,21 +8,20 @@ certifies it in whole numbers and gives the prices, ``shares`` is fair at the ma
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from market.money import Price, round_half_up
-from market.order import GRID, Order
+from market.money import Price
+from market.order import GRID
 from market.place import Place, Product
-from market.trade import Trade
+from market.trade import Trade, traded_wh
 from metering.quantities import Energy
 from optimizer.hubs.book import hub_book
 from optimizer.hubs.network import Face, is_bound, middle, network, pool_node, price_bounds
 from optimizer.hubs.rates import at_rates
 from optimizer.hubs.solve import settled
 from optimizer.hubs.trades import Cleared, Pool, PoolKey, pools, trades
-from optimizer.problem import AT_A_RATE, Clearing, Hub, Interval, Problem
+from optimizer.problem import AT_A_RATE, Clearing, Hub, Interval, Problem, welfare_micro
 
 _DISTRICT: Final = (Place(), Product.ANY)
 
@@ -83,26 +82,6 @@ def at_the_margin(problem: Problem) -> list[Cleared]:
     return result
 
 
-def welfare_micro(problem: Problem, found: Sequence[Trade]) -> int:
-    """Return what trades are worth less what they cost, fees included; rounded once, half up."""
-    orders = {order.order_id: order for order in problem.book.orders}
-    total = 0
-    for trade in found:
-        cost = _limit(orders, trade.seller, problem.ceiling)
-        worth = _limit(orders, trade.buyer, problem.floor)
-        if trade.product is Product.GREEN and trade.buyer != GRID:
-            worth += orders[trade.buyer].wish.premium.micro_per_kwh
-        if GRID not in (trade.seller, trade.buyer):
-            cost += problem.fees.of(trade.level).micro_per_kwh
-        total += (worth - cost) * trade.energy.wh
-    return round_half_up(total, 1000)
-
-
-def _limit(orders: dict[str, Order], name: str, grid: Price | None) -> int:
-    price = grid if name == GRID else orders[name].limit
-    return 0 if price is None else price.micro_per_kwh
-
-
 def _common(cleared: Sequence[Cleared], hubs: Sequence[Cleared]) -> tuple[Price | None, Interval]:
     """Return the price if all hubs with a trade have the same, and its interval.
 
@@ -121,10 +100,7 @@ def _common(cleared: Sequence[Cleared], hubs: Sequence[Cleared]) -> tuple[Price 
 
 
 def _allocations(problem: Problem, found: Sequence[Trade]) -> dict[str, int]:
-    got: Counter[str] = Counter()
-    for trade in found:
-        got[trade.seller] += trade.energy.wh
-        got[trade.buyer] += trade.energy.wh
+    got = traded_wh(found)
     return {order_id: got[order_id] for order_id in sorted(o.order_id for o in problem.book.orders)}
 
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.services.market.bands import FEWEST, Seen, side_of
+from app.services.market.bands import Seen, side_of
 from app.services.market.view import TOO_FEW, refusal
+from app.services.privacy import FEWEST
 from app.tables import IntervalRow, OrderRow
 from market.order import Side
 from tests.conftest import LONG

@@ -140,7 +140,7 @@ def add_import(router: APIRouter, desk: Desk, sharing: Sharing) -> None:
     @router.post("/sharing/undo")
     def undo(
         request: Request,
-        number: Annotated[int, Form(ge=1, le=2**31 - 1)],
+        number: Annotated[int, Form(ge=0, le=2**31 - 1)] = 0,  # none has it
         csrf_token: Annotated[str, Form()] = "",
     ) -> Response:
         return step(desk, sharing, request, csrf_token, "undo", lambda: sharing.undo(number))

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final, TypedDict
+from typing import TypedDict
 
 from sqlmodel import Session
 
+from app.services.privacy import FEWEST
 from app.store import forecasts, people
 from app.tables import ExpectedPriceRow, ForecastRunRow, TariffRow
 from market.money import PPM, Price
 from market.tariff import Tariff
 from metering.interval import from_ms
-
-FEWEST: Final = 5  # participants; below that prices and sums would tell of single people
 
 
 class NoForecastError(Exception):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from sqlmodel import Session
 
 from app.services.forward.book import own_id_of, session_of
 from app.services.forward.words import in_words
+from app.services.privacy import too_few
 from app.store import forward, people
 from app.tables import (
     ForwardFillRow,
@@ -23,22 +23,20 @@ from market.order import Side
 from metering.quantities import Energy
 from web.ports.forward import ClearedSession, OrderResult, SessionInterval
 
-_FEWEST_SHOWN: Final = 5
-
 
 def cleared_session(
     session: Session, held_by: ForwardSessionRow, participant: str, zone: str
 ) -> ClearedSession:
     """Return a session's outcome as one participant may see it.
 
-    What all traded is hidden where fewer than five, the viewer among them, took part in it.
+    What all traded is hidden where too few took part in it (``services.privacy``).
     """
     rows = {row.order_id: row for row in forward.final_orders(session, held_by.first)}
     names = {row.gsrn: row.name for row in people.points(session).values()}
     prices, fills = forward.prices(session, held_by.first), forward.fills(session, held_by.first)
     traders = {rows[fill.order_id].participant for fill in fills if fill.local_wh}
     own = [fill for fill in fills if rows[fill.order_id].participant == participant]
-    hidden = len(traders | {participant}) < _FEWEST_SHOWN
+    hidden = too_few(traders, {participant})
     return ClearedSession(
         first=held_by.first,
         last=held_by.last,

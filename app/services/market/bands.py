@@ -11,14 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Final
 
+from app.services.privacy import too_few
 from app.tables import OrderRow
 from market.order import Side
 from web.ports.market import Band
 from web.present import MICRO_PER_CENT
-
-FEWEST: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +35,6 @@ class Seen:
         return not self.hidden and all(band.exact for band, _ in self.bands)
 
 
-def parties(orders: Iterable[OrderRow], own: frozenset[str]) -> int:
-    """Return how many participants stand behind orders, the viewer's own being one."""
-    people = {order.participant for order in orders}
-    return len(people - own) + bool(people & own)
-
-
 def side_of(orders: Iterable[OrderRow], side: Side, own: frozenset[str]) -> Seen:
     """Return a side in the finest bands, from the cheapest limit on, that five stand in each.
 
@@ -51,14 +43,18 @@ def side_of(orders: Iterable[OrderRow], side: Side, own: frozenset[str]) -> Seen
     mine = sorted((o for o in orders if o.side == side), key=_limit)
     if not mine:
         return Seen((), hidden=False)
+
+    def few(group: Iterable[OrderRow]) -> bool:
+        return too_few({order.participant for order in group}, own)
+
     groups: list[list[OrderRow]] = [[]]
     for _, tick in groupby(mine, key=_limit):
-        if parties(groups[-1], own) >= FEWEST:
+        if not few(groups[-1]):
             groups.append([])
         groups[-1] += tick
-    if parties(groups[-1], own) < FEWEST and len(groups) > 1:
+    if few(groups[-1]) and len(groups) > 1:
         groups[-2:] = [groups[-2] + groups[-1]]
-    if parties(groups[0], own) < FEWEST:
+    if few(groups[0]):
         return Seen((), hidden=True)
     return Seen([(_band(group), group) for group in groups], hidden=False)
 

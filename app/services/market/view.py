@@ -8,7 +8,8 @@ from typing import Final
 
 from sqlmodel import Session, select
 
-from app.services.market.bands import FEWEST, Seen, side_of
+from app.services.market.bands import Seen, side_of
+from app.services.privacy import too_few
 from app.store import intervals, leaves, people
 from app.store.market import hub_prices
 from app.tables import IntervalRow, OrderRow, TradeRow
@@ -101,7 +102,7 @@ def refusal(
         return NO_ORDERS
     for side, seen, meets in (("bid", bids, "offer"), ("offer", offers, "bid")):
         others = {o.participant for o in orders if o.side == side} - own
-        if (seen.hidden and others) or (meets in mine and len(others) < FEWEST):
+        if (seen.hidden and others) or (meets in mine and too_few(others)):
             return TOO_FEW
     return ""
 

@@ -9,7 +9,6 @@ stand on one tariff, that is the very book. Nothing is written.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -23,7 +22,7 @@ from market.parties import MeteredPoint, own_transfers
 from market.place import Place, Wish
 from market.pricing import Rule
 from market.settlement import Direction, settle
-from market.trade import Trade
+from market.trade import Trade, traded_wh
 from metering.quantities import Energy
 from optimizer.clearing import clear
 from optimizer.problem import Fees, Problem
@@ -157,9 +156,7 @@ def _changed_point(
 
 def less(book: Book, agreed: Sequence[Trade]) -> Book:
     """Return a book less what trades took of it."""
-    taken = Counter[str]()
-    for trade in agreed:
-        taken.update({trade.seller: trade.energy.wh, trade.buyer: trade.energy.wh})
+    taken = traded_wh(agreed)
     return Book(
         tuple(
             replace(order, quantity=Energy(order.quantity.wh - taken[order.order_id]))
