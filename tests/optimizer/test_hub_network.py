@@ -44,7 +44,7 @@ def test_a_solver_that_errs_is_not_believed(monkeypatch):
         clear_hubs(BOOK)
 
 
-@settings(max_examples=2_000 if LONG else 200)
+@settings(max_examples=20_000 if LONG else 500)
 @given(given_problem=problems())
 def test_the_middle_of_all_prices_supports_the_flow(given_problem):
     """lowest, highest and the floor of their middle: no residual arc is worth using."""
@@ -61,7 +61,7 @@ def test_the_middle_of_all_prices_supports_the_flow(given_problem):
         assert np.all(gain[known & (flow > 0)] >= 0)
 
 
-@settings(max_examples=2_000 if LONG else 100)
+@settings(max_examples=20_000 if LONG else 500)
 @given(given_problem=problems(limits=(0, 3), most=7))
 def test_one_flow_is_left(given_problem):
     """In the end no circle of open arcs is left: the answer hangs on no solver's choice."""
