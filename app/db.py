@@ -14,7 +14,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from sqlmodel import Session
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -27,6 +27,10 @@ class DatabaseError(Exception):
 
 class DatabaseUnavailableError(DatabaseError):
     """The database does not answer: retry later (503)."""
+
+
+class DatabaseInputError(DatabaseError):
+    """No column can hold a value, such as a text with a NUL: refuse what it came with (422)."""
 
 
 class Database:
@@ -42,6 +46,7 @@ class Database:
 
         Raises:
             DatabaseUnavailableError: locked or unreachable; nothing was written.
+            DatabaseInputError: a value fits into no column; nothing was written.
         """
         with self._transaction(writing=True) as session:
             yield session
@@ -55,6 +60,7 @@ class Database:
 
         Raises:
             DatabaseUnavailableError: locked or unreachable.
+            DatabaseInputError: what is looked up could stand in no column.
         """
         with self._transaction(writing=False) as session:
             yield session
@@ -96,6 +102,11 @@ def _translated() -> Iterator[None]:
     except OperationalError as error:
         raise DatabaseUnavailableError(
             f"the database does not answer ({error.orig}); nothing was written: try again"
+        ) from error
+    except (DataError, UnicodeEncodeError) as error:
+        raise DatabaseInputError(
+            "a text holds a character that none may hold (such as NUL), or a number is too large; "
+            "nothing was written: mend it"
         ) from error
 
 

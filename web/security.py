@@ -139,7 +139,7 @@ def check_csrf(request: Request, field: str, expected: str) -> None:
         CsrfError: neither agrees.
     """
     given = request.headers.get(CSRF_HEADER) or field
-    if not hmac.compare_digest(given.encode(), expected.encode()):
+    if not hmac.compare_digest(given.encode(errors="replace"), expected.encode()):
         raise CsrfError
 
 

@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from app.db import DatabaseUnavailableError
+from app.db import DatabaseInputError, DatabaseUnavailableError
 from ledger_client.ledger import LedgerUnavailableError
 
 MEDIA_TYPE = "application/problem+json"
@@ -61,6 +61,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(DatabaseInputError, _on_input)
     app.add_exception_handler(DatabaseUnavailableError, _on_unavailable)
     app.add_exception_handler(LedgerUnavailableError, _on_unavailable)
     app.add_exception_handler(Exception, _on_surprise)
@@ -85,6 +86,10 @@ async def _on_invalid(_request: Request, error: Exception) -> Response:
         for item in error.errors()[:_MAX_ERRORS]
     ]
     return response(422, "the request breaks the rules listed in errors: mend it", None, errors)
+
+
+async def _on_input(_request: Request, error: Exception) -> Response:
+    return response(422, str(error))
 
 
 async def _on_unavailable(_request: Request, _error: Exception) -> Response:
