@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import partial as partial_of
 
+import numpy as np
 from hypothesis import strategies as st
 
-from market.money import Price
+from market.money import PPM, Price
 from market.order import Order, Side
 from market.session_orders import (
     BlockOrder,
@@ -103,44 +105,56 @@ def _order(words):
     return battery(name, *numbers)
 
 
-@st.composite
-def problems(draw, blocks=3, cars=2, batteries=1, partial=True, losses=True):
-    """Small sessions of up to three intervals, prices in whole thousandths of a cent."""
-    intervals = draw(st.integers(1, 3))
-    price = st.integers(-6, 40).map(lambda p: p * 1000)
-    sides, numbers = st.sampled_from(Side), st.integers
+def session_of(seed, *, blocks, cars, batteries, partial):
+    """Return a small session of up to three intervals, prices in whole tenths of a cent.
+
+    Made from a seed, since 20,000 of them are tried. Every other one has no battery, and every
+    other one takes its blocks whole or not at all.
+    """
+    chance = np.random.default_rng(seed)
+
+    def upto(least, most):
+        return int(chance.integers(least, most, endpoint=True))
+
+    def one_of(things):
+        return things[upto(0, len(things) - 1)]
+
+    def price():
+        return 1000 * upto(-6, 40)
+
+    intervals, sides = upto(1, 3), tuple(Side)
+    partial, batteries = partial and upto(0, 1), batteries and upto(0, batteries)
     found = [
-        step(f"s{i}", side, t, wh, limit)
-        for i, (side, t, wh, limit) in enumerate(
-            draw(
-                st.lists(
-                    st.tuples(sides, numbers(0, intervals - 1), numbers(1, 3000), price),
-                    max_size=8,
-                )
-            )
-        )
+        step(f"s{i}", one_of(sides), upto(0, intervals - 1), upto(1, 3000), price())
+        for i in range(upto(0, 8))
     ]
-    for i in range(draw(numbers(0, blocks))):
-        start = draw(numbers(0, intervals - 1))
-        profile = draw(st.lists(numbers(1, 2000), min_size=1, max_size=intervals - start))
-        earlier = [o for o in found if isinstance(o, BlockOrder)]
-        parent = draw(st.sampled_from([None, *earlier]))
-        side = parent.side if parent else draw(sides)
-        least = draw(st.sampled_from([1_000_000, 1_000_000, 300_000, 0] if partial else [10**6]))
+    family = [None]
+    for i in range(upto(0, blocks)):
+        start, parent = upto(0, intervals - 1), one_of(family)
+        profile = [upto(1, 2000) for _ in range(upto(1, intervals - start))]
+        side = parent.side if parent else one_of(sides)
+        least = one_of((PPM, PPM, 300_000, 0)) if partial else PPM
         name = parent.order_id if parent else ""
-        found.append(block(f"b{i}", side, start, profile, draw(price), least, name))
-    for i in range(draw(numbers(0, cars))):
-        start, watts = draw(numbers(0, intervals - 1)), draw(numbers(4, 8000))
-        end = draw(numbers(start + 1, intervals))
-        wh = draw(numbers(1, watts // 4 * (end - start)))
-        found.append(car(f"c{i}", start, end, wh, watts, draw(price)))
-    for i in range(draw(numbers(0, batteries))):
-        wh = draw(numbers(10, 5000))
-        initial = draw(numbers(0, wh))
-        efficiency = draw(st.sampled_from([1_000_000, 900_000, 812_345] if losses else [10**6]))
-        watts, final = draw(numbers(4, 8000)), draw(numbers(0, initial))
-        gain = draw(numbers(0, 5)) * 1000
-        found.append(battery(f"z{i}", wh, watts, initial, final, efficiency, gain))
-    floors = draw(st.none() | st.just([draw(numbers(-3, 8)) * 1000] * intervals))
-    ceilings = draw(st.none() | st.just([draw(numbers(9, 35)) * 1000] * intervals))
+        family.append(block(f"b{i}", side, start, profile, price(), least, name))
+    found += family[1:]
+    for i in range(upto(0, cars)):
+        start, watts = upto(0, intervals - 1), upto(4, 8000)
+        end = upto(start + 1, intervals)
+        wh = upto(1, watts // 4 * (end - start))
+        found.append(car(f"c{i}", start, end, wh, watts, price()))
+    for i in range(batteries):
+        wh = upto(10, 5000)
+        initial, watts, efficiency = upto(0, wh), upto(4, 8000), one_of((PPM, 900_000, 812_345))
+        store = (wh, watts, initial, upto(0, initial), efficiency, 1000 * upto(0, 5))
+        found.append(battery(f"z{i}", *store))
+    floors = [1000 * upto(-3, 8)] * intervals if upto(0, 1) else None
+    ceilings = [1000 * upto(9, 35)] * intervals if upto(0, 1) else None
     return problem(found, floors, ceilings, intervals)
+
+
+def problems(blocks=3, cars=2, batteries=1, partial=True):
+    """Random sessions of ``session_of``."""
+    return st.builds(
+        partial_of(session_of, blocks=blocks, cars=cars, batteries=batteries, partial=partial),
+        st.integers(0, 2**48),
+    )
