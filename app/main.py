@@ -7,7 +7,6 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from app.api import log, prices, problems, readings, status
 from app.api.limits import READINGS_PATH, BodyLimits
-from app.jobs.clear import problem
 from app.services.bank_desk import BankDesk
 from app.services.forecasts.desk import ForecastDesk
 from app.services.forward.desk import ForwardDesk
@@ -47,7 +46,7 @@ def create_app(
     app.include_router(log.build_router(house))
     app.include_router(prices.build_router(house))
     ledger = LedgerExplorer(house, views.managed, views.keys_file)
-    market = MarketDesk(house, views.managed, problem)
+    market = MarketDesk(house, views.managed)
     limits = LimitsDesk(house)
     ports = Ports(
         views,

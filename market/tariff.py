@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from statistics import median_low
 from typing import Self
 
 from market.money import PPM, Money, Price
@@ -76,3 +77,19 @@ class Tariff:
         """Return what ``energy`` costs all-in on the normal tariff; each component rounds once."""
         net = self.energy.of(energy) + self.grid_fee.of(energy) + self.levy.of(energy)
         return net + net.share(self.vat_ppm)
+
+
+def price_bounds(
+    selling: Iterable[Tariff], buying: Iterable[Tariff]
+) -> tuple[Price | None, Price | None]:
+    """Return the floor and the ceiling at which the supplier stands behind a book, None without.
+
+    They are the (lower) medians of the sellers' feed-in prices and of the buyers' local ceilings:
+    one odd tariff moves nobody else's price, and everybody's own tariff bounds their order.
+    """
+    floors = [tariff.floor for tariff in selling]
+    ceilings = [tariff.ceiling for tariff in buying]
+    return (
+        median_low(floors) if floors else None,
+        median_low(ceilings) if ceilings else None,
+    )

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from app.files.interval import IntervalFile
-from app.jobs.clear import bounds, hub_prices, one_price, problem
+from app.services.market.prices import hub_prices, one_price
 from ledger_client.verify import (
     HubPrice,
     LayoutError,
@@ -34,6 +34,7 @@ from metering.quantities import Energy
 from optimizer.clearing import clear
 from optimizer.compiled import CompileError, SolverError
 from optimizer.fallback import fall_back
+from optimizer.metered import bounds, metered_problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,19 +186,14 @@ def _cleared(
     if seal.rule not in set(Rule):
         raise UnjudgedError(f"this version does not know the rule {seal.rule!r}")
     try:
-        given = problem(seal.interval, seal.rule, book, points)
+        given = metered_problem(seal.interval, seal.rule, book, points)
         found = fall_back(given) if seal.fallback else clear(given)
     except (CompileError, PricingError, SolverError) as error:
         raise UnjudgedError(f"the engine gives no answer here: {error}") from error
     if seal.fallback:
         report.remark("It was closed by the fallback rule, since the engine gave no answer then.")
     hubs = hub_prices(book, found)
-    return Replayed(book, found.local_trades, one_price(found, hubs), hubs)
-
-
-def _one_price(trades: Sequence[Trade]) -> int | None:
-    prices = {trade.price.micro_per_kwh for trade in trades}
-    return prices.pop() if len(prices) == 1 else None
+    return Replayed(book, found.local_trades, one_price(found.local_trades, hubs), hubs)
 
 
 def _shared(
@@ -224,7 +220,7 @@ def _shared(
     except SharingError as error:
         raise LayoutError(f"the sharing keys cannot hold: {error}") from error
     _same_book(book, found.book, ())
-    return Replayed(book, found.trades, _one_price(found.trades))
+    return Replayed(book, found.trades, one_price(found.trades))
 
 
 def _delivered(
@@ -258,7 +254,7 @@ def _delivered(
     except DeliveryError as error:
         raise LayoutError(f"the contracts cannot hold: {error}") from error
     _same_book(book, found.book, ())
-    return Replayed(book, found.trades, _one_price(found.trades))
+    return Replayed(book, found.trades, one_price(found.trades))
 
 
 def _session_price(file: IntervalFile) -> Price | None:

@@ -15,7 +15,6 @@ from app.files.interval import (
     SharingKey,
     Traded,
 )
-from app.jobs.clear import bounds
 from app.services.checkpoints import cosignatures, is_enough
 from app.services.house import House
 from app.store import forward, intervals, leaves, log, market, sharing
@@ -23,6 +22,7 @@ from app.tables import CheckpointRow, IntervalRow
 from ledger_client.log import decode_entry
 from ledger_client.verify import LogEntry, canonical
 from market.money import Price
+from optimizer.metered import bounds
 
 
 class ExportError(Exception):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from statistics import median_low
 from typing import Final, NamedTuple
 
 from sqlmodel import Session
@@ -13,24 +11,25 @@ from sqlmodel import Session
 from app.jobs.deliver import deliver_interval
 from app.jobs.share import share
 from app.services.alarms import alarm_with
+from app.services.credit import eligible
 from app.services.forecasts.prices import expected_price
 from app.services.house import House
-from app.store import agents, contracts, intervals, journal, leaves, market, people
+from app.services.market.prices import hub_prices, one_price
+from app.store import agents, contracts, intervals, leaves, market
 from app.tables import IntervalRow
 from ledger_client.merkle import root
-from ledger_client.verify import HubPrice
 from market.agents import Strategy, net_limits, with_wishes
 from market.book import Book
 from market.contracts import Contract, match_contracts
 from market.money import Price
 from market.order import Order, Side
 from market.parties import MeteredPoint, metered_book, own_transfers
-from market.place import Product
-from market.pricing import PricingError, Rule
-from market.trade import Trade
+from market.pricing import PricingError
+from market.trade import Trade, traded_wh
 from optimizer.clearing import clear
 from optimizer.compiled import CompileError, SolverError
 from optimizer.fallback import fall_back
+from optimizer.metered import metered_problem, payable
 from optimizer.problem import Clearing, Problem
 
 # The engine gave no answer: the fallback closes the interval, and people are told.
@@ -87,50 +86,6 @@ def _clear_otherwise(house: House, session: Session, row: IntervalRow) -> None:
     step(house, session, row, points, solvent)
 
 
-def problem(key: str, rule: str, book: Book, points: Iterable[MeteredPoint]) -> Problem:
-    """Return an interval's clearing problem. Where its bounds leave no room, nobody trades."""
-    floor, ceiling = bounds(book, points)
-    no_room = floor is not None and ceiling is not None and floor > ceiling
-    return Problem(
-        book=Book(()) if no_room else book,
-        rule=Rule(rule),
-        tie_key=key.encode(),
-        floor=None if no_room else floor,
-        ceiling=None if no_room else ceiling,
-    )
-
-
-def bounds(book: Book, points: Iterable[MeteredPoint]) -> tuple[Price | None, Price | None]:
-    """Return the floor and the ceiling of a book.
-
-    They are the (lower) medians of the sellers' feed-in prices and of the buyers' local ceilings:
-    one odd tariff moves nobody else's price, and everybody's own tariff bounds their order.
-    """
-    tariffs = {point.point: point.tariff for point in points}
-    floors = [tariffs[order.point].floor for order in book.orders if order.side is Side.OFFER]
-    ceilings = [tariffs[order.point].ceiling for order in book.orders if order.side is Side.BID]
-    return (
-        median_low(floors) if floors else None,
-        median_low(ceilings) if ceilings else None,
-    )
-
-
-def payable(book: Book, rule: str, points: Iterable[MeteredPoint]) -> Book:
-    """Return the book with no bid above the ceiling where each buyer pays what they bid.
-
-    The rule asks no more than the ceiling of anybody; so the limit that is sealed is the price.
-    """
-    ceiling = bounds(book, points)[1]
-    if ceiling is None or Rule(rule) is not Rule.PAY_AS_BID:
-        return book
-    return Book(
-        tuple(
-            replace(order, limit=min(order.limit, ceiling)) if order.side is Side.BID else order
-            for order in book.orders
-        )
-    )
-
-
 def _ask(house: House, session: Session, row: IntervalRow) -> _Asked:
     """Return what the metered market of an interval is cleared from."""
     points = market.metered_points(session, row.key)
@@ -139,7 +94,7 @@ def _ask(house: House, session: Session, row: IntervalRow) -> _Asked:
     agreed = contracts.holding(session, row.key)
     matched, rest = match_contracts(full.orders, agreed, row.key.encode())
     book = payable(Book(rest), row.rule, points)
-    given = problem(row.key, row.rule, book, points)
+    given = metered_problem(row.key, row.rule, book, points)
     return _Asked(full, standing, agreed, matched, book, given)
 
 
@@ -153,12 +108,12 @@ def _write(
         *((trade, name) for name, trade in asked.matched),
         *((trade, None) for trade in answer.clearing.local_trades),
     ]
-    traded_wh = _traded_wh(trade for trade, _ in local)
+    traded = traded_wh(trade for trade, _ in local)
     orders = [
         market.order_row(
             row.key,
             order,
-            traded_wh[order.order_id],
+            traded[order.order_id],
             asked.standing[order.point].version,
             asked.agreed,
         )
@@ -196,44 +151,11 @@ def _write_prices(row: IntervalRow, book: Book, clearing: Clearing) -> None:
     """Write the one price of all trades, or null, and every hub's where places matter."""
     hubs = hub_prices(book, clearing)
     low, high = clearing.price_interval
-    row.price_micro_per_kwh = one_price(clearing, hubs)
+    row.price_micro_per_kwh = one_price(clearing.local_trades, hubs)
     row.price_low_micro_per_kwh = low.micro_per_kwh if low else None
     row.price_high_micro_per_kwh = high.micro_per_kwh if high else None
     row.hub_prices = market.hub_prices_text(hubs)
     row.fallback = clearing.fallback or None
-
-
-def one_price(clearing: Clearing, hubs: Iterable[HubPrice]) -> int | None:
-    """Return the price of all local trades and hubs, None where they differ or nothing trades."""
-    prices = {trade.price.micro_per_kwh for trade in clearing.local_trades}
-    one = len(prices) == 1 and prices.issuperset(hub.price_micro_per_kwh for hub in hubs)
-    return prices.pop() if one else None
-
-
-def hub_prices(book: Book, clearing: Clearing) -> tuple[HubPrice, ...]:
-    """Return what energy cost at each hub with a local trade, where orders say where they stand."""
-    if not any(str(order.place) or str(order.wish) for order in book.orders):
-        return ()
-    traded = {(trade.level, trade.product) for trade in clearing.local_trades}
-    return tuple(
-        HubPrice(
-            level=market.LEVEL_WORDS[hub.place.level],
-            price_micro_per_kwh=hub.price.micro_per_kwh,
-            product="green" if hub.product is Product.GREEN else "any",
-            place=str(hub.place),
-        )
-        for hub in clearing.hubs
-        if (hub.place.level, hub.product) in traded
-    )
-
-
-def _traded_wh(trades: Iterable[Trade]) -> Counter[str]:
-    """Return what each order sold or bought locally."""
-    traded: Counter[str] = Counter()
-    for trade in trades:
-        traded[trade.seller] += trade.energy.wh
-        traded[trade.buyer] += trade.energy.wh
-    return traded
 
 
 def _book(
@@ -265,16 +187,3 @@ def _expected(session: Session, key: str, standing: Iterable[agents.Version]) ->
     """Return the interval's expected price where some strategy asks for it."""
     asked = (each.standing.instruction.strategy is Strategy.BY_FORECAST for each in standing)
     return expected_price(session, key) if any(asked) else None
-
-
-def eligible(session: Session) -> frozenset[str]:
-    """Return who may buy locally: everybody whose wallet is above the end of their credit line.
-
-    Judged on the journal as the intervals before left it, since consumption cannot be un-cleared.
-    """
-    wallets = journal.balances(session, "wallet:")
-    return frozenset(
-        participant
-        for participant, row in people.participants(session).items()
-        if wallets.get(f"wallet:{participant}", 0) > -row.credit_limit_micro
-    )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from statistics import median_low
 from typing import Final
 
 from sqlmodel import Session
 
-from app.jobs.clear import eligible
 from app.jobs.seal import make_checkpoint
 from app.services.alarms import alarm
+from app.services.credit import eligible
 from app.services.forward import results as forward_results
 from app.services.forward.book import buys, row_id, session_of, to_book
 from app.services.forward.calendar import Span, gate_ms, next_span
@@ -27,10 +26,10 @@ from app.tables import (
     ForwardSessionRow,
     ForwardTradeRow,
 )
-from market.money import Price
 from market.order import GRID
 from market.session_orders import SessionError
 from market.sessions import SessionBook, SessionClearing, SessionProblem
+from market.tariff import price_bounds
 from metering.interval import Interval
 from optimizer.compiled import CompileError, SolverError
 
@@ -174,16 +173,16 @@ def _problem(
     The (lower) medians of feed-in and of the local ceiling over the points that have an order; no
     supplier where there is none, or no room between the two.
     """
-    tariffs = people.tariffs_by_point(session)
-    points = sorted({row.point for row in rows})
-    floor = median_low([tariffs[point].floor for point in points]) if points else Price(0)
-    ceiling = median_low([tariffs[point].ceiling for point in points]) if points else Price(0)
-    room, number = bool(points) and floor <= ceiling, book.session.intervals
+    held = people.tariffs_by_point(session)
+    tariffs = [held[point] for point in sorted({row.point for row in rows})]
+    floor, ceiling = price_bounds(tariffs, tariffs)
+    number = book.session.intervals
+    room = floor is not None and ceiling is not None and floor <= ceiling
     return SessionProblem(
         book,
         book.session.first_interval_key.encode(),
-        floors=(floor,) * number if room else None,
-        ceilings=(ceiling,) * number if room else None,
+        floors=(floor,) * number if floor is not None and room else None,
+        ceilings=(ceiling,) * number if ceiling is not None and room else None,
         gap_ppm=GAP_PPM,
         time_limit_s=house.settings.clear_timeout_s,
     )

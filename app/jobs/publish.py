@@ -13,7 +13,6 @@ from typing import Final
 
 from sqlmodel import Session, select
 
-from app.jobs.clear import problem
 from app.services.alarms import alarm
 from app.services.broker import BrokerError, publish
 from app.services.forecasts.prices import NoForecastError, expected_prices, message
@@ -34,6 +33,7 @@ from optimizer.clearing import clear
 from optimizer.compiled import CompileError, SolverError
 from optimizer.fallback import fall_back
 from optimizer.forecast.engine import Forecast
+from optimizer.metered import metered_problem
 
 BROKER_TIMEOUT_S: Final = 5.0
 _REST_S: Final = 60.0  # wall seconds between two tries
@@ -114,7 +114,7 @@ def _trades(
     # Whoever follows the expected price cannot make it: without one they are at grid parity.
     limits = net_limits(stands, tariffs, None, Price(house.settings.price_tick_micro_per_kwh))
     book = with_wishes(metered_book(points, own, limits), stands)
-    given = problem(key, house.settings.rule, book, points)
+    given = metered_problem(key, house.settings.rule, book, points)
     try:
         return clear(given).local_trades
     except (CompileError, PricingError, SolverError):

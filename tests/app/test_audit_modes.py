@@ -124,14 +124,14 @@ def test_a_price_that_was_sealed_wrong_is_named(
     make: Callable[..., Kit], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A district that clears by other rules than it says, and signs the result."""
-    honest = clear_job.problem
+    honest = clear_job.metered_problem
 
     def biased(interval: str, rule: str, *rest: Any) -> object:
         return honest(interval, "uniform", *rest)
 
     kit = make(rule="mid-market")
     with monkeypatch.context() as patched:
-        patched.setattr(clear_job, "problem", biased)
+        patched.setattr(clear_job, "metered_problem", biased)
         kit.live(**SURPLUS)
     assert kit.seal(key(0)).rule == "mid-market"
     assert ending(judged(kit, key(0))) == (1, "price")
@@ -141,14 +141,14 @@ def test_a_favoured_order_is_named(
     make: Callable[..., Kit], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A district whose ties go to whom it likes: prices hold, the trades do not."""
-    honest = clear_job.problem
+    honest = clear_job.metered_problem
 
     def biased(interval: str, *rest: Any) -> object:
         return honest("2026-01-01T00:00:00Z", *rest)
 
     kit = make()
     with monkeypatch.context() as patched:
-        patched.setattr(clear_job, "problem", biased)
+        patched.setattr(clear_job, "metered_problem", biased)
         for _ in range(4):
             kit.live(solar=(0, 501), flat=(300, 0), shop=(300, 0))
     assert (1, "trades") in {ending(judged(kit, key(number))) for number in range(4)}

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs.clear import payable, problem
 from market.money import Price
 from market.parties import MeteredPoint, metered_book, own_transfers
 from market.settlement import Settlement, settle
@@ -16,6 +15,7 @@ from market.tariff import Tariff
 from market.trade import Trade
 from metering.quantities import Energy
 from optimizer.clearing import clear
+from optimizer.metered import metered_problem, payable
 
 KEY = "2026-06-23T09:00:00Z"
 PLAIN = Tariff(
@@ -82,7 +82,7 @@ def test_intervals(row: str) -> None:
     for order in (points, points[::-1]):  # the place of a point means nothing
         own = own_transfers(order)
         book = payable(metered_book(order, own, {}), rule, order)
-        clearing = clear(problem(KEY, rule, book, order))
+        clearing = clear(metered_problem(KEY, rule, book, order))
         local = clearing.local_trades
         prices = {trade.price.micro_per_kwh for trade in local}
         assert (str(*prices) if len(prices) == 1 else "-") == price

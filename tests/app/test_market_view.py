@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import func
 from sqlmodel import SQLModel, select
 
-from app.jobs.clear import problem
 from app.services.limits import instructions
 from app.services.market.desk import QUESTIONS, MarketDesk, Pace
 from app.services.market.view import TOO_FEW
@@ -51,7 +50,7 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
 
 @pytest.fixture
 def desk(kit: Kit) -> MarketDesk:
-    return MarketDesk(kit.house, frozenset({"a", "roof-a"}), problem)
+    return MarketDesk(kit.house, frozenset({"a", "roof-a"}))
 
 
 def ask(desk: MarketDesk, who: Viewer = A, number: int = 0, **asked: str) -> Outcome:
@@ -143,7 +142,7 @@ def test_hub_prices_the_mode_and_the_fallback_are_told(tmp_path: Path, database_
             trade.level, trade.product, trade.contract = 1, "green", "c1"
             trade.price_micro_per_kwh = -5
             session.add(trade)
-    desk = MarketDesk(kit.house, frozenset(), problem)
+    desk = MarketDesk(kit.house, frozenset())
     page = desk.market(A, key(0))
     (hub,) = page.hubs
     assert (hub.level, hub.place, hub.product, hub.price_micro_per_kwh) == (
@@ -172,7 +171,7 @@ def test_a_green_wish_has_its_price_and_what_if_takes_one_place(
     instructions.enter(kit.house, "a", kit.homes["a"].point, green, "prosumer")
     kit.live(**NOON)
     kit.live(**NOON)
-    desk = MarketDesk(kit.house, frozenset(), problem)
+    desk = MarketDesk(kit.house, frozenset())
     page = desk.market(A, key(1))
     assert {(hub.level, hub.product) for hub in page.hubs} >= {("district", "green")}
     assert page.own[0].wish == "green-only"
@@ -284,7 +283,7 @@ def test_what_cannot_be_asked_is_said_beside_its_field(
 
 def test_prices_go_by_the_tick(kit: Kit) -> None:
     settings = kit.settings.model_copy(update={"price_tick_micro_per_kwh": 1_000})
-    desk = MarketDesk(replace(kit.house, settings=settings), frozenset(), problem)
+    desk = MarketDesk(replace(kit.house, settings=settings), frozenset())
     assert ask(desk, bid_limit="16.5").bought_wh
     with pytest.raises(QuestionError, match=r"steps of 0\.1 ct/kWh"):
         ask(desk, bid_limit="16.55")
@@ -315,7 +314,7 @@ def test_nothing_is_written(tmp_path: Path, database_url: str) -> None:
             }
         )
 
-    desk = MarketDesk(kit.house, frozenset(), problem)
+    desk = MarketDesk(kit.house, frozenset())
     before, cleared = rows(), kit.interval(key(0)).model_dump()
     orders = sorted(str(row.model_dump()) for row in kit.orders(key(0)))
     for rule in ("uniform", "pay-as-bid", "mid-market", "sdr"):

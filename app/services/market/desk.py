@@ -14,7 +14,7 @@ from sqlmodel import Session, col, select
 
 from app.services.house import House
 from app.services.market.bands import side_of
-from app.services.market.view import ProblemOf, market_page, refusal
+from app.services.market.view import market_page, refusal
 from app.services.market.whatif import (
     MAX_ORDERS,
     MAX_PERCENT,
@@ -33,6 +33,7 @@ from market.pricing import PricingError, Rule
 from market.settlement import Kind
 from market.trade import Trade
 from optimizer.compiled import SolverError
+from optimizer.metered import metered_problem
 from web.ports import NotFoundError, Role, Viewer
 from web.ports.market import (
     Asked,
@@ -79,10 +80,9 @@ class Pace:
 class MarketDesk:
     """The market of one district. ``managed`` are the participants of the manager."""
 
-    def __init__(self, house: House, managed: frozenset[str], problem_of: ProblemOf) -> None:
+    def __init__(self, house: House, managed: frozenset[str]) -> None:
         self._house = house
         self._managed = managed
-        self._problem_of = problem_of
         self.pace = Pace()
 
     def market(self, viewer: Viewer, key: str) -> MarketPage:
@@ -146,7 +146,7 @@ class MarketDesk:
     def _scene(self, session: Session, row: IntervalRow, who: str, others: dict[str, int]) -> Scene:
         points, whole = metered_points(session, row.key), book(session, row.key)
         agreed = _agreed(session, row.key, whole, who)
-        problem = self._problem_of(row.key, row.rule, less(whole, agreed), points)
+        problem = metered_problem(row.key, row.rule, less(whole, agreed), points)
         return Scene(row.key, who, seen(problem, others), whole, points, agreed)
 
     def _answer(self, scene: Scene | None, change: Change | None) -> Outcome | None:

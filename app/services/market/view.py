@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from sqlmodel import Session, select
@@ -13,13 +13,11 @@ from app.services.privacy import too_few
 from app.store import intervals, leaves, people
 from app.store.market import hub_prices
 from app.tables import IntervalRow, OrderRow, TradeRow
-from market.book import Book
 from market.money import Price
 from market.order import Side
-from market.parties import MeteredPoint
 from market.place import Level, Product
+from market.tariff import price_bounds
 from metering.interval import Interval
-from optimizer.problem import Problem
 from web.ports import Role, Viewer
 from web.ports.market import HubLine, MarketPage, MyOrder, MyTrades
 
@@ -33,9 +31,6 @@ NOT_METERED: Final = (
     "this one was not."
 )
 NOT_CLEARED: Final = "Not cleared yet: ask again when the meters are read."
-
-ProblemOf = Callable[[str, str, Book, Iterable[MeteredPoint]], Problem]
-"""Of an interval's key, rule, book and points, the problem that its clearing solves."""
 
 
 def market_page(
@@ -110,13 +105,15 @@ def refusal(
 def bounds(session: Session, key: str, orders: Sequence[OrderRow]) -> tuple[int | None, int | None]:
     """Return the feed-in price and the dearest local price, as medians of the book's tariffs."""
     tariffs = {slot.point: leaves.tariff_of(slot) for slot in intervals.slots(session, key)}
-    floors = [tariffs[o.point].floor for o in orders if o.side == "offer" and o.point in tariffs]
-    ceilings = [tariffs[o.point].ceiling for o in orders if o.side == "bid" and o.point in tariffs]
-    return _median(floors), _median(ceilings)
+    bidding, offering = (
+        [tariffs[o.point] for o in orders if o.side == side and o.point in tariffs] for side in Side
+    )
+    floor, ceiling = price_bounds(offering, bidding)
+    return _micro(floor), _micro(ceiling)
 
 
-def _median(prices: Sequence[Price]) -> int | None:
-    return sorted(prices)[(len(prices) - 1) // 2].micro_per_kwh if prices else None
+def _micro(price: Price | None) -> int | None:
+    return None if price is None else price.micro_per_kwh
 
 
 def _total(orders: Sequence[OrderRow], side: Side) -> int:
