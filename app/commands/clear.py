@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from app.files.book import INTEGER, BookFileError, off_tick, read_book
+from app.files.book import read_book
 from app.files.contracts import read_contracts
 from app.files.result import (
     Contracted,
@@ -20,6 +20,7 @@ from app.files.result import (
     result_object,
     write_result,
 )
+from app.files.rows import INTEGER, TableFileError, off_tick
 from market.book import Book, net_participants
 from market.contracts import Contract, match_contracts
 from market.money import Price
@@ -90,7 +91,7 @@ def clear_book(path: Path, out: Path, asked: Question, tell: Tell = lambda _: No
     """Clear the book of a CSV file and write the result as JSON; ``tell`` hears of each step.
 
     Raises:
-        BookFileError, QuestionError, PricingError: mend the file or the options.
+        TableFileError, QuestionError, PricingError: mend the file or the options.
         ResultFileError: name another file for the result.
         SolverError: no exact optimum was found.
     """
@@ -155,7 +156,7 @@ def clear_shown(book: Path, out: Path, question: Callable[[], Question]) -> int:
     try:
         with console.status("") as status:
             clearing = clear_book(book, out, question(), lambda text: status.update(escape(text)))
-    except (BookFileError, QuestionError, ResultFileError, PricingError, SolverError) as error:
+    except (TableFileError, QuestionError, ResultFileError, PricingError, SolverError) as error:
         typer.echo(f"wattloom clear: {error}", err=True)
         return 1
     typer.echo(

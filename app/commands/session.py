@@ -9,8 +9,8 @@ from typing import Final
 import typer
 from rich.console import Console
 
-from app.files.book import BookFileError
 from app.files.result import ResultFileError, check_out, write_result
+from app.files.rows import TableFileError
 from app.files.session import read_session, session_object
 from market.money import Price
 from market.session_orders import SessionError
@@ -41,7 +41,7 @@ def clear_session_file(path: Path, out: Path, asked: SessionQuestion) -> Session
     """Clear the session of a CSV file and write the result as JSON.
 
     Raises:
-        BookFileError, SessionError: mend the file or the options.
+        TableFileError, SessionError: mend the file or the options.
         ResultFileError: name another file for the result.
         SolverError: there was no answer.
     """
@@ -69,7 +69,7 @@ def session_shown(path: Path, out: Path, asked: SessionQuestion) -> int:
     try:
         with Console(stderr=True).status("Clearing the session"):
             found = clear_session_file(path, out, asked)
-    except (BookFileError, SessionError, ResultFileError, SolverError) as error:
+    except (TableFileError, SessionError, ResultFileError, SolverError) as error:
         typer.echo(f"wattloom session: {error}", err=True)
         return 1
     if found.fallback:

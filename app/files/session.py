@@ -6,20 +6,11 @@ at all, and whatever is wrong is named with its row (the header is row 1).
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
-from app.files.book import (
-    INTEGER,
-    BookFileError,
-    check_header,
-    named_fields,
-    numbered_rows,
-    off_tick,
-)
+from app.files.rows import Source, TableFileError, integer, name_of, once, price, rows_of
 from market.money import PPM, Price
 from market.order import GRID, Order, OrderError, Side
 from market.session_orders import (
@@ -73,7 +64,7 @@ _ALWAYS: Final = {
 
 
 def read_session(
-    path: Path, first_interval_key: str, intervals: int | None = None, tick: int = 1
+    source: Source, first_interval_key: str, intervals: int | None = None, tick: int = 1
 ) -> SessionBook:
     """Return the book of a CSV file: UTF-8, a header, one order per row, no order is skipped.
 
@@ -84,23 +75,34 @@ def read_session(
     ``tick`` micro-euros per kWh.
 
     Raises:
-        BookFileError: the file or one of its rows cannot be read; names the row and the field.
+        TableFileError: the file or one of its rows cannot be read; names the row and the field.
         SessionError: the session has no such first interval, or another number than 1 to 96.
     """
+    return read_with_rows(source, first_interval_key, intervals, tick)[0]
+
+
+def read_with_rows(
+    source: Source, first_interval_key: str, intervals: int | None = None, tick: int = 1
+) -> tuple[SessionBook, Mapping[str, int]]:
+    """Return what :func:`read_session` does, and the row of each order id.
+
+    Raises:
+        TableFileError, SessionError: as there.
+    """
     session = Session(first_interval_key, intervals or MAX_INTERVALS)
+    taken = _Taken()
+    for number, fields in rows_of(
+        source, REQUIRED, OPTIONAL, max_bytes=MAX_BYTES, max_characters=MAX_FIELD_CHARACTERS
+    ):
+        try:
+            taken.add(number, _Row(number, fields, tick).order(), session.intervals)
+        except (OrderError, SessionError) as error:
+            raise TableFileError(f"row {number}: {error}") from error
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise BookFileError(f"{path} is larger than {MAX_BYTES} bytes: split the session")
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            taken = _read_rows(csv.reader(file, strict=True), session.intervals, tick)
-    except OSError as error:
-        raise BookFileError(f"cannot read {path}: {error.strerror}; check its name") from error
-    except UnicodeDecodeError as error:
-        raise BookFileError(f"{path} is not UTF-8: save it as UTF-8") from error
-    try:
-        return taken.book(Session(first_interval_key, intervals or max(1, taken.end)))
+        book = taken.book(Session(first_interval_key, intervals or max(1, taken.end)))
     except SessionError as error:
-        raise BookFileError(f"{path}: {error}") from error
+        raise TableFileError(f"{name_of(source)}: {error}") from error
+    return book, taken.row_of_id
 
 
 @dataclass(slots=True)
@@ -116,20 +118,15 @@ class _Taken:
         """Take an order in.
 
         Raises:
-            BookFileError: too many, an id that stands already, past the session's end, or both
+            TableFileError: too many, an id that stands already, past the session's end, or both
                 sides of one point in one interval.
         """
         if len(self.orders) == MAX_ORDERS:
-            raise BookFileError(f"row {number}: more than {MAX_ORDERS} orders; split the session")
-        first = self.row_of_id.setdefault(order.order_id, number)
-        if first != number:
-            raise BookFileError(
-                f"row {number}: order id {order.order_id!r} stands in row {first} already; "
-                "ids differ"
-            )
+            raise TableFileError(f"row {number}: more than {MAX_ORDERS} orders; split the session")
+        once(number, "order", order.order_id, self.row_of_id)
         end = _end(order)
         if end > intervals:
-            raise BookFileError(
+            raise TableFileError(
                 f"row {number}: it reaches index {end - 1}, and the session has indices "
                 f"0..{intervals - 1}"
             )
@@ -137,7 +134,7 @@ class _Taken:
             here = (order.order.side, number)
             side, row = self.row_of_point.setdefault((order.index, order.order.point), here)
             if side is not order.order.side:
-                raise BookFileError(
+                raise TableFileError(
                     f"row {number}: point {order.order.point!r} stands on the other side of "
                     f"interval {order.index} in row {row}; enter what is left after its own use"
                 )
@@ -159,23 +156,6 @@ class _Taken:
         )
 
 
-def _read_rows(reader: Iterator[list[str]], intervals: int, tick: int) -> _Taken:
-    rows = numbered_rows(reader)
-    _, first = next(rows, (1, []))
-    header = [name.strip() for name in first]
-    check_header(header, REQUIRED, OPTIONAL)
-    taken = _Taken()
-    for number, values in rows:
-        if not values:
-            continue  # a blank line, often the last one
-        row = _Row(number, named_fields(number, header, values, MAX_FIELD_CHARACTERS), tick)
-        try:
-            taken.add(number, row.order(), intervals)
-        except (OrderError, SessionError) as error:
-            raise BookFileError(f"row {number}: {error}") from error
-    return taken
-
-
 @dataclass(frozen=True, slots=True)
 class _Row:
     number: int
@@ -186,7 +166,7 @@ class _Row:
         """Return the order of the row.
 
         Raises:
-            BookFileError: a field cannot be read. OrderError, SessionError: the order is absurd.
+            TableFileError: a field cannot be read. OrderError, SessionError: the order is absurd.
         """
         kind = self.fields["kind"]
         if kind not in _USED:
@@ -217,7 +197,7 @@ class _Row:
             self.fields["participant"],
             self._point(),
             self._integer("start"),
-            tuple(self._whole("quantity_wh", text) for text in texts),
+            tuple(integer(self.number, "quantity_wh", text) for text in texts),
             self._price(),
             self._integer("min_acceptance_ppm", PPM),
             self.fields.get("parent", ""),
@@ -259,25 +239,15 @@ class _Row:
         return Side(self.fields["side"])
 
     def _price(self) -> Price:
-        price = self._integer("price_micro_per_kwh")
-        if wrong := off_tick(price, self.tick):
-            raise BookFileError(f"row {self.number}: price_micro_per_kwh {wrong}")
-        return Price(price)
+        name = "price_micro_per_kwh"
+        return price(self.number, name, self.fields[name], self.tick)
 
     def _integer(self, name: str, default: int | None = None) -> int:
         text = self.fields.get(name, "")
-        return default if not text and default is not None else self._whole(name, text)
+        return default if not text and default is not None else integer(self.number, name, text)
 
-    def _whole(self, name: str, text: str) -> int:
-        if not INTEGER.fullmatch(text):
-            raise BookFileError(
-                f"row {self.number}: {name} {text[:40]!r} is not a whole number of at most "
-                "18 digits"
-            )
-        return int(text)
-
-    def _wrong(self, name: str, why: str) -> BookFileError:
-        return BookFileError(f"row {self.number}: {name} {self.fields[name][:40]!r} {why}")
+    def _wrong(self, name: str, why: str) -> TableFileError:
+        return TableFileError(f"row {self.number}: {name} {self.fields[name][:40]!r} {why}")
 
 
 def session_object(book: SessionBook, found: SessionClearing) -> dict[str, object]:

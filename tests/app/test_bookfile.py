@@ -5,7 +5,8 @@ import json
 import pytest
 
 from app.commands.clear import Question, clear_book
-from app.files.book import BookFileError, read_book
+from app.files.book import read_book
+from app.files.rows import TableFileError
 from market.pricing import PricingError, Rule
 
 HEADER = "order_id,side,participant,quantity_wh,price_micro_per_kwh"
@@ -156,18 +157,18 @@ REFUSED = [
     ("text", "message"), [pytest.param(*row[1:], id=row[0]) for row in REFUSED]
 )
 def test_bad_files_are_refused_by_row(tmp_path, text, message):
-    with pytest.raises(BookFileError, match=message):
+    with pytest.raises(TableFileError, match=message):
         read_book(_file(tmp_path, text))
 
 
 def test_missing_files_and_folders_are_refused(tmp_path):
     for path in (tmp_path / "none.csv", tmp_path):
-        with pytest.raises(BookFileError, match="cannot read"):
+        with pytest.raises(TableFileError, match="cannot read"):
             read_book(path)
 
 
 def test_a_refused_book_leaves_no_result(tmp_path):
-    with pytest.raises(BookFileError):
+    with pytest.raises(TableFileError):
         _result(tmp_path, f"{HEADER}\na,buy,ann,5,5")
     with pytest.raises(PricingError):
         _result(tmp_path, BOOK, Rule.SDR)
@@ -178,5 +179,5 @@ def test_a_huge_file_is_refused_unread(tmp_path):
     path = tmp_path / "book.csv"
     with path.open("wb") as file:
         file.truncate(10**10)
-    with pytest.raises(BookFileError, match="larger than"):
+    with pytest.raises(TableFileError, match="larger than"):
         read_book(path)

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from app.commands.clear import Question, QuestionError, clear_book, read_limits
-from app.files.book import MAX_ORDERS, BookFileError, read_book
+from app.files.book import MAX_ORDERS, read_book
 from app.files.contracts import read_contracts
 from app.files.result import ResultFileError
+from app.files.rows import TableFileError
 from market.money import Price
 from market.pricing import PricingError, Rule
 from optimizer.problem import Fees
@@ -206,7 +207,7 @@ def test_prices_go_by_the_tick(tmp_path: Path, tick: int, cents: str, says: str)
     path = tmp_path / "book.csv"
     path.write_text(book_of(f"a: offer 5 {cents}"))
     if says:
-        with pytest.raises(BookFileError, match=says):
+        with pytest.raises(TableFileError, match=says):
             read_book(path, tick)
     else:
         assert len(read_book(path, tick).orders) == 1
@@ -217,13 +218,13 @@ WRONG = [
     ({"limits": {"roof": 10**9 + 1}}, QuestionError, "limit"),
     ({"limits": {"roof": 15}, "tick": 10}, QuestionError, "--limit roof: 15 is not a multiple"),
     ({"rule": Rule.SDR}, PricingError, "needs both"),
-    ({"contracts": "c,roof,roof,1,1\n"}, BookFileError, "row 2: .*cannot sell to itself"),
-    ({"contracts": "c,roof,shop,1,0\n"}, BookFileError, "row 2: .*cap"),
-    ({"contracts": "c,roof,shop,NaN,1\n"}, BookFileError, "row 2: price_micro_per_kwh 'NaN'"),
-    ({"contracts": "c,roof,shop,1\n"}, BookFileError, "row 2: 4 fields"),
-    ({"contracts": "c,a,b,1,1\nc,a,b,1,1\n"}, BookFileError, "row 3: .*stands in row 2"),
-    ({"contracts": "c,roof,shop,5,1\n", "tick": 10}, BookFileError, "row 2: .*multiple"),
-    ({"contracts": "c,roof\x07,shop,5,1\n"}, BookFileError, "row 2: .*control character"),
+    ({"contracts": "c,roof,roof,1,1\n"}, TableFileError, "row 2: .*cannot sell to itself"),
+    ({"contracts": "c,roof,shop,1,0\n"}, TableFileError, "row 2: .*cap"),
+    ({"contracts": "c,roof,shop,NaN,1\n"}, TableFileError, "row 2: price_micro_per_kwh 'NaN'"),
+    ({"contracts": "c,roof,shop,1\n"}, TableFileError, "row 2: 4 fields"),
+    ({"contracts": "c,a,b,1,1\nc,a,b,1,1\n"}, TableFileError, "row 3: .*stands in row 2"),
+    ({"contracts": "c,roof,shop,5,1\n", "tick": 10}, TableFileError, "row 2: .*multiple"),
+    ({"contracts": "c,roof\x07,shop,5,1\n"}, TableFileError, "row 2: .*control character"),
 ]  # fmt: skip
 
 
@@ -283,7 +284,7 @@ def test_a_file_cut_short_at_any_byte_is_read_or_refused(tmp_path: Path) -> None
         path.write_bytes(content[:end])
         try:
             orders = read_book(path).orders
-        except BookFileError:
+        except TableFileError:
             continue
         for order in orders[:-1]:
             assert whole[order.order_id] == order

@@ -9,8 +9,8 @@ import pytest
 
 import app.files.session
 from app.commands.session import SessionQuestion, clear_session_file
-from app.files.book import BookFileError
 from app.files.result import ResultFileError
+from app.files.rows import TableFileError
 from app.files.session import read_session
 from market.session_orders import SessionError
 
@@ -114,7 +114,7 @@ def test_the_result_names_all_that_happened(tmp_path):
 )
 def test_a_wrong_row_is_named_and_nothing_is_written(tmp_path, row, words):
     path, out = _file(tmp_path, *ROWS, row), tmp_path / "result.json"
-    with pytest.raises(BookFileError) as caught:
+    with pytest.raises(TableFileError) as caught:
         clear_session_file(path, out, SessionQuestion(FIRST))
     assert words in str(caught.value)
     assert not out.exists()
@@ -122,29 +122,29 @@ def test_a_wrong_row_is_named_and_nothing_is_written(tmp_path, row, words):
 
 def test_a_circle_of_parents_is_refused(tmp_path):
     rows = ["block,x,ann,,bid,0,,5,1,,y,,,,,", "block,y,ann,,bid,0,,5,1,,x,,,,,"]
-    with pytest.raises(BookFileError, match="own descendant"):
+    with pytest.raises(TableFileError, match="own descendant"):
         read_session(_file(tmp_path, *rows), FIRST)
 
 
 def test_prices_are_multiples_of_the_tick(tmp_path):
     path = _file(tmp_path, *ROWS, "step,x,ann,,bid,2,,1,150050,,,,,,,")
     read_session(path, FIRST)
-    with pytest.raises(BookFileError, match=r"row 8: price_micro_per_kwh 150050 .* 150000 or"):
+    with pytest.raises(TableFileError, match=r"row 8: price_micro_per_kwh 150050 .* 150000 or"):
         read_session(path, FIRST, tick=100)
 
 
 @pytest.mark.parametrize("header", ["kind;order_id", "order_id,kind", HEADER + ",kind"])
 def test_a_wrong_header_is_refused(tmp_path, header):
-    with pytest.raises(BookFileError, match="row 1"):
+    with pytest.raises(TableFileError, match="row 1"):
         read_session(_file(tmp_path, STEP, header=header), FIRST)
 
 
 def test_too_large_a_file_is_refused_before_it_is_held(tmp_path, monkeypatch):
     monkeypatch.setattr(app.files.session, "MAX_ORDERS", 5)
-    with pytest.raises(BookFileError, match="row 7: more than 5 orders"):
+    with pytest.raises(TableFileError, match="row 7: more than 5 orders"):
         read_session(_file(tmp_path, *ROWS), FIRST)
     monkeypatch.setattr(app.files.session, "MAX_BYTES", 100)
-    with pytest.raises(BookFileError, match="larger than 100 bytes"):
+    with pytest.raises(TableFileError, match="larger than 100 bytes"):
         read_session(_file(tmp_path, *ROWS), FIRST)
 
 
@@ -152,7 +152,7 @@ def test_too_large_a_file_is_refused_before_it_is_held(tmp_path, monkeypatch):
 def test_other_encodings_are_refused(tmp_path, bad):
     path = tmp_path / "orders.csv"
     path.write_bytes(bad)
-    with pytest.raises(BookFileError):
+    with pytest.raises(TableFileError):
         read_session(path, FIRST)
 
 
@@ -167,7 +167,7 @@ def test_options_out_of_range_are_refused(tmp_path):
     ):
         with pytest.raises(SessionError):
             clear_session_file(path, out, asked)
-    with pytest.raises(BookFileError, match="cannot read"):
+    with pytest.raises(TableFileError, match="cannot read"):
         clear_session_file(tmp_path / "none.csv", out, SessionQuestion(FIRST))
     with pytest.raises(ResultFileError, match="itself"):
         clear_session_file(path, path, SessionQuestion(FIRST))

@@ -11,12 +11,10 @@ import io
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final, Literal
 
-from app.files.book import BookFileError
-from app.files.session import OPTIONAL, REQUIRED, read_session
+from app.files.rows import TableFileError
+from app.files.session import OPTIONAL, REQUIRED, read_with_rows
 from app.services.forward.book import (
     Block,
     Content,
@@ -51,8 +49,10 @@ def read_file(content: bytes, session: Session, participant: str, tick: int) -> 
     Raises:
         ForwardError: the file cannot be read, or holds somebody else's order; it names the row.
     """
-    orders = _orders(content, session, tick)
-    rows = _rows(content)
+    try:
+        orders, rows = read_with_rows(content, session.first_interval_key, session.intervals, tick)
+    except (TableFileError, SessionError) as error:
+        raise ForwardError(str(error)) from error
     if len(rows) > MAX_ORDERS * session.intervals:
         raise ForwardError(f"{len(rows)} rows are too many: {MAX_ORDERS} orders are allowed")
     for order in orders:
@@ -87,24 +87,6 @@ def write_file(rows: Iterable[ForwardOrderRow]) -> bytes:
             line = {"order_id": own, "participant": row.participant, "point": row.point}
             writer.writerow(line | _fields(order))
     return out.getvalue().encode()
-
-
-def _orders(content: bytes, session: Session, tick: int) -> list[AnyOrder]:
-    """Return what the reader of sessions takes from the file; it wants one on disk."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "orders.csv"
-        path.write_bytes(content)
-        try:
-            return list(read_session(path, session.first_interval_key, session.intervals, tick))
-        except (BookFileError, SessionError) as error:
-            raise ForwardError(str(error).replace(str(path), "the file")) from error
-
-
-def _rows(content: bytes) -> Mapping[str, int]:
-    """Return the row of each order id in a file that was read already."""
-    reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
-    reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-    return {line["order_id"].strip(): reader.line_num for line in reader if line.get("order_id")}
 
 
 def _own_id(step: StepOrder) -> str:
