@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from web import present
 from web.picture import Tick, round_step
 from web.ports.market import Band, MarketPage, MyOrder
 
-WIDTH: Final = 560
-HEIGHT: Final = 440
-LEFT, RIGHT, TOP, BOTTOM = 58, WIDTH - 12, 30, HEIGHT - 56
+WIDTH: Final = 640
+HEIGHT: Final = 460
+LEFT, RIGHT, TOP, BOTTOM = 58, WIDTH - 96, 56, HEIGHT - 60  # prices are named on the right
 _AIR: Final = 0.06  # of the span of prices, above and below
+_LABEL: Final = 54  # height that the two lines of a price's label take
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,21 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A price drawn across the picture. ``above``: its label stands above the line."""
+    """A price drawn across the picture; its label stands beside it, ``label_y`` is its middle."""
 
     y: float
     kind: str  # price, floor, ceiling
+    name: str
     text: str
-    above: bool
+    label_y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What a side gains by a single price: the area between its limits and the price."""
+
+    kind: str  # offers, bids
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +72,7 @@ class Curves:
 
     offers: str  # path, '' where there is nothing to draw
     bids: str
+    gains: Sequence[Gain]
     boxes: Sequence[Box]
     levels: Sequence[Level]
     marks: Sequence[Mark]
@@ -96,6 +108,7 @@ def draw(page: MarketPage) -> Curves | None:
     return Curves(
         offers=_path(sides["offer"], scale),
         bids=_path(sides["bid"], scale),
+        gains=_gains(page, sides, scale),
         boxes=[
             *_interval(page, scale),
             *_boxes(sides["offer"], scale),
@@ -134,16 +147,59 @@ def _scale(page: MarketPage) -> Scale | None:
     return Scale(max(energies), low - _AIR * span * (low < 0), high + _AIR * span)
 
 
-def _path(bands: Sequence[Band], scale: Scale) -> str:
-    """Return a step line: flat at a tick, slanting where several limits stand together."""
-    path, wh = "", 0
+def _steps(bands: Sequence[Band]) -> list[tuple[int, int]]:
+    """Return the corners of a side's curve as (Wh, micro-euros per kWh)."""
+    corners, wh = [], 0
     for band in bands:
         ends = (band.low_micro_per_kwh, band.high_micro_per_kwh)
         first, last = ends if band.side == "offer" else ends[::-1]
-        path += f"{'L' if path else 'M'}{scale.x(wh):.1f} {scale.y(first):.1f}"
+        corners += [(wh, first), (wh + band.quantity_wh, last)]
         wh += band.quantity_wh
-        path += f"L{scale.x(wh):.1f} {scale.y(last):.1f}"
-    return path
+    return corners
+
+
+def _path(bands: Sequence[Band], scale: Scale) -> str:
+    """Return a step line: flat at a tick, slanting where several limits stand together.
+
+    It ends where the side has no more energy to trade: bids on the ground, offers at the top.
+    """
+    if not bands:
+        return ""
+    corners = _steps(bands)
+    end = BOTTOM if bands[0].side == "bid" else TOP
+    return _line(corners, scale) + f"L{scale.x(corners[-1][0]):.1f} {end:.1f}"
+
+
+def _line(corners: Sequence[tuple[float, float]], scale: Scale) -> str:
+    points = [f"{scale.x(wh):.1f} {scale.y(price):.1f}" for wh, price in corners]
+    return "M" + "L".join(points)
+
+
+def _gains(page: MarketPage, sides: Mapping[str, Sequence[Band]], scale: Scale) -> list[Gain]:
+    """Return the areas between limits and price, as far as energy was traded.
+
+    Only where the best limits are those that traded: under a uniform price, or on one tick.
+    """
+    price, areas = page.price_micro_per_kwh, []
+    for side, bands in sides.items():
+        if price is None or not bands or not (page.rule == "uniform" or len(bands) == 1):
+            continue
+        corners = _until(_steps(bands), page.traded_wh)
+        if len(corners) > 1:
+            closed = [(0, price), *corners, (corners[-1][0], price)]
+            areas.append(Gain(f"{side}s", _line(closed, scale) + "Z"))
+    return areas
+
+
+def _until(corners: Sequence[tuple[int, int]], most_wh: int) -> list[tuple[float, float]]:
+    """Return a curve as far as an energy, cut through its last piece."""
+    kept: list[tuple[float, float]] = list(corners[:1])
+    for (left, first), (right, last) in pairwise(corners):
+        if left >= most_wh:
+            break
+        share = min(1.0, (most_wh - left) / (right - left)) if right > left else 1.0
+        kept.append((left + share * (right - left), first + share * (last - first)))
+    return kept
 
 
 def _boxes(bands: Sequence[Band], scale: Scale) -> list[Box]:
@@ -167,16 +223,31 @@ def _interval(page: MarketPage, scale: Scale) -> list[Box]:
 
 def _levels(page: MarketPage, scale: Scale) -> list[Level]:
     """Return the lines across the picture: what bounds the price, then the price itself."""
-    lines = (
-        ("floor", page.floor_micro_per_kwh, "feed-in ", False),
-        ("ceiling", page.ceiling_micro_per_kwh, "supplier ", True),
-        ("price", page.price_micro_per_kwh, "", True),
-    )
-    return [
-        Level(scale.y(price), kind, f"{words}{present.price(price)}", above)
-        for kind, price, words, above in lines
-        if price is not None
+    lines = [
+        ("floor", page.floor_micro_per_kwh, "feed-in"),
+        ("ceiling", page.ceiling_micro_per_kwh, "supplier"),
+        ("price", page.price_micro_per_kwh, "price"),
     ]
+    known = [(kind, price, name) for kind, price, name in lines if price is not None]
+    places = _apart([scale.y(price) for _, price, _ in known])
+    return [
+        Level(scale.y(price), kind, name, present.cents(price), place)
+        for (kind, price, name), place in zip(known, places, strict=True)
+    ]
+
+
+def _apart(wanted: Sequence[float]) -> list[float]:
+    """Return places for labels near the wanted ones, so that none covers another."""
+    order = sorted(range(len(wanted)), key=lambda n: wanted[n])
+    places, free = list(wanted), float(TOP)
+    for n in order:
+        places[n] = max(wanted[n], free)
+        free = places[n] + _LABEL
+    free = float(BOTTOM)
+    for n in reversed(order):
+        places[n] = min(places[n], free)
+        free = places[n] - _LABEL
+    return places
 
 
 def _marks(page: MarketPage, scale: Scale) -> list[Mark]:

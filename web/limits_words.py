@@ -39,7 +39,24 @@ RULES: Final = {
     "sdr": "All local trades are at one price that follows from supply and demand: a limit that "
     "it is beyond keeps you out of the local market.",
 }
+WISHES: Final = {
+    "green": "green",
+    "green-only": "green energy only",
+    "local-first": "near first",
+    "max-building": "within the building",
+    "max-feeder": "on the feeder",
+}
 _ROLES: Final = {"prosumer": "you", "building-manager": "the building manager"}
+
+
+def order_wish(text: str) -> str:
+    """Return an order's wish such as ``green+20000 local-first`` in words, or ``none``."""
+    told = []
+    for word in text.split():
+        premium = word.removeprefix("green+")
+        more = f"{present.price(int(premium))} more for green energy" if premium != word else word
+        told.append(WISHES.get(word, more))
+    return ", ".join(told) or "none"
 
 
 def buys(view: LimitsView, point: PointLimits) -> str:

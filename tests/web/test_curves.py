@@ -35,16 +35,23 @@ def wh(x: float) -> float:
 
 def test_steps_add_up_in_kwh() -> None:
     offers, bids = corners(drawn().offers), corners(drawn().bids)
-    assert [round(wh(x)) for x, _ in offers] == pytest.approx([0, 3_100, 3_100, 7_500], abs=2)
-    assert [round(wh(x)) for x, _ in bids] == pytest.approx([0, 4_200, 4_200, 5_500], abs=2)
+    assert [round(wh(x)) for x, _ in offers[:-1]] == pytest.approx([0, 3_100, 3_100, 7_500], abs=2)
+    assert [round(wh(x)) for x, _ in bids[:-1]] == pytest.approx([0, 4_200, 4_200, 5_500], abs=2)
+
+
+def test_a_side_ends_where_it_has_no_more_energy() -> None:
+    *_, offered, offers_end = corners(drawn().offers)
+    *_, wanted, bids_end = corners(drawn().bids)
+    assert offers_end == (offered[0], TOP)
+    assert bids_end == (wanted[0], BOTTOM)
 
 
 def test_a_tick_is_flat_and_a_band_slants_within_its_box() -> None:
     picture = drawn()
-    (_, flat), (_, same), (_, low), (_, high) = corners(picture.offers)
+    (_, flat), (_, same), (_, low), (_, high), _ = corners(picture.offers)
     assert flat == same
     assert high < low < flat  # upwards is a lower y
-    (_, dear), (_, same), (_, first), (_, last) = corners(picture.bids)
+    (_, dear), (_, same), (_, first), (_, last), _ = corners(picture.bids)
     assert dear == same < first < last
     boxes = {box.kind: box for box in picture.boxes if box.kind != "interval"}
     assert boxes["offers"].y == pytest.approx(high, abs=0.1)
@@ -69,6 +76,40 @@ def test_prices_stand_at_their_height() -> None:
     assert (interval.x, interval.width) == (LEFT, RIGHT - LEFT)
     assert picture.cleared_x is not None
     assert wh(picture.cleared_x) == pytest.approx(4_030)
+
+
+def area(path: str) -> float:
+    """What a closed path holds, in Wh x view box units of height."""
+    around = [(wh(x), y) for x, y in corners(path)]
+    pairs = zip(around, around[1:] + around[:1], strict=True)
+    return abs(sum(x * after_y - after_x * y for (x, y), (after_x, after_y) in pairs)) / 2
+
+
+def test_gains_are_the_areas_between_limits_and_price() -> None:
+    picture = drawn()
+    heights = {float(tick.text): tick.at for tick in picture.y_ticks}
+    cent = (heights[0] - heights[10]) / 10
+    gains = {gain.kind: area(gain.path) / cent for gain in picture.gains}
+    # Bids: 4,030 Wh at 15.20. Offers: 3,100 Wh at 8.20, then 930 of 4,400 Wh from 10.00 to 14.00.
+    last = 10 + 4 * 930 / 4_400
+    sellers = 3_100 * (11.85 - 8.2) + 930 * (11.85 - (10 + last) / 2)
+    assert gains == pytest.approx({"bids": 4_030 * (15.2 - 11.85), "offers": sellers}, rel=1e-2)
+
+
+def test_gains_are_drawn_only_where_the_best_limits_traded() -> None:
+    assert drawn(replace(MARKET, rule="mid-market")).gains == []
+    one_tick = replace(MARKET, rule="mid-market", bands=BANDS[:1] + BANDS[2:], own=())
+    assert [gain.kind for gain in drawn(one_tick).gains] == ["bids"]
+    assert drawn(replace(MARKET, price_micro_per_kwh=None)).gains == []
+    assert drawn(replace(MARKET, traded_wh=0)).gains == []
+
+
+def test_labels_of_prices_never_cover_each_other() -> None:
+    near = replace(MARKET, floor_micro_per_kwh=118_000, ceiling_micro_per_kwh=119_000)
+    for page in (near, MARKET, PAGES[NEGATIVE]):
+        places = sorted(level.label_y for level in drawn(page).levels)
+        assert all(after - before >= 50 for before, after in pairwise(places))
+        assert all(TOP <= place <= BOTTOM for place in places)
 
 
 def test_one_sees_ones_own_orders_at_their_limits() -> None:

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from web import curves
+from web import curves, limits_words
 from web.pages.desk import Desk
 from web.pages.intervals import known_key
 from web.ports.market import Asked, Market, QuestionError, TooManyQuestionsError
@@ -36,6 +36,7 @@ def add_routes(router: APIRouter, desk: Desk, market: Market) -> None:
             right=curves.RIGHT,
             top=curves.TOP,
             bottom=curves.BOTTOM,
+            wish=limits_words.order_wish,
         )
 
     @router.get("/intervals/{key}/market/what-if")
