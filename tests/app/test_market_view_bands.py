@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -82,17 +83,22 @@ def test_who_sees_which_bands(text: str, own: str, expected: str) -> None:
     assert ("hidden" if seen.hidden else told(seen)) == expected
 
 
-books = st.lists(
-    st.tuples(st.sampled_from("abcdefghij"), st.integers(-30, 30), st.integers(1, 900)),
-    max_size=30,
-)
+def some_offers(count: int, seed: int) -> list[OrderRow]:
+    """Return a random side, from a seed, since 20,000 of them are tried."""
+    chance = np.random.default_rng(seed)
+    ticks, energies = chance.integers(-30, 31, count), chance.integers(1, 901, count)
+    people = chance.integers(0, 10, count).tolist()
+    rows = zip(people, ticks.tolist(), energies.tolist(), strict=True)
+    return [order(n, "abcdefghij"[who], "offer", t / 4, wh) for n, (who, t, wh) in enumerate(rows)]
+
+
+books = st.builds(some_offers, st.integers(0, 30), st.integers(0, 2**48))
 
 
 @settings(max_examples=20_000 if LONG else 500)
-@given(books, st.sampled_from(["", "a", "ab"]), st.randoms(use_true_random=False))
-def test_a_side_is_told_whole_and_by_five_or_not_at_all(book, own, random) -> None:
+@given(books, st.sampled_from(["", "a", "ab"]))
+def test_a_side_is_told_whole_and_by_five_or_not_at_all(orders, own) -> None:
     mine = frozenset(own)
-    orders = [order(n, who, "offer", tick / 4, wh) for n, (who, tick, wh) in enumerate(book)]
     seen = side_of(orders, Side.OFFER, mine)
     people = {each.participant for each in orders}
     assert seen.hidden == (0 < len(people - mine) + bool(people & mine) < FEWEST)
@@ -106,16 +112,9 @@ def test_a_side_is_told_whole_and_by_five_or_not_at_all(book, own, random) -> No
     if not seen.hidden:
         standing = sorted(each.order_id for _, group in seen.bands for each in group)
         assert standing == sorted(each.order_id for each in orders)
-    random.shuffle(orders)
-    again = side_of(orders, Side.OFFER, mine)
+    again = side_of(orders[::-1], Side.OFFER, mine)
     assert [band for band, _ in again.bands] == [band for band, _ in seen.bands]
-
-
-@settings(max_examples=20_000 if LONG else 500)
-@given(books)
-def test_everybodys_bands_are_the_same(book) -> None:
-    """Two who put their pages together learn no more than each did."""
-    orders = [order(n, who, "offer", tick / 4, wh) for n, (who, tick, wh) in enumerate(book)]
+    # Two who put their pages together learn no more than each did.
     views = [side_of(orders, Side.OFFER, frozenset(who)) for who in ("", "a", "b", "j")]
     assert len({told(seen) + str(seen.hidden) for seen in views}) == 1
 
