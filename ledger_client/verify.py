@@ -212,6 +212,8 @@ IntervalKey = Annotated[
 Origin = Annotated[str, ORIGIN_PATTERN]
 Direction = Literal["import", "export"]
 LEVELS: Final = ("building", "feeder", "district")
+SHARING_RULE: Final = "sharing"
+"""What a seal in sharing mode says as its rule, and no other seal."""
 Place = Annotated[str, re.compile(r"[^/\x00-\x1f\x7f]{1,64}(?:/[^/\x00-\x1f\x7f]{1,64})?")]
 WISH: Final = re.compile(
     r"(?P<green>green(?:(?P<only>-only)|\+(?P<premium>[1-9][0-9]{0,8}))?)?"
@@ -524,8 +526,8 @@ class Seal(Record):
 
     @property
     def pays_as_bid(self) -> bool:
-        """Whether each buyer pays their own limit."""
-        return self.rule == "pay-as-bid" and not self.fallback
+        """Whether each buyer pays their own limit: where neither a session nor mid-market did."""
+        return self.rule == "pay-as-bid" and not (self.fallback or self.mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -1872,6 +1874,10 @@ class Account:
             order = next((o for o in self.points[name].orders if o.side == side), None)
             due = 0 if item.estimated else item.wh - item.own_wh
             if order is not None:
+                said = order.agreed or order.place or order.wish
+                require(
+                    not (self.seal.mode and said), f"{order.order_id} is no {self.seal.mode} one"
+                )
                 require(order.wh == due, f"{order.order_id} is of {_wh(order.wh)}, not {_wh(due)}")
             elif item.local_wh or (due and side == "offer"):
                 raise ClaimError(f"{name} has {_wh(due)} to trade, and no {side} in the book")
@@ -1887,7 +1893,7 @@ class Account:
             require(prices, f"{order.order_id} traded {_wh(traded_wh)} without a price")
             shown = _price(prices[0].price_micro_per_kwh) if len(prices) == 1 else "each price"
             beyond = f"{shown} is beyond the limit {limit} of {order.order_id}, or its wish"
-            require(any(admits(seal, order, price) for price in prices), beyond)
+            require(any(admits(order, price) for price in prices), beyond)
         self.report.tick(f"{order.order_id} traded {_wh(traded_wh)} within its limit")
 
     def lines(self) -> None:
@@ -1949,14 +1955,16 @@ class Account:
         found = [p for p in sealed_prices(self.seal) if p.price_micro_per_kwh == price]
         require(found, f"{where} is not at the sealed price")
         if order is not None:
-            kept = any(admits(self.seal, order, item) for item in found)
+            kept = any(admits(order, item) for item in found)
             require(kept, f"{where} is at a price that {order.order_id} does not admit")
 
     def _as_agreed(self, order: Order, price: int, wh: int) -> bool:
         """Tell whether contracts of the order are at this price, and their caps hold this, too."""
         cap = sum(item.cap_wh for item in order.agreed if item.price_micro_per_kwh == price)
         within = self.agreed[order.order_id, price] + wh <= cap
-        self.agreed[order.order_id, price] += wh if within else 0
+        if within and cap:
+            self.agreed[order.order_id, price] += wh
+            self.report.remark("That its contracts were agreed upon, their paper has to show.")
         return within
 
     def _sums(self) -> None:
@@ -2250,8 +2258,13 @@ def _full(keys: Keys | LedgerKeys) -> Keys:
 
 
 def check_prices(seal: Seal) -> None:
-    """Check that a seal's prices do not contradict each other."""
+    """Check that a seal's prices contradict neither each other nor its mode."""
     hubs = seal.hub_prices
+    shared = (seal.mode == "sharing") == (seal.rule == SHARING_RULE)
+    require(shared, f"the seal's mode is {seal.mode or 'metered'}, its rule {seal.rule}")
+    require(not (seal.mode and seal.fallback), f"the seal says fallback in {seal.mode} mode")
+    one_for_all = seal.mode or ("fallback" if seal.fallback else "")
+    require(not (hubs and one_for_all), f"the seal says {one_for_all}, yet prices by place")
     named = {(hub.place, hub.product) for hub in hubs}
     require(len(named) == len(hubs), "the seal gives one product at one place two prices")
     for hub in hubs:
@@ -2268,30 +2281,39 @@ def sealed_prices(seal: Seal) -> tuple[HubPrice, ...]:
     return (HubPrice("district", seal.price, "any"),)
 
 
-def admits(seal: Seal, order: Order, hub: HubPrice) -> bool:
+def admits(order: Order, hub: HubPrice) -> bool:
     """Tell whether limit and wish of an order admit a trade at a hub.
 
     A bid's premium comes on top of its limit where the energy is green. Green-only energy needs
     a green hub, and a green hub a green offer. None goes farther than its order's highest level.
-    The fallback knows limits alone.
     """
-    wish, green = _wished(order), hub.product == "green"
+    premium = int(_wished(order)["premium"] or 0) if hub.product == "green" else 0
     price, limit = hub.price_micro_per_kwh, order.limit_micro_per_kwh
+    kept = price >= limit if order.side == "offer" else price <= limit + premium
+    return kept and _reaches(order, hub)
+
+
+def _reaches(order: Order, hub: HubPrice) -> bool:
+    """Tell whether place and wish let an order trade at a hub, whatever the price."""
+    wish, green = _wished(order), hub.product == "green"
     far = LEVELS.index(hub.level) > LEVELS.index(wish["level"] or "district")
-    premium = int(wish["premium"] or 0) if green else 0
-    if order.side == "offer":
-        kept, meant = price >= limit, bool(wish["green"]) or not green
-    else:
-        kept, meant = price <= limit + premium, green or not wish["only"]
-    return kept and bool(seal.fallback or (meant and not far and hub.holds(order.place)))
+    meant = bool(wish["green"]) or not green if order.side == "offer" else green or not wish["only"]
+    return meant and not far and hub.holds(order.place)
 
 
 def at_own_limit(seal: Seal, order: Order, price: int) -> bool:
-    """Tell whether a price is what pay-as-bid makes of an order: a bid pays its own limit."""
+    """Tell whether a price is what pay-as-bid makes of an order: a bid pays its own limit.
+
+    Its premium comes on top where green energy was sold within its reach.
+    """
     limit, premium = order.limit_micro_per_kwh, int(_wished(order)["premium"] or 0)
+    hubs = [hub for hub in seal.hub_prices if _reaches(order, hub)]
+    if (order.place or order.wish) and not hubs:
+        return False
     if order.side == "offer":
         return price >= limit
-    return price == limit or (bool(seal.hub_prices) and price == limit + premium)
+    green = any(hub.product == "green" for hub in hubs)
+    return price == limit or (green and price == limit + premium)
 
 
 def _wished(order: Order) -> dict[str, str | None]:
