@@ -191,18 +191,23 @@ def pairs_of(given_problem, found):
 
 
 def check_bounds(given_problem, found):
-    """The district's price is within [feed-in, retail], fee included, and on them if they trade."""
+    """Prices are the floor of the middle of their bounds, and between the supplier's.
+
+    In the district a price is feed-in at least and, for any energy, retail less the fee at most
+    (unless the fee leaves no room between them); where the supplier buys, it is feed-in.
+    """
     floor, ceiling = given_problem.floor, given_problem.ceiling
-    fee = given_problem.fees.district
+    exported = {trade.product for trade in found.trades if trade.buyer == GRID}
     for hub in found.hubs:
+        low, high = hub.interval
+        if low is not None and high is not None:
+            assert hub.price.micro_per_kwh == (low + high).micro_per_kwh // 2
         if hub.place == Place():
-            low, high = hub.interval
             assert floor is None or floor <= hub.price
-            if floor is None or ceiling is None or floor <= ceiling - fee:
-                assert ceiling is None or hub.product is Product.GREEN or hub.price + fee <= ceiling
-            assert low is None or high is None or low <= hub.price <= high
-            served = {t.product for t in found.trades if t.buyer == GRID}
-            assert hub.product not in served or hub.price == floor
+            assert hub.product not in exported or hub.price == floor
+            cap = None if ceiling is None else ceiling - given_problem.fees.district
+            if cap is not None and hub.product is Product.ANY and (floor is None or floor <= cap):
+                assert hub.price <= cap
 
 
 def check_equal_orders(given_problem, found):
