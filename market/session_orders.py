@@ -186,11 +186,12 @@ class FlexibleOrder:
         _refuse_quantity(self.order_id, self.energy.wh)
         _refuse_quantity(self.order_id, self.most_wh)
         refuse_price(self.order_id, self.limit)
-        reachable_wh = self.most_wh * (self.deadline - self.start)
-        if self.energy.wh > reachable_wh:
+        quarters = self.deadline - self.start
+        if self.energy.wh > self.most_wh * quarters:
             raise SessionError(
-                f"order {self.order_id!r}: {self.power} gives {reachable_wh} Wh from index "
-                f"{self.start} to {self.deadline}, less than {self.energy}"
+                f"order {self.order_id!r}: {self.power} gives {self.most_wh * quarters} Wh in "
+                f"{quarters} quarter-hours, less than the {self.energy} that it wants: ask for "
+                "less energy, a later end or more power"
             )
 
     @property

@@ -308,8 +308,9 @@ def next_close(moment_ms: int, zone: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """Return an error's text as a sentence: a capital first, one full stop last."""
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+    """Return an error's text as a sentence: a capital first, one full stop or ``?`` last."""
+    told = f"{text[:1].upper()}{text[1:].rstrip('.')}"
+    return told if told.endswith("?") else f"{told}."
 
 
 def count(number: int, one: str, many: str) -> str:

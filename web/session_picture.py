@@ -12,8 +12,9 @@ from web.picture import Tick, round_step
 from web.ports.forward import SessionInterval
 
 WIDTH: Final = 720
-HEIGHT: Final = 320
-_LEFT, _RIGHT, _TOP, _MIDDLE, _BOTTOM = 58, 14, 36, 200, 46
+HEIGHT: Final = 350
+_LEFT, _RIGHT, _TOP, _MIDDLE, _BOTTOM = 58, 14, 36, 224, 46
+_GAP: Final = 48  # between the panels: the labels of both stand in it
 _TICKS: Final = 8  # at most so many times along the axis
 
 
@@ -55,18 +56,18 @@ def draw(intervals: Sequence[SessionInterval], zone: str) -> SessionPicture | No
     left, right, bottom = float(_LEFT), float(WIDTH - _RIGHT), float(HEIGHT - _BOTTOM)
     step = (right - left) / len(intervals)
     low, high = min(0, *prices), max(0, *prices) or 1
-    scale = (_MIDDLE - 24 - _TOP) / (high - low)
+    scale = (_MIDDLE - _GAP - _TOP) / (high - low)
     most_wh = max(*(max(i.traded_wh, i.bought_wh, i.sold_wh) for i in intervals), 1)
 
     def y(micro: float) -> float:
-        return _MIDDLE - 24 - (micro - low) * scale
+        return _MIDDLE - _GAP - (micro - low) * scale
 
     return SessionPicture(
         width=WIDTH,
         height=HEIGHT,
         left=left,
         right=right,
-        price_bottom=_MIDDLE - 24,
+        price_bottom=_MIDDLE - _GAP,
         bottom=bottom,
         zero_y=y(0) if low < 0 else None,
         price=_path([i.price_micro_per_kwh for i in intervals], left, step, y),

@@ -52,7 +52,7 @@ from metering.quantities import Energy
 _MOST_BYTES: Final = 256 * 2**20
 _ENDINGS: Final = {
     0: "The interval agrees with its seal.",
-    1: "The interval differs from its seal.",
+    1: "The audit FAILS at the step marked ✗.",
     2: "The interval could not be judged.",
 }
 

@@ -47,7 +47,7 @@ def post(client: TestClient, path: str, **data: str) -> Response:
 
 
 def test_orders_by_browser(kit: ForwardKit, client: TestClient) -> None:
-    assert '<a href="/orders"' in client.get("/district").text
+    assert '<a href="/orders"' in client.get("/intervals").text
     order = {
         "kind": "step",
         "point": kit.homes["flat"].point,
@@ -79,7 +79,7 @@ def test_orders_by_browser(kit: ForwardKit, client: TestClient) -> None:
     text = client.get(PAGE).text
     assert "Taken" in text
     assert "0.80\u00a0kWh" in text
-    assert "Neighbours agreed on energy in 2\u00a0quarter-hours of 4" in text
+    assert "Neighbours agreed on energy in 2 of 4\u00a0quarter-hours" in text
 
 
 @pytest.mark.parametrize("size", [1_000, 300_000])

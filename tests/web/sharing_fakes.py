@@ -122,6 +122,8 @@ class FakeSharing:
         return 2
 
     def undo(self, number: int) -> int:
+        if number == 0:
+            raise KeysRefusedError(["there is no version 0"])
         self._note("undo", number)
         return 1
 

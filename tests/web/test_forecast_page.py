@@ -146,6 +146,7 @@ def test_skill_against_a_perfect_yesterday() -> None:
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
 def test_the_page_in_a_browser(open_as: Open, width: int, scheme: str) -> None:
     page, console = open_as("prosumer", width=width, color_scheme=scheme)
+    page.get_by_role("link", name="Market", exact=True).click()
     page.get_by_role("link", name="Forecasts").click()
     page.wait_for_url("**/forecasts")
     expect(page.locator("svg.outlook path")).to_have_count(3)

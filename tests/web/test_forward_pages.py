@@ -14,8 +14,7 @@ from tests.web.forward_fakes import CLEARED, HOSTILE, NEXT, ORDERS, PAGE, POINT,
 from tests.web.page_kit import audit, enter, token
 from tests.web.test_browser import CONTRAST, SMALL_TARGETS
 from web import session_picture
-from web.ports import Role
-from web.ports.bank import RefusedError
+from web.ports import RefusedError, Role
 from web.ports.forward import FIELDS, GateClosedError, OrdersPage, SessionInterval
 
 ORDERS_PAGE = "/participants/weber/orders"
@@ -114,7 +113,7 @@ def test_the_page_says_what_stands_and_what_became_of_it(client: TestClient) -> 
         "2.00\u00a0kWh of it found no neighbour",
         "+€1.44",
         "log as entry 41",
-        "at −2.00\u00a0ct/kWh to 21.00\u00a0ct/kWh",
+        "at −2.00 to 21.00\u00a0ct/kWh",
     ):
         assert shown in text, shown
 
@@ -275,8 +274,7 @@ def test_the_countdown(left_ms: int, says: str) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
 def test_the_page_is_clean_fits_and_can_be_read(open_as: Open, width: int, scheme: str) -> None:
     page, console = open_as("prosumer", width=width, color_scheme=scheme)
     for kind in ("block", "storage"):

@@ -143,3 +143,15 @@ def test_every_step_of_the_verifier_has_plain_words() -> None:
     begun = set(re.findall(r'\.begin\("(\w+)"\)', source))
     assert len(begun) > 10
     assert begun <= set(present.STEP_WORDS)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("no bid", "No bid."),
+        ("no bid.", "No bid."),
+        ("is the file cut short?", "Is the file cut short?"),
+    ],
+)
+def test_an_error_reads_as_a_sentence(text: str, told: str) -> None:
+    assert present.sentence(text) == told
