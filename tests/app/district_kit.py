@@ -76,6 +76,7 @@ from metering.reading import (
     link,
 )
 from metering.signing import Purpose, public_key, sign
+from tests.app.schema import lay_tables
 
 START = Interval.parse("2026-06-23T09:00:00Z")
 GRACE_MS = 300_000
@@ -204,7 +205,7 @@ class Kit:
         self._stack.callback(self.database.close)
         if self.url.startswith("sqlite"):
             event.listen(self.database.engine, "connect", _spare_the_disk)
-        self.database.migrate()
+        lay_tables(self.database)
         self.homes = {
             n: Home(n, i, f"meter-{n}", f"meter-{n}", self.start)
             for i, n in enumerate(self.names, 1)

@@ -28,6 +28,7 @@ from metering.reading import (
     link,
 )
 from metering.signing import Purpose, public_key, sign
+from tests.app.schema import lay_tables
 
 ORIGIN = "lindenhof.wattloom.example"
 START = Interval.parse("2026-06-23T09:00:00Z")
@@ -115,7 +116,7 @@ class District:
         self.registry, self.gateway, self.receipt_key = key_of(9_001), key_of(9_002), key_of(9_003)
         self.meters = [Meter(n, key_of(n), gsrn(n)) for n in range(1, self.count + 1)]
         if not self.founded:
-            self.database.migrate()
+            lay_tables(self.database)
             with self.database.write() as session:
                 self._found(session)
 

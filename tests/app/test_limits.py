@@ -61,9 +61,9 @@ def limit_of(kit: Kit, interval: str, name: str) -> tuple[int, int | None]:
     return found.limit_micro_per_kwh, found.instruction
 
 
-def test_an_instruction_holds_from_the_next_interval_on(make: MakeKit) -> None:
+def test_an_instruction_holds_from_the_next_interval_on(make_plain: MakeKit) -> None:
     """What has begun stays as it was, however late it is cleared; the order names the version."""
-    kit = make()
+    kit = make_plain()
     kit.quarter(**SURPLUS)
     kit.quarter(**SURPLUS)  # the first two have begun, and are not cleared yet
     row = enter(kit, "flat", GREEDY)

@@ -111,8 +111,8 @@ def test_seals_and_orders_without_a_wish_are_those_of_before(make_plain: MakeKit
 # --- Rules ---------------------------------------------------------------------------------------
 
 
-def test_pay_as_bid_settles_at_each_buyers_limit(make: MakeKit) -> None:
-    kit = make(changes={"rule": "pay-as-bid"})
+def test_pay_as_bid_settles_at_each_buyers_limit(make_plain: MakeKit) -> None:
+    kit = make_plain(changes={"rule": "pay-as-bid"})
     instruct(kit, "flat", strategy=Strategy.GREEDY, share_ppm=500_000)
     for _ in range(2):
         kit.live(**SURPLUS)
@@ -216,8 +216,8 @@ def make_negative(kit: Kit) -> None:
         row.energy_micro_per_kwh = 20_000
 
 
-def test_at_a_negative_price_the_seller_pays(make: MakeKit) -> None:
-    negative(make(), "mid-market", -65_000)
+def test_at_a_negative_price_the_seller_pays(make_plain: MakeKit) -> None:
+    negative(make_plain(), "mid-market", -65_000)
 
 
 @pytest.mark.parametrize(("rule", "due"), [("uniform", -200_000), ("pay-as-bid", 70_000)])
