@@ -23,7 +23,7 @@ from app.store import bank, journal, people, wallets
 from app.tables import BankMovementRow, BankPayoutRow
 from ledger_client.stardust.bech32 import encode_address_text
 from market.journal import wallet
-from web.ports import NotFoundError
+from web.ports import NotFoundError, RefusedError
 from web.ports.bank import (
     BalanceLine,
     BankLine,
@@ -32,7 +32,6 @@ from web.ports.bank import (
     MoneyPage,
     PayoutLine,
     Preview,
-    RefusedError,
     TreasuryPage,
     Withdrawal,
 )

@@ -25,8 +25,8 @@ from tests.app.bank_district import BankKit, bank_kit
 from tests.app.bank_kit import CENT, EURO, PAYER, Line, camt, csv
 from tests.app.district_kit import TOP_UP
 from tests.app.test_coin_book import move
-from web.ports import NotFoundError
-from web.ports.bank import RefusedError, Withdrawal
+from web.ports import NotFoundError, RefusedError
+from web.ports.bank import Withdrawal
 
 
 @pytest.fixture

@@ -22,8 +22,7 @@ from tests.app.forward_kit import (
     steps,
     storage,
 )
-from web.ports import NotFoundError
-from web.ports.bank import RefusedError
+from web.ports import NotFoundError, RefusedError
 from web.ports.forward import FIELDS, GateClosedError
 
 

@@ -16,7 +16,7 @@ from market.agents import Instruction, InstructionError, Strategy
 from market.money import Price
 from market.place import Level, Product, Wish
 from tests.app.district_kit import CEILING, FEED_IN, RATE, Kit, key
-from web.ports.bank import RefusedError
+from web.ports import RefusedError
 from web.ports.limits import AskedLimits
 
 OWN = AskedLimits(strategy="own-limits")

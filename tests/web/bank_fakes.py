@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from tests.web.web_fakes import CLOCK_MS
-from web.ports import NotFoundError
+from web.ports import NotFoundError, RefusedError
 from web.ports.bank import (
     BalanceLine,
     BankLine,
@@ -14,7 +14,6 @@ from web.ports.bank import (
     MoneyPage,
     PayoutLine,
     Preview,
-    RefusedError,
     TreasuryPage,
     Withdrawal,
 )

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 from metering.interval import LENGTH_MS, Interval
 from tests.web.web_fakes import CLOCK_MS, ZONE
-from web.ports import NotFoundError
-from web.ports.bank import RefusedError
+from web.ports import NotFoundError, RefusedError
 from web.ports.forward import (
     ClearedSession,
     EnteredOrder,

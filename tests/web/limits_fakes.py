@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tests.web.web_fakes import CLOCK_MS, keys
-from web.ports.bank import RefusedError
+from web.ports import RefusedError
 from web.ports.limits import (
     AskedLimits,
     LimitsPage,

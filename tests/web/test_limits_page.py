@@ -12,8 +12,7 @@ from tests.web.limits_fakes import CAPPED, GREEDY, HOSTILE, PAGE, POINT, VIEW, F
 from tests.web.page_kit import audit, enter, token
 from tests.web.web_fakes import FakeViews
 from web import limits_words
-from web.ports import Role
-from web.ports.bank import RefusedError
+from web.ports import RefusedError, Role
 from web.ports.limits import AskedLimits, Outcome
 
 HERE = "/participants/weber/limits"

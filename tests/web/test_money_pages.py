@@ -14,8 +14,8 @@ from tests.web.bank_fakes import ADDRESS, HOSTILE, MONEY, OPEN, TREASURY, FakeBa
 from tests.web.browsing import Open
 from tests.web.page_kit import audit, enter, token
 from web.pages.desk import MAX_STATEMENT_BYTES
-from web.ports import Role
-from web.ports.bank import RefusedError, Withdrawal
+from web.ports import RefusedError, Role
+from web.ports.bank import Withdrawal
 
 MONEY_PAGE = "/participants/weber/money"
 READ = (MONEY_PAGE, f"{MONEY_PAGE}.csv")

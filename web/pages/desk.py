@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -116,6 +116,46 @@ class Desk:
             raise NotFoundError("the grid operator sees energy, never prices or balances")
         return viewer
 
+    def manager(self, request: Request) -> Viewer:
+        """Return the building manager who asks.
+
+        Raises:
+            NotFoundError: somebody else asks.
+        """
+        viewer = self.viewer(request)
+        if viewer.role is not Role.MANAGER:
+            raise NotFoundError("this is the building manager's")
+        return viewer
+
+    def owner(self, request: Request, participant: str) -> Viewer:
+        """Return who asks for what is a participant's own.
+
+        Raises:
+            NotFoundError: it is not theirs to see.
+        """
+        viewer = self.customer(request)
+        if participant not in {each for each, _ in self.views.participants(viewer)}:
+            raise NotFoundError("there is no such participant among yours")
+        return viewer
+
+    def form(
+        self,
+        request: Request,
+        viewer: Viewer,
+        template: str,
+        done: Mapping[str, str],
+        error: Exception | None = None,
+        **context: object,
+    ) -> HTMLResponse:
+        """Render a page with forms: what was just done, or why it was refused (422).
+
+        ``done`` has the sentence for each ``?done=`` that such a page is led back to with.
+        """
+        said = done.get(request.query_params.get("done", ""))
+        page = self.page(request, viewer, template, done=said, error=error, **context)
+        page.status_code = 422 if error else 200
+        return page
+
     def page(
         self, request: Request, viewer: Viewer, template: str, **context: object
     ) -> HTMLResponse:
@@ -141,6 +181,15 @@ def error_page(request: Request, status: int, reason: str | None = None) -> Resp
         title=TITLES.get(status, "That did not work"),
         reason=present.sentence(reason) if reason else None,
         advice=ADVICE.get(status, "Go back and try again."),
+    )
+
+
+def csv_file(content: bytes, filename: str) -> Response:
+    """Return a CSV to be saved."""
+    return Response(
+        content,
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{filename}"'},
     )
 
 

@@ -12,10 +12,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from web import present, session_picture
-from web.pages.desk import MAX_UPLOAD_BYTES, Desk
-from web.pages.money import csv_file, own
-from web.ports import Viewer
-from web.ports.bank import RefusedError
+from web.pages.desk import MAX_UPLOAD_BYTES, Desk, csv_file
+from web.ports import RefusedError, Viewer
 from web.ports.forward import FIELDS, Forward, GateClosedError, OrdersPage
 from web.security import check_csrf
 
@@ -54,6 +52,7 @@ def show(
     request: Request,
     viewer: Viewer,
     participant: str,
+    error: RefusedError | None = None,
     **context: object,
 ) -> Response:
     """Return the page of orders; with an error it keeps what was typed."""
@@ -62,21 +61,22 @@ def show(
     typed = given if isinstance(given, dict) else filled(found, request.query_params)
     typed = {**typed, "kind": typed["kind"] if typed["kind"] in ON_FORM else "step"}
     cleared = found.cleared
-    page = desk.page(
+    page = desk.form(
         request,
         viewer,
         "orders.html",
+        DONE,
+        error,
         shown=found,
-        done=DONE.get(request.query_params.get("done", "")),
         typed=typed,
         blocks=[("", "none"), *_blocks(found, typed["order_id"])],
         on_form=ON_FORM[typed["kind"]],
         left=session_picture.countdown(found.open.gate_ms - found.clock_ms) if found.open else "",
         drawn=session_picture.draw(cleared.intervals, found.zone) if cleared else None,
-        **{"error": None, "where": "", **context},
+        **{"where": "", **context},
     )
-    error = context.get("error")
-    page.status_code = 409 if isinstance(error, GateClosedError) else 422 if error else 200
+    if isinstance(error, GateClosedError):
+        page.status_code = 409
     return page
 
 
@@ -133,12 +133,12 @@ def add_pages(router: APIRouter, desk: Desk, forward: Forward) -> None:
 
     @router.get("/participants/{participant}/orders")
     def of_one(request: Request, participant: str) -> Response:
-        viewer = own(desk, request, participant)
+        viewer = desk.owner(request, participant)
         return show(desk, forward, request, viewer, participant)
 
     @router.get("/participants/{participant}/orders.csv")
     def orders_csv(request: Request, participant: str) -> Response:
-        own(desk, request, participant)
+        desk.owner(request, participant)
         return csv_file(forward.orders_csv(participant), "wattloom-orders.csv")
 
 
@@ -150,7 +150,7 @@ def add_entry(router: APIRouter, desk: Desk, forward: Forward) -> None:
         form = await request.form()
 
         def answer() -> Response:
-            viewer = own(desk, request, participant)
+            viewer = desk.owner(request, participant)
             check_csrf(request, _text(form, "csrf_token"), viewer.csrf_token)
             typed = {name: _text(form, name) for name in FIELDS}
             try:
@@ -180,7 +180,7 @@ def add_steps(router: APIRouter, desk: Desk, forward: Forward) -> None:
     """Add what is done with one press: cancel, undo, by forecast or not."""
 
     def step(request: Request, participant: str, token: str, act: Callable[[str], str]) -> Response:
-        viewer = own(desk, request, participant)
+        viewer = desk.owner(request, participant)
         check_csrf(request, token, viewer.csrf_token)
         try:
             return back(participant, act(who(viewer)))
@@ -234,7 +234,7 @@ def add_file(router: APIRouter, desk: Desk, forward: Forward) -> None:
         content = await orders.read(MAX_UPLOAD_BYTES + 1) if orders else b""
 
         def answer() -> Response:
-            viewer = own(desk, request, participant)
+            viewer = desk.owner(request, participant)
             check_csrf(request, csrf_token, viewer.csrf_token)
             try:
                 found = forward.preview(participant, name, content)
@@ -252,7 +252,7 @@ def add_file(router: APIRouter, desk: Desk, forward: Forward) -> None:
         content: Annotated[str, Form()] = "",
         csrf_token: Annotated[str, Form()] = "",
     ) -> Response:
-        viewer = own(desk, request, participant)
+        viewer = desk.owner(request, participant)
         check_csrf(request, csrf_token, viewer.csrf_token)
         try:
             changed = forward.confirm(participant, who(viewer), session, content)

@@ -11,9 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from web import limits_words
 from web.pages.desk import Desk
-from web.pages.money import own
-from web.ports import Viewer
-from web.ports.bank import RefusedError
+from web.ports import RefusedError, Viewer
 from web.ports.limits import AskedLimits, Limits, LimitsView
 from web.security import check_csrf
 
@@ -29,7 +27,7 @@ def add_routes(router: APIRouter, desk: Desk, limits: Limits) -> None:
 
     @router.get("/participants/{participant}/limits")
     def page(request: Request, participant: str) -> Response:
-        viewer = own(desk, request, participant)
+        viewer = desk.owner(request, participant)
         return show(desk, limits, request, viewer, participant)
 
     _add_entering(router, desk, limits)
@@ -42,20 +40,20 @@ def show(
     request: Request,
     viewer: Viewer,
     participant: str,
-    **context: object,
+    error: RefusedError | None = None,
+    **typed: object,
 ) -> Response:
     """Return the page; with an error or a preview it keeps what was typed at ``form``."""
-    page = desk.page(
+    return desk.form(
         request,
         viewer,
         "limits.html",
+        DONE,
+        error,
         page=limits.limits(participant),
         words=limits_words,
-        done=DONE.get(request.query_params.get("done", "")),
-        **{"form": "", "error": None, "typed": AskedLimits(), "preview": None, **context},
+        **{"form": "", "typed": AskedLimits(), "preview": None, **typed},
     )
-    page.status_code = 422 if context.get("error") else 200
-    return page
 
 
 def _back(participant: str, done: str) -> Response:
@@ -72,7 +70,7 @@ def _add_entering(router: APIRouter, desk: Desk, limits: Limits) -> None:
         step: Annotated[str, Form()] = "preview",
         csrf_token: Annotated[str, Form()] = "",
     ) -> Response:
-        viewer = own(desk, request, participant)
+        viewer = desk.owner(request, participant)
         check_csrf(request, csrf_token, viewer.csrf_token)
         try:
             if step == "save":
@@ -112,7 +110,7 @@ def _add_repeating(router: APIRouter, desk: Desk, limits: Limits) -> None:
         version: Annotated[int, Form()] = -1,
         csrf_token: Annotated[str, Form()] = "",
     ) -> Response:
-        viewer = own(desk, request, participant)
+        viewer = desk.owner(request, participant)
         check_csrf(request, csrf_token, viewer.csrf_token)
         try:
             changed = limits.repeat(participant, point, version, viewer.role.value)

@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from web import qr
-from web.pages.desk import Desk
-from web.ports import NotFoundError, Viewer
-from web.ports.bank import Bank, RefusedError, Withdrawal
+from web.pages.desk import Desk, csv_file
+from web.ports import RefusedError, Viewer
+from web.ports.bank import Bank, Withdrawal
 from web.security import check_csrf
 
 DONE: Final = {
@@ -23,18 +23,6 @@ DONE: Final = {
 }
 
 
-def own(desk: Desk, request: Request, participant: str) -> Viewer:
-    """Return who asks for a participant's money.
-
-    Raises:
-        NotFoundError: it is not theirs to see.
-    """
-    viewer = desk.customer(request)
-    if participant not in {each for each, _ in desk.views.participants(viewer)}:
-        raise NotFoundError("there is no such participant among yours")
-    return viewer
-
-
 def add_routes(router: APIRouter, desk: Desk, bank: Bank) -> None:
     """Add the money page, its forms and its table to take away."""
     add_page(router, desk, bank)
@@ -43,21 +31,26 @@ def add_routes(router: APIRouter, desk: Desk, bank: Bank) -> None:
 
 
 def show(
-    desk: Desk, bank: Bank, request: Request, viewer: Viewer, participant: str, **context: object
+    desk: Desk,
+    bank: Bank,
+    request: Request,
+    viewer: Viewer,
+    participant: str,
+    error: RefusedError | None = None,
+    **typed: object,
 ) -> Response:
     """Return the money page; with an error it keeps what was typed."""
     money = bank.money(participant)
-    page = desk.page(
+    return desk.form(
         request,
         viewer,
         "money.html",
+        DONE,
+        error,
         money=money,
         code=qr.picture(money.code) if money.code else None,
-        done=DONE.get(request.query_params.get("done", "")),
-        **{"form": "", "error": None, "typed": {}, **context},
+        **{"form": "", "typed": {}, **typed},
     )
-    page.status_code = 422 if context.get("error") else 200
-    return page
 
 
 def back(participant: str, done: str) -> Response:
@@ -70,22 +63,13 @@ def add_page(router: APIRouter, desk: Desk, bank: Bank) -> None:
 
     @router.get("/participants/{participant}/money")
     def money(request: Request, participant: str) -> Response:
-        viewer = own(desk, request, participant)
+        viewer = desk.owner(request, participant)
         return show(desk, bank, request, viewer, participant)
 
     @router.get("/participants/{participant}/money.csv")
     def money_csv(request: Request, participant: str) -> Response:
-        own(desk, request, participant)
+        desk.owner(request, participant)
         return csv_file(bank.lines_csv(participant), "wattloom-money.csv")
-
-
-def csv_file(content: bytes, filename: str) -> Response:
-    """Return a CSV to be saved."""
-    return Response(
-        content,
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{filename}"'},
-    )
 
 
 def add_withdrawals(router: APIRouter, desk: Desk, bank: Bank) -> None:
@@ -102,7 +86,7 @@ def add_withdrawals(router: APIRouter, desk: Desk, bank: Bank) -> None:
         nonce: Annotated[str, Form()] = "",
         csrf_token: Annotated[str, Form()] = "",
     ) -> Response:
-        viewer = own(desk, request, participant)
+        viewer = desk.owner(request, participant)
         check_csrf(request, csrf_token, viewer.csrf_token)
         asked = Withdrawal(kind, amount, iban, holder, nonce)
         try:
@@ -127,7 +111,7 @@ def add_withdrawals(router: APIRouter, desk: Desk, bank: Bank) -> None:
         ref: Annotated[str, Form()] = "",
         csrf_token: Annotated[str, Form()] = "",
     ) -> Response:
-        viewer = own(desk, request, participant)
+        viewer = desk.owner(request, participant)
         check_csrf(request, csrf_token, viewer.csrf_token)
         try:
             bank.cancel(participant, ref)
@@ -146,7 +130,7 @@ def add_address(router: APIRouter, desk: Desk, bank: Bank) -> None:
         address: Annotated[str, Form()] = "",
         csrf_token: Annotated[str, Form()] = "",
     ) -> Response:
-        viewer = own(desk, request, participant)
+        viewer = desk.owner(request, participant)
         check_csrf(request, csrf_token, viewer.csrf_token)
         try:
             bank.set_address(participant, address)

@@ -12,8 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from web.pages.desk import MAX_KEYS_BYTES, Desk
-from web.pages.money import csv_file
+from web.pages.desk import MAX_KEYS_BYTES, Desk, csv_file
 from web.ports import NotFoundError, Role, Viewer
 from web.ports.sharing import KeysRefusedError, Sharing
 from web.security import check_csrf
@@ -22,18 +21,6 @@ DONE: Final = {
     "import": "The keys are kept. They hold from their midnight on.",
     "undo": "Undone. What held before holds on.",
 }
-
-
-def manager(desk: Desk, request: Request) -> Viewer:
-    """Return the building manager who asks.
-
-    Raises:
-        NotFoundError: somebody else asks.
-    """
-    viewer = desk.viewer(request)
-    if viewer.role is not Role.MANAGER:
-        raise NotFoundError("the keys are the building manager's to change")
-    return viewer
 
 
 def add_routes(router: APIRouter, desk: Desk, sharing: Sharing) -> None:
@@ -50,16 +37,14 @@ def show(
     error: KeysRefusedError | None = None,
 ) -> Response:
     """Return the manager's page, with the reasons where something was refused."""
-    page = desk.page(
+    return desk.form(
         request,
         viewer,
         "sharing.html",
+        DONE,
+        error,
         sharing=sharing.page(),
-        done=DONE.get(request.query_params.get("done", "")),
-        error=error,
     )
-    page.status_code = 422 if error else 200
-    return page
 
 
 def step(
@@ -71,7 +56,7 @@ def step(
     action: Callable[[], object],
 ) -> Response:
     """Take one of the manager's steps, and lead back so that loading again repeats nothing."""
-    viewer = manager(desk, request)
+    viewer = desk.manager(request)
     check_csrf(request, token, viewer.csrf_token)
     try:
         action()
@@ -97,7 +82,7 @@ def add_page(router: APIRouter, desk: Desk, sharing: Sharing) -> None:
 
     @router.get("/sharing/keys.csv")
     def keys_csv(request: Request) -> Response:
-        manager(desk, request)
+        desk.manager(request)
         return csv_file(sharing.keys_csv(), "wattloom-sharing-keys.csv")
 
 
@@ -110,7 +95,7 @@ def add_import(router: APIRouter, desk: Desk, sharing: Sharing) -> None:
         keys: Annotated[UploadFile | None, File()] = None,
         csrf_token: Annotated[str, Form()] = "",
     ) -> Response:
-        viewer = await run_in_threadpool(manager, desk, request)
+        viewer = await run_in_threadpool(desk.manager, request)
         check_csrf(request, csrf_token, viewer.csrf_token)
         name = (keys.filename or "") if keys else ""
         content = await keys.read(MAX_KEYS_BYTES + 1) if keys else b""

@@ -10,10 +10,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from web.pages.desk import MAX_STATEMENT_BYTES, Desk
-from web.pages.money import csv_file
-from web.ports import NotFoundError, Role, Viewer
-from web.ports.bank import Bank, RefusedError
+from web.pages.desk import MAX_STATEMENT_BYTES, Desk, csv_file
+from web.ports import RefusedError, Viewer
+from web.ports.bank import Bank
 from web.security import check_csrf
 
 DONE: Final = {
@@ -27,18 +26,6 @@ DONE: Final = {
     "export": "The file for the bank is ready below.",
     "nothing": "Nothing is ready for the bank: what is approved still waits for the ledger.",
 }
-
-
-def manager(desk: Desk, request: Request) -> Viewer:
-    """Return the building manager who asks.
-
-    Raises:
-        NotFoundError: somebody else asks.
-    """
-    viewer = desk.viewer(request)
-    if viewer.role is not Role.MANAGER:
-        raise NotFoundError("the treasury is the building manager's")
-    return viewer
 
 
 def add_routes(router: APIRouter, desk: Desk, bank: Bank) -> None:
@@ -58,17 +45,15 @@ def show(
     error: RefusedError | None = None,
 ) -> Response:
     """Return the treasury page; an error stands beside what ``ref`` names."""
-    page = desk.page(
+    return desk.form(
         request,
         viewer,
         "treasury.html",
+        DONE,
+        error,
         treasury=bank.treasury(),
-        done=DONE.get(request.query_params.get("done", "")),
-        error=error,
         wrong=ref,
     )
-    page.status_code = 422 if error else 200
-    return page
 
 
 def back(done: str) -> Response:
@@ -80,7 +65,7 @@ def step(
     desk: Desk, bank: Bank, request: Request, token: str, ref: str, action: Callable[[], str]
 ) -> Response:
     """Take one of the manager's steps; what is refused is said beside its row."""
-    viewer = manager(desk, request)
+    viewer = desk.manager(request)
     check_csrf(request, token, viewer.csrf_token)
     try:
         return back(action())
@@ -93,16 +78,16 @@ def add_page(router: APIRouter, desk: Desk, bank: Bank) -> None:
 
     @router.get("/treasury")
     def treasury(request: Request) -> Response:
-        return show(desk, bank, request, manager(desk, request))
+        return show(desk, bank, request, desk.manager(request))
 
     @router.get("/treasury/movements.csv")
     def movements(request: Request) -> Response:
-        manager(desk, request)
+        desk.manager(request)
         return csv_file(bank.entries_csv(), "wattloom-bank-movements.csv")
 
     @router.get("/treasury/exports/{message_id}")
     def exported(request: Request, message_id: str) -> Response:
-        manager(desk, request)
+        desk.manager(request)
         content = bank.export_file(message_id)  # only an id of ours gets past this line
         return Response(
             content,
@@ -121,7 +106,7 @@ def add_import(router: APIRouter, desk: Desk, bank: Bank) -> None:
         decimal: Annotated[str, Form()] = "",
         csrf_token: Annotated[str, Form()] = "",
     ) -> Response:
-        viewer = await run_in_threadpool(manager, desk, request)
+        viewer = await run_in_threadpool(desk.manager, request)
         check_csrf(request, csrf_token, viewer.csrf_token)
         name = (statement.filename or "") if statement else ""
         content = await statement.read(MAX_STATEMENT_BYTES + 1) if statement else b""

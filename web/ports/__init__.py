@@ -22,6 +22,14 @@ class NotFoundError(PortError):
     """There is no such thing, or the viewer may not know of it: answer 404."""
 
 
+class RefusedError(PortError):
+    """What was asked for cannot be done so: show the message beside ``field`` ('' for the page)."""
+
+    def __init__(self, text: str, field: str = "") -> None:
+        super().__init__(text)
+        self.field = field
+
+
 class Role(StrEnum):
     """In which role somebody looks at the pages."""
 

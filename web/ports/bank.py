@@ -10,16 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from web.ports import PortError
-
-
-class RefusedError(PortError):
-    """What was asked for cannot be done so: show the message beside ``field`` ('' for the page)."""
-
-    def __init__(self, text: str, field: str = "") -> None:
-        super().__init__(text)
-        self.field = field
-
 
 @dataclass(frozen=True, slots=True)
 class MoneyLine:

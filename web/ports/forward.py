@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from web.ports.bank import RefusedError
+from web.ports import RefusedError
 
 # What the form sends, all of it text as typed; which of them an order needs depends on its kind.
 FIELDS: Final = (

@@ -21,8 +21,7 @@ from app.store import forward, people
 from app.store.forward import Said
 from app.tables import ForwardOrderRow, ForwardSessionRow
 from market.money import Price
-from web.ports import NotFoundError
-from web.ports.bank import RefusedError
+from web.ports import NotFoundError, RefusedError
 from web.ports.forward import (
     ClearedSession,
     EnteredOrder,

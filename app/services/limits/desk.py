@@ -28,7 +28,7 @@ from market.agents import (
 from market.money import Price
 from market.place import Level, Product, Wish
 from market.tariff import Tariff
-from web.ports.bank import RefusedError
+from web.ports import RefusedError
 from web.ports.limits import (
     AskedLimits,
     LimitsPage,
