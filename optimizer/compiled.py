@@ -68,15 +68,16 @@ class Solution:
     """Objective value, values by variable name and duals by constraint name.
 
     ``duals`` are the change of the objective per unit of a row's right-hand side; with integer
-    variables there are none. ``gap`` is how far the objective may be from the best one, relative
-    to it: 0 without integers. ``proved``: within the gap that was asked for; otherwise time ran
-    out, and this is the best answer found by then (feasible, but it depends on the machine).
+    variables there are none. ``bound`` is what no answer's objective passes (+-infinite where
+    nothing is known yet): the objective itself without integers. ``proved``: within the gap that
+    was asked for; otherwise time ran out, and this is the best answer found by then (feasible, but
+    it depends on the machine).
     """
 
     objective: float
     values: Mapping[str, Floats]
     duals: Mapping[str, Floats]
-    gap: float
+    bound: float
     proved: bool
 
 
@@ -151,7 +152,8 @@ class CompiledModel:
             self._bound(r.upper, _INFINITY, shift) for r, shift in zip(rows, shifts, strict=True)
         )
         self._whole = np.array([not v.is_continuous() for v in columns], dtype=np.bool_)
-        self._highs = _highs(presolve=presolve, mip_rel_gap=mip_rel_gap)
+        self._presolve = "choose" if presolve else "off"
+        self._highs = _highs(self._presolve, mip_rel_gap)
         self._pass_model(start, index, value, maximise=objective.sense == pyo.maximize)
         self._all_columns = np.arange(len(columns), dtype=np.int32)
         self._all_rows = np.arange(len(rows), dtype=np.int32)
@@ -194,7 +196,10 @@ class CompiledModel:
             return self._run(whole=whole, time_limit_s=time_limit_s)
 
     def _run(self, *, whole: bool, time_limit_s: float | None) -> Solution:
-        """Run from the last basis, and once more from none where that led nowhere."""
+        """Run from the last basis; where that led nowhere, once more from none, unpresolved.
+
+        (Presolve may take tiny factors beside large bounds for infeasible.)
+        """
         highs = self._highs
         left_s = min(math.inf if time_limit_s is None else time_limit_s, time_left_s())
         highs.setOptionValue("time_limit", highs.getRunTime() + left_s)  # its clock runs on
@@ -203,7 +208,9 @@ class CompiledModel:
         highs.run()
         if highs.getModelStatus() not in (_OPTIMAL, _OUT_OF_TIME):
             highs.clearSolver()
+            highs.setOptionValue("presolve", "off")
             highs.run()
+            highs.setOptionValue("presolve", self._presolve)
         status, info = highs.getModelStatus(), highs.getInfo()
         found = (
             whole and info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
@@ -219,11 +226,12 @@ class CompiledModel:
             )
         solution = highs.getSolution()
         values, duals = np.array(solution.col_value), np.array(solution.row_dual)
+        objective = highs.getObjectiveValue()
         return Solution(
-            highs.getObjectiveValue(),
+            objective,
             {name: values[place] for name, place in self._variables.items()},
             {} if whole else {name: duals[place] for name, place in self._constraints.items()},
-            info.mip_gap if whole else 0.0,
+            info.mip_dual_bound if whole else objective,
             status == _OPTIMAL,
         )
 
@@ -326,10 +334,10 @@ def time_left_s() -> float:
     return left_s
 
 
-def _highs(*, presolve: bool, mip_rel_gap: float) -> highspy.Highs:
+def _highs(presolve: str, mip_rel_gap: float) -> highspy.Highs:
     highs = highspy.Highs()  # type: ignore[no-untyped-call]
     highs.silent()
-    highs.setOptionValue("presolve", "choose" if presolve else "off")
+    highs.setOptionValue("presolve", presolve)
     highs.setOptionValue("solver", "simplex")
     highs.setOptionValue("threads", 1)
     highs.setOptionValue("mip_rel_gap", mip_rel_gap)

@@ -23,7 +23,7 @@ from optimizer.session.model import Plan, SessionSolver, Slot
 from optimizer.session.prices import Face
 from optimizer.session.result import Outcome, session_clearing, welfare_of
 from optimizer.session.support import Support, support
-from optimizer.session.whole import UnfitError, in_whole_wh
+from optimizer.session.whole import ROUNDINGS, UnfitError, in_whole_wh
 
 _LEAST_TIME_S = 1.0
 _PATIENCE = 3  # rounds in which only the slots that need it get a binary
@@ -97,14 +97,32 @@ class _Search:
         if not slots <= set(self._solver.exclusive):
             self._forbid(slots)
             return None
-        try:
-            whole = in_whole_wh(self._data, plan)
-        except UnfitError as error:
-            self._leave_out(error.order_id, withdrawn=True)
-            return None
+        found = self._rounded(plan)
+        if isinstance(found, _Choice):
+            return found
+        self._leave_out(found.order_id, withdrawn=True)
+        return None
+
+    def _rounded(self, plan: Plan) -> _Choice | UnfitError:
+        """Return the first rounding that fits and costs no storage its gain, else the first to fit.
+
+        If none fits, why the first one does not.
+        """
         charging = dict(zip(self._solver.exclusive, (plan.charging == 1).tolist(), strict=True))
-        face = Face(self._data, plan, whole, frozenset(self._out), charging)
-        return _Choice(face, support(face))
+        storages = {storage.order_id for storage in self._data.storages}
+        fitting: list[_Choice] = []
+        unfit: list[UnfitError] = []
+        for rounding in ROUNDINGS:
+            try:
+                whole = in_whole_wh(self._data, plan, rounding)
+            except UnfitError as error:
+                unfit.append(error)
+                continue
+            face = Face(self._data, plan, whole, frozenset(self._out), charging)
+            fitting.append(_Choice(face, support(face)))
+            if storages.isdisjoint(fitting[-1].support.losers):
+                return fitting[-1]
+        return fitting[0] if fitting else unfit[0]
 
     def _plan(self) -> Plan:
         left = self._deadline - monotonic()
@@ -158,7 +176,8 @@ class _Search:
         welfare_micro = welfare_of(choice.face) / 1000
         missed = max(0.0, self._bound_micro - welfare_micro - 0.5)
         scale = max(abs(self._bound_micro), 1.0)
-        gap_ppm = min(PPM, int(np.ceil(missed / scale * PPM - 1e-6)))
+        known = np.isfinite(self._bound_micro)  # time may run out before there is a bound
+        gap_ppm = min(PPM, int(np.ceil(missed / scale * PPM - 1e-6))) if known else PPM
         return Outcome(
             choice.face, choice.support, frozenset(self._withdrawn), gap_ppm, self._proved
         )

@@ -319,7 +319,6 @@ class SessionSolver:
         through = np.minimum(charge, discharge) * self._lossless
         traded = sum(v[name].sum() for name in ("bid", "offer", "take"))
         traded -= (v["grid_import"].sum() + v["grid_export"].sum()) / 2
-        bound = solution.objective + solution.gap * abs(solution.objective)
         return Plan(
             bids=v["bid"],
             offers=v["offer"],
@@ -332,7 +331,7 @@ class SessionSolver:
             stored=v["stored"].reshape(shape),
             accepted=accepted,
             charging=np.rint(v["charging"]),
-            bound_micro=bound - _BONUS / 1000 * traded,
+            bound_micro=solution.bound - _BONUS / 1000 * traded,
             proved=solution.proved,
         )
 

@@ -5,7 +5,7 @@ Without lossy storages and blocks in part, the plan is whole already (a network 
 - A block takes the nearest whole energy, shared out over its profile by largest remainder.
 - By each interval a storage has charged what its plan charges by then, rounded up, and discharged
   what its plan does, rounded down, never more than it holds; its loss is rounded up over the
-  session.
+  session. Where that does not fit, or a storage loses by it, both are rounded to the nearest.
 - Everything else is rounded down. What is then missing or left over in an interval is made good by
   the ticks at the margin and the supplier (whom the price suits to the watt-hour), by rounding up
   what storages discharge or flexible orders take, by 1 Wh of a block in part, and then by taking
@@ -15,8 +15,9 @@ Without lossy storages and blocks in part, the plan is whole already (a network 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ from optimizer.session.data import Integers, SessionData, Ticks, block_sign
 from optimizer.session.model import Plan
 
 _NEAR_WH = 1e-3
+_NOISE_WH = 1e-6
 _TRIES = 4
 
 
@@ -59,7 +61,14 @@ class Whole:
     stored: Integers
 
 
-def in_whole_wh(data: SessionData, plan: Plan) -> Whole:
+class Rounding(NamedTuple):
+    """How what storages have charged and discharged by each interval becomes whole."""
+
+    charged: Callable[[Floats], Integers]
+    discharged: Callable[[Floats], Integers]
+
+
+def in_whole_wh(data: SessionData, plan: Plan, rounding: Rounding) -> Whole:
     """Return the plan in whole watt-hours, balanced in every interval.
 
     Raises:
@@ -68,7 +77,7 @@ def in_whole_wh(data: SessionData, plan: Plan) -> Whole:
     """
     reserve = [storage.least_final.wh for storage in data.storages]
     for _ in range(_TRIES):
-        draft = _walk(data, plan, reserve)
+        draft = _walk(data, plan, reserve, rounding)
         short = [s for s, wh in enumerate(reserve) if draft.stored[s, -1] < _least(data, s)]
         if not short:
             return draft
@@ -81,7 +90,7 @@ def _least(data: SessionData, s: int) -> int:
     return data.storages[s].least_final.wh
 
 
-def _walk(data: SessionData, plan: Plan, reserve: Sequence[int]) -> Whole:
+def _walk(data: SessionData, plan: Plan, reserve: Sequence[int], rounding: Rounding) -> Whole:
     """Go through the intervals once; ``reserve`` is what each storage keeps for its end."""
     blocks = _block_energies(data, plan)
     profiles = [
@@ -100,8 +109,8 @@ def _walk(data: SessionData, plan: Plan, reserve: Sequence[int]) -> Whole:
         *(np.zeros(shape, dtype=np.int64) for _ in range(3)),
     )
     from_blocks = _from_blocks(data, profiles)
-    targets = _up(np.cumsum(plan.charge, axis=1))
-    sold = _down(np.cumsum(plan.discharge, axis=1))
+    targets = rounding.charged(np.cumsum(plan.charge, axis=1))
+    sold = rounding.discharged(np.cumsum(plan.discharge, axis=1))
     for t in range(data.intervals):
         spare = []
         for s, storage in enumerate(data.storages):
@@ -307,3 +316,19 @@ def _down(values: Floats) -> Integers:
 
 def _up(values: Floats) -> Integers:
     return -_down(-values)
+
+
+def _any_up(values: Floats) -> Integers:
+    return np.ceil(values - _NOISE_WH).astype(np.int64)
+
+
+def _nearest(values: Floats) -> Integers:
+    return np.rint(values).astype(np.int64)
+
+
+# Tried in turn. The second also rounds up what a loss of some millionths asks for.
+ROUNDINGS: Final = (
+    Rounding(_up, _down),
+    Rounding(_any_up, _down),
+    Rounding(_nearest, _nearest),
+)

@@ -144,6 +144,65 @@ def test_a_session_without_orders_is_cleared():
     assert (found.welfare_micro, found.gap_ppm, found.optimal) == (0, 0, True)
 
 
+def test_nothing_to_gain_leaves_no_gap():
+    """HiGHS calls the gap of an optimum of 0 endless, however near its bound is."""
+    orders = [
+        block("b0", "bid", 0, (743092,), 16),
+        battery("z0", 231362, 2916624, 193833, 124231, 1, 0, 2659704),
+        battery("z2", 660580, 2140612, 159084, 34121, 333333, 1, 3265340),
+    ]
+    found = clear_session(problem(orders, gap_ppm=0))
+    assert (found.welfare_micro, found.gap_ppm, found.fallback) == (0, 0, False)
+
+
+def test_a_storage_that_keeps_a_millionth_is_no_reason_to_give_up():
+    """HiGHS's presolve takes the session for infeasible; to do nothing is a plan of it."""
+    orders = [
+        block("b0", "offer", 0, (3,), -3, owner="q0"),
+        block("b1", "bid", 0, (3,), -2, 0, owner="q1"),
+        block("b2", "bid", 0, (2,), -1, 333_333, owner="q2"),
+        block("b3", "offer", 0, (1,), 0, owner="q3"),
+        battery("z0", 2, 4, 2, 1, 999_999, 1, 12),
+        battery("z1", 2, 8, 2, 0, 900_000, 0, 4),
+        battery("z2", 2, 4, 2, 1, 1, 0, 12),
+    ]
+    found = clear_session(problem(orders, [-3], [0], key=b"s976691", gap_ppm=0))
+    assert not found.fallback
+
+
+@pytest.mark.parametrize(
+    "orders",
+    [
+        [
+            step("s3", "offer", 1, 865705, -62823108),
+            block("b0", "offer", 1, (321523, 85993), -924719501),
+            battery("z1", 663527, 3837464, 329164, 293177, 900_000, 1, 2479268),
+            battery("z2", 504519, 3182204, 290016, 178812, 999_999, 0, 1611640),
+        ],
+        [
+            *(
+                step(f"s{t}", "offer", t, wh, limit)
+                for t, wh, limit in (
+                    (0, 238, -979278319),
+                    (1, 171, 219267089),
+                    (3, 166, -582590607),
+                    (4, 194, 263573181),
+                    (5, 287, 534597561),
+                )
+            ),
+            block("b0", "bid", 0, (65,) * 8, 256451117, 1),
+            block("b3", "offer", 0, (35,) * 8, -463696667, 0),
+            battery("z0", 322, 312, 38, 32, 333_333, 5, 628),
+        ],
+    ],
+)
+def test_a_block_between_storages_stays_where_one_rounding_fits(orders):
+    """With nobody else in an interval, storages have to meet the block's energy to the Wh."""
+    found = clear_session(problem(orders, gap_ppm=0))
+    assert not found.withdrawn
+    assert found.accepted_ppm["b0"] == PPM
+
+
 def test_a_thousand_megawatt_hours_and_one_watt_hour():
     """The largest quantities and the smallest keep apart."""
     orders = [
