@@ -30,9 +30,7 @@ cli.add_typer(contract_cli, name="contract")
 cli.add_typer(export_cli, name="export")
 
 _FRESH = typer.Option("--fresh", help="Put an earlier run aside (old-1, ...), begin again.")
-_Fee = Annotated[
-    int, typer.Option(help="Grid fee on energy that crosses up to this level, micro-euros/kWh.")
-]
+_FEE = "Grid fee on energy that stays {}, micro-euros/kWh."
 _SUMMARY = typer.Option(help="Write the run's figures to this JSON file.")
 
 
@@ -89,7 +87,8 @@ def demo(
 
 
 @cli.command(
-    epilog="Example: wattloom clear book.csv --retail 270000 --feed-in 80000 --out result.json"
+    epilog="Example: wattloom clear docs/samples/book.csv --retail 270000 --feed-in 80000 "
+    "--out result.json"
 )
 def clear(
     book: Annotated[Path, typer.Argument(help="The order book, CSV.", metavar="BOOK.csv")],
@@ -104,9 +103,9 @@ def clear(
     rule: Annotated[
         Literal["uniform", "pay-as-bid", "mid-market", "sdr"], typer.Option(help="Price rule.")
     ] = "uniform",
-    fee_building: _Fee = 0,
-    fee_feeder: _Fee = 0,
-    fee_district: _Fee = 0,
+    fee_building: Annotated[int, typer.Option(help=_FEE.format("in a building"))] = 0,
+    fee_feeder: Annotated[int, typer.Option(help=_FEE.format("on a feeder"))] = 0,
+    fee_district: Annotated[int, typer.Option(help=_FEE.format("in the district"))] = 0,
     tick: Annotated[int, typer.Option(help="Prices are multiples of this, micro-euros/kWh.")] = 1,
     limit: Annotated[
         list[str] | None,
@@ -136,7 +135,8 @@ def clear(
 
 
 @cli.command(
-    epilog="Example: wattloom session orders.csv --retail 300000 --feed-in 80000 --out result.json"
+    epilog="Example: wattloom session docs/samples/session.csv --retail 300000 --feed-in 80000 "
+    "--out result.json"
 )
 def session(
     orders: Annotated[Path, typer.Argument(help="The session's orders, CSV.", metavar="ORDERS")],
@@ -189,8 +189,8 @@ def verify(context: typer.Context) -> None:
 
 
 @cli.command(
-    epilog="Example: wattloom audit 2026-06-23T09:00:00Z interval.json --keys keys.json. "
-    "Exit code 0: it agrees; 1: it differs, and the step is named; 2: it could not be judged."
+    epilog="Example: wattloom audit 2026-06-23T09:00:00Z docs/samples/interval.json "
+    "--keys docs/samples/keys.json"
 )
 def audit(
     key: Annotated[str, typer.Argument(help="The interval's UTC start.", metavar="KEY")],
@@ -201,7 +201,10 @@ def audit(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
 ) -> None:
-    """Clear an exported interval again, offline, and compare it with its seal."""
+    """Clear an exported interval again, offline, and compare it with its seal.
+
+    Exit code 0: it agrees; 1: it does not, and the step is named; 2: it could not be judged.
+    """
     from app.commands.audit import audit_shown
 
     code, text = audit_shown(key, file, keys, as_json=json)

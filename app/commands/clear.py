@@ -168,4 +168,4 @@ def clear_shown(book: Path, out: Path, question: Callable[[], Question]) -> int:
 def _prices(clearing: Clearing) -> str:
     if clearing.price is None:
         return f"{len(clearing.hubs)} prices" if len(clearing.hubs) > 1 else "no price"
-    return f"{clearing.price.micro_per_kwh} micro/kWh"
+    return f"{clearing.price.micro_per_kwh} micro-euros per kWh"

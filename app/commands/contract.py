@@ -28,7 +28,8 @@ _COLUMNS = ("id", "seller", "buyer", "price_micro_per_kwh", "cap_wh", "valid_fro
 
 
 @contract_cli.command(
-    epilog="Example: wattloom contract add k1 home-5 school --price 120000 --cap 2500"
+    epilog="Example: wattloom contract add k1 home-5 school --price 120000 --cap 2500 "
+    "--data data/demo"
 )
 def add(
     contract: _Id,
@@ -61,7 +62,7 @@ def add(
     _run(settings, data, act)
 
 
-@contract_cli.command("list", epilog="Example: wattloom contract list --json")
+@contract_cli.command("list", epilog="Example: wattloom contract list --data data/demo --json")
 def list_(
     *,
     data: _Data = None,
@@ -78,7 +79,7 @@ def list_(
     _run(settings, data, act)
 
 
-@contract_cli.command(epilog="Example: wattloom contract end k1")
+@contract_cli.command(epilog="Example: wattloom contract end k1 --data data/demo")
 def end(
     contract: _Id,
     *,
@@ -152,4 +153,4 @@ def _show(rows: list[ContractRow], *, as_json: bool) -> None:
         cells = row.model_dump()
         table.add_row(*(Text(str("" if cells[name] is None else cells[name])) for name in _COLUMNS))
     Console(highlight=False, soft_wrap=False).print(table)
-    typer.echo(f"{len(rows)} contracts", err=True)
+    typer.echo(f"contracts: {len(rows)}", err=True)

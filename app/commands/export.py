@@ -21,7 +21,8 @@ def _group() -> None:
 
 
 @export_cli.command(
-    epilog="Example: wattloom export interval 2026-06-23T09:00:00Z --out interval.json"
+    epilog="Example: wattloom export interval 2026-06-23T09:00:00Z --data data/demo "
+    "--out interval.json"
 )
 def interval(
     key: Annotated[str, typer.Argument(help="The interval's UTC start.", metavar="KEY")],

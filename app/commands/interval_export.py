@@ -38,7 +38,10 @@ def export_interval(house: House, key: str) -> bytes:
     with house.database.read() as session:
         row = session.get(IntervalRow, key)
         if row is None:
-            raise ExportError(f"there is no interval {key}: write it like 2026-06-23T09:00:00Z")
+            raise ExportError(
+                f"there is no interval {key}: a key is the UTC start of a quarter-hour that the "
+                "district has seen, such as 2026-06-23T09:00:00Z"
+            )
         if row.seal_index is None:
             raise ExportError(f"{key} is {row.state}: it can be exported once it is sealed")
         return canonical(_file(house, session, row, row.seal_index))

@@ -52,14 +52,14 @@ def import_(
         for row, number in zip(rows, numbers, strict=False):
             row["version"] = number
         _show({"written": yes, "versions": rows}, rows, as_json=json)
-        done = "written" if yes else "to be written: repeat it with --yes"
-        typer.echo(f"{len(rows)} versions {done}", err=True)
+        done = "written" if yes else "to be written (repeat it with --yes)"
+        typer.echo(f"versions {done}: {len(rows)}", err=True)
         return 0
 
     _run(settings, data, act)
 
 
-@share_cli.command("list", epilog="Example: wattloom share list --json")
+@share_cli.command("list", epilog="Example: wattloom share list --data data/demo --json")
 def list_(*, data: _Data = None, settings: _Settings = None, json: _Json = False) -> None:
     """List all versions of all keys, the withdrawn ones included."""
 
@@ -69,13 +69,13 @@ def list_(*, data: _Data = None, settings: _Settings = None, json: _Json = False
         with house.database.read() as session:
             rows = [_listed(each, house) for each in keys.listed(session, house)]
         _show(rows, rows, as_json=json)
-        typer.echo(f"{len(rows)} versions", err=True)
+        typer.echo(f"versions: {len(rows)}", err=True)
         return 0
 
     _run(settings, data, act)
 
 
-@share_cli.command(epilog="Example: wattloom share withdraw 4 5")
+@share_cli.command(epilog="Example: wattloom share withdraw 4 5 --data data/demo")
 def withdraw(
     versions: Annotated[list[int], typer.Argument(help="Numbers, as `share list` shows them.")],
     *,
@@ -120,9 +120,15 @@ def _run(settings: Path | None, data: Path | None, action: Callable[[House], int
     except expected as error:
         faults = error.faults if isinstance(error, SharingFileError) else (error,)
         for fault in faults:
-            typer.echo(f"wattloom share: {fault}", err=True)
+            typer.echo(f"wattloom share: {_told(fault)}", err=True)
         code = 1
     raise typer.Exit(code)
+
+
+def _told(fault: object) -> str:
+    if isinstance(fault, OSError) and fault.filename:
+        return f"cannot read {fault.filename}: {fault.strerror}; check its name"
+    return str(fault)
 
 
 def _planned(each: Planned, house: House) -> dict[str, object]:

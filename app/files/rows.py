@@ -100,9 +100,12 @@ def _check_header(header: Sequence[str], required: Sequence[str], optional: Sequ
     unknown = [name for name in header if name not in (*required, *optional)]
     twice = [name for name, count in Counter(header).items() if count > 1]
     if missing or unknown or twice:
+        found = (("missing", missing), ("unknown", unknown), ("double", twice))
+        faults = "; ".join(
+            f"{what} columns {', '.join(map(repr, those))}" for what, those in found if those
+        )
         raise TableFileError(
-            f"row 1: missing columns {missing}, unknown {unknown}, double {twice}; "
-            f"write {','.join(required)} and, if you like, {','.join(optional)}"
+            f"row 1: {faults}; write {','.join(required)} and, if you like, {','.join(optional)}"
         )
 
 

@@ -85,7 +85,7 @@ def _check(house: House, session: Session, contract: Contract) -> None:
         (contract.buyer, contract.buyer_point),
     ):
         if party not in known:
-            raise ContractError(f"there is no participant {party!r}: {', '.join(known)}")
+            raise ContractError(f"there is no participant {party!r}, only {', '.join(known)}")
         if point and (point not in points or points[point].participant != party):
             raise ContractError(f"{party} has no metering point {point!r}")
     tick = house.settings.price_tick_micro_per_kwh
