@@ -173,7 +173,7 @@ class CompiledModel:
 
         Raises:
             SolverTimeoutError: time ran out with no answer at all.
-            SolverError: HiGHS found no optimum.
+            SolverError: HiGHS found no optimum, or none in finite numbers.
             KeyError, ValueError: a Param is missing, has another shape or is NaN.
         """
         p = np.empty(len(self._place_of))
@@ -226,6 +226,8 @@ class CompiledModel:
             )
         solution = highs.getSolution()
         values, duals = np.array(solution.col_value), np.array(solution.row_dual)
+        if not np.isfinite(values).all():
+            raise SolverError("HiGHS's answer is not in numbers: keep the book and report it")
         objective = highs.getObjectiveValue()
         return Solution(
             objective,

@@ -125,6 +125,8 @@ def _check_intervals(problem: SessionProblem, found: SessionClearing) -> None:
             wanted[t, order_id] += wh
     owner = {order.order_id: order.participant for order in problem.book}
     for t, trades in enumerate(found.trades):
+        if not _supplier_holds(problem, found, t):
+            raise SolverError(f"interval {t}: the supplier trades at another price than its own")
         wanted[t, GRID] += found.grid_export[t].wh - found.grid_import[t].wh
         for trade in trades:
             wanted[t, trade.seller] += trade.energy.wh
@@ -135,3 +137,14 @@ def _check_intervals(problem: SessionProblem, found: SessionClearing) -> None:
     if any(wanted.values()):
         (t, order_id), _ = next(item for item in wanted.items() if item[1])
         raise SolverError(f"interval {t}: the trades of {order_id!r} do not add up: report it")
+
+
+def _supplier_holds(problem: SessionProblem, found: SessionClearing, t: int) -> bool:
+    """Whether the supplier buys at its feed-in price and sells at its retail price, if at all."""
+    return all(
+        wh.wh == 0 or (wh.wh > 0 and own is not None and found.prices[t] == own[t])
+        for wh, own in (
+            (found.grid_export[t], problem.floors),
+            (found.grid_import[t], problem.ceilings),
+        )
+    )

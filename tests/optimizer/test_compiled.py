@@ -1,7 +1,10 @@
 """A compiled model gives what Pyomo's own solve gives, and refuses what it could not update."""
 
+import math
 from itertools import product
+from types import SimpleNamespace
 
+import highspy
 import numpy as np
 import pyomo.environ as pyo
 import pytest
@@ -154,6 +157,16 @@ def test_no_optimum_is_an_error_and_the_next_solve_works():
     with pytest.raises(SolverError, match="Infeasible"):
         COMPILED.solve(good | {"demand": -50})
     assert COMPILED.solve(good).objective > 0
+
+
+def test_an_answer_that_is_no_number_is_refused(monkeypatch):
+    model = CompiledModel(_model(), presolve=True)
+    params = {"cost": 1, "limit": 1, "demand": 5, "fixed": 0}
+    answer = SimpleNamespace(col_value=[math.nan] * 3, row_dual=[0.0] * 2)
+    model.solve(params)
+    monkeypatch.setattr(highspy.Highs, "getSolution", lambda _: answer)
+    with pytest.raises(SolverError, match="not in numbers"):
+        model.solve(params)
 
 
 def _knapsack(size: int) -> pyo.ConcreteModel:

@@ -52,13 +52,27 @@ def test_an_honest_clearing_passes():
         (lambda f: replace(f, prices=(f.prices[0], Price(94_000))), "'k'"),
         (lambda f: replace(f, prices=(f.prices[0], f.prices[1] + Price(1))), "another price"),
         (lambda f: replace(f, trades=(f.trades[0], ())), "do not add up"),
-        (lambda f: replace(f, grid_import=(Energy(1), Energy(0))), "do not add up"),
+        (lambda f: replace(f, grid_import=(Energy(1), Energy(0))), "the supplier trades"),
         (lambda f: replace(f, schedules={}), "not the book's"),
     ],
 )
 def test_a_lie_is_caught(lie, words):
     with pytest.raises(SolverError, match=words):
         certify_session(ASKED, lie(clear_session(ASKED)))
+
+
+def test_the_supplier_has_its_own_prices():
+    """Everybody else would be content with 150,000, and the sums would hold."""
+    asked = problem([step("a", "bid", 0, 500, 200_000)], [80_000], [140_000])
+    found = clear_session(asked)
+    (trade,) = found.trades[0]
+    dear = replace(
+        found,
+        prices=(Price(150_000),),
+        trades=((replace(trade, price=Price(150_000)),),),
+    )
+    with pytest.raises(SolverError, match="the supplier trades at another price"):
+        certify_session(asked, dear)
 
 
 def test_without_an_answer_steps_are_cleared_alone(monkeypatch):
