@@ -55,6 +55,22 @@ def read_list(text: str) -> list[int | None]:
     return found
 
 
+def forecast_wh(session: Session, point: str, interval_key: str) -> tuple[int, int] | None:
+    """Return the (import, export) in Wh that was forecast for a point before an interval began.
+
+    None without a forecast of its import; a point that is not known to feed in exports 0. From the
+    interval's start on the answer never changes.
+    """
+    run = run_for(session, interval_key)
+    row = session.get(ForecastRow, (run.id, point)) if run else None
+    if run is None or row is None:
+        return None
+    at = place(run, Interval.parse(interval_key))
+    import_wh = read_list(row.import_wh)[at]
+    export_wh = read_list(row.export_wh)[at]
+    return None if import_wh is None else (import_wh, export_wh or 0)
+
+
 def write_list(values: Sequence[int | None]) -> str:
     """Return a list as a row holds it."""
     return json.dumps(list(values), separators=(",", ":"))

@@ -11,9 +11,9 @@ from sqlmodel import delete
 
 from app.jobs import forecast as job
 from app.jobs.forecast import score_days
-from app.services.forecasts.newest import forecast_wh
 from app.services.forecasts.score import local_day
 from app.store import forecasts
+from app.store.forecasts import forecast_wh
 from app.tables import ForecastRow, ForecastRunRow, ForecastScoreRow, SlotRow
 from app.worker import Worker
 from metering.interval import Interval

@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 
 from sqlmodel import Session
 
-from app.services.forecasts.newest import forecast_wh
 from app.services.forecasts.prices import expected_price
 from app.services.forward.book import Steps, qualified, session_of, text_of
 from app.services.house import House
 from app.store import agents, forward, people
+from app.store.forecasts import forecast_wh
 from app.store.forward import Said
 from app.tables import ForwardSessionRow
 from market.agents import net_limits

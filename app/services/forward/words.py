@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final, Literal, cast
@@ -18,13 +17,11 @@ from app.services.forward.book import (
     own_id_of,
 )
 from app.services.forward.orders import ForwardError
+from app.services.typed import MICRO_OF_CENT, WH_OF_KWH, TypedError, scaled
 from web import present
 from web.ports.forward import Typed
 
-WH: Final = 1_000  # of a kWh; and W of a kW
-MICRO: Final = 10_000  # micro-euros of a cent; and ppm of a percent
 _POSITIVE: Final = ("energy", "power", "capacity")
-_NUMBER: Final = re.compile(r"([+-]?)([0-9]{1,9})(?:[.,]([0-9]{1,6}))?")
 _VERBS: Final = {"bid": "buys", "offer": "sells"}
 _BOUNDS: Final = {"bid": "or less", "offer": "or more"}
 
@@ -38,8 +35,8 @@ def read_form(typed: Typed, keys: Sequence[str]) -> Content:
     match typed["kind"]:
         case "step":
             start, end = _window(typed, keys)
-            profile = (_number(typed, "energy", WH, "1.5 kWh"),) * (end - start)
-            limit = _number(typed, "price", MICRO, "12.5 ct/kWh")
+            profile = (_number(typed, "energy", WH_OF_KWH, "1.5 kWh"),) * (end - start)
+            limit = _number(typed, "price", MICRO_OF_CENT, "12.5 ct/kWh")
             return Steps(
                 side=_side(typed),
                 start=start,
@@ -51,11 +48,11 @@ def read_form(typed: Typed, keys: Sequence[str]) -> Content:
         case "flexible":
             start, end = _window(typed, keys)
             return Flexible(
-                energy_wh=_number(typed, "energy", WH, "10 kWh"),
-                power_w=_number(typed, "power", WH, "11 kW"),
+                energy_wh=_number(typed, "energy", WH_OF_KWH, "10 kWh"),
+                power_w=_number(typed, "power", WH_OF_KWH, "11 kW"),
                 start=start,
                 deadline=end,
-                limit_micro_per_kwh=_number(typed, "price", MICRO, "12.5 ct/kWh"),
+                limit_micro_per_kwh=_number(typed, "price", MICRO_OF_CENT, "12.5 ct/kWh"),
             )
         case "storage":
             return _storage(typed)
@@ -67,24 +64,24 @@ def _block(typed: Typed, keys: Sequence[str]) -> Block:
     return Block(
         side=_side(typed),
         start=start,
-        profile_wh=(_number(typed, "energy", WH, "1.5 kWh"),) * (end - start),
-        limit_micro_per_kwh=_number(typed, "price", MICRO, "12.5 ct/kWh"),
-        min_acceptance_ppm=_number(typed, "share", MICRO, "100 %"),
+        profile_wh=(_number(typed, "energy", WH_OF_KWH, "1.5 kWh"),) * (end - start),
+        limit_micro_per_kwh=_number(typed, "price", MICRO_OF_CENT, "12.5 ct/kWh"),
+        min_acceptance_ppm=_number(typed, "share", MICRO_OF_CENT, "100 %"),
         parent=typed["link"].strip(),
     )
 
 
 def _storage(typed: Typed) -> Storage:
-    power_w = _number(typed, "power", WH, "3 kW")
-    stored_wh = _number(typed, "stored", WH, "0 kWh")
+    power_w = _number(typed, "power", WH_OF_KWH, "3 kW")
+    stored_wh = _number(typed, "stored", WH_OF_KWH, "0 kWh")
     return Storage(
-        capacity_wh=_number(typed, "capacity", WH, "5 kWh"),
+        capacity_wh=_number(typed, "capacity", WH_OF_KWH, "5 kWh"),
         initial_wh=stored_wh,
         least_final_wh=stored_wh,
         charge_w=power_w,
         discharge_w=power_w,
-        efficiency_ppm=_number(typed, "efficiency", MICRO, "90 %"),
-        least_gain_micro_per_kwh=_number(typed, "price", MICRO, "2 ct/kWh"),
+        efficiency_ppm=_number(typed, "efficiency", MICRO_OF_CENT, "90 %"),
+        least_gain_micro_per_kwh=_number(typed, "price", MICRO_OF_CENT, "2 ct/kWh"),
     )
 
 
@@ -106,25 +103,16 @@ def _window(typed: Typed, keys: Sequence[str]) -> tuple[int, int]:
 
 
 def _number(typed: Typed, name: str, scale: int, example: str) -> int:
-    """Return a number times ``scale``; it has to come out whole."""
-    found = _NUMBER.fullmatch(typed[name].strip())
-    if found is None:
-        raise ForwardError(
-            f"{typed[name].strip()[:30]!r} is no number: write it such as {example}, without the "
-            "unit",
-            name,
-        )
-    sign, whole, rest = found.groups()
-    value = Decimal(f"{sign}{whole}.{rest or 0}") * scale
-    if value != value.to_integral_value():
-        raise ForwardError(
-            f"{typed[name].strip()} is too fine: the smallest step is {Decimal(1) / scale}", name
-        )
+    """Return a field's number times ``scale``; it has to come out whole."""
+    try:
+        value = scaled(typed[name], scale, example)
+    except TypedError as error:
+        raise ForwardError(str(error), name) from error
     if name in _POSITIVE and value <= 0:
         raise ForwardError(
             f"{typed[name].strip()} is nothing to trade: more than 0 is wanted", name
         )
-    return int(value)
+    return value
 
 
 # --- In words ------------------------------------------------------------------------------------
@@ -186,7 +174,7 @@ def _span(keys: Sequence[str], start: int, length: int, zone: str) -> str:
 
 
 def _kilo(value: int) -> str:
-    return f"{Decimal(value) / WH:f}"
+    return f"{Decimal(value) / WH_OF_KWH:f}"
 
 
 # --- Back into the form --------------------------------------------------------------------------
@@ -201,26 +189,26 @@ def to_form(row: Stored, keys: Sequence[str]) -> Mapping[str, str]:
                 **shared,
                 **_times(keys, steps.start, len(steps.profile_wh)),
                 "side": steps.side,
-                "energy": _shown(steps.profile_wh[0], WH),
-                "price": _shown(steps.limits_micro_per_kwh[0], MICRO),
+                "energy": _shown(steps.profile_wh[0], WH_OF_KWH),
+                "price": _shown(steps.limits_micro_per_kwh[0], MICRO_OF_CENT),
             }
         case Block() as block if len(set(block.profile_wh)) == 1:
             return {
                 **shared,
                 **_times(keys, block.start, len(block.profile_wh)),
                 "side": block.side,
-                "energy": _shown(block.profile_wh[0], WH),
-                "price": _shown(block.limit_micro_per_kwh, MICRO),
-                "share": _shown(block.min_acceptance_ppm, MICRO),
+                "energy": _shown(block.profile_wh[0], WH_OF_KWH),
+                "price": _shown(block.limit_micro_per_kwh, MICRO_OF_CENT),
+                "share": _shown(block.min_acceptance_ppm, MICRO_OF_CENT),
                 "link": block.parent,
             }
         case Flexible() as order:
             return {
                 **shared,
                 **_times(keys, order.start, order.deadline - order.start),
-                "energy": _shown(order.energy_wh, WH),
-                "power": _shown(order.power_w, WH),
-                "price": _shown(order.limit_micro_per_kwh, MICRO),
+                "energy": _shown(order.energy_wh, WH_OF_KWH),
+                "power": _shown(order.power_w, WH_OF_KWH),
+                "price": _shown(order.limit_micro_per_kwh, MICRO_OF_CENT),
             }
         case Storage() as order if (order.charge_w, order.initial_wh) == (
             order.discharge_w,
@@ -228,11 +216,11 @@ def to_form(row: Stored, keys: Sequence[str]) -> Mapping[str, str]:
         ):
             return {
                 **shared,
-                "capacity": _shown(order.capacity_wh, WH),
-                "stored": _shown(order.initial_wh, WH),
-                "power": _shown(order.charge_w, WH),
-                "efficiency": _shown(order.efficiency_ppm, MICRO),
-                "price": _shown(order.least_gain_micro_per_kwh, MICRO),
+                "capacity": _shown(order.capacity_wh, WH_OF_KWH),
+                "stored": _shown(order.initial_wh, WH_OF_KWH),
+                "power": _shown(order.charge_w, WH_OF_KWH),
+                "efficiency": _shown(order.efficiency_ppm, MICRO_OF_CENT),
+                "price": _shown(order.least_gain_micro_per_kwh, MICRO_OF_CENT),
             }
     return {}
 

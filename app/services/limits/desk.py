@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
 from typing import Final
 
 from sqlmodel import Session
@@ -13,6 +11,7 @@ from sqlmodel import Session
 from app.services.forecasts.prices import expected_price
 from app.services.house import House
 from app.services.limits import history, instructions
+from app.services.typed import MICRO_OF_CENT, TypedError, scaled, written
 from app.store import agents, people
 from app.tables import InstructionRow, MeteringPointRow
 from market.agents import (
@@ -38,8 +37,6 @@ from web.ports.limits import (
     VersionLine,
 )
 
-_NUMBER: Final = re.compile(r"[-+\u2212]?[0-9]{1,9}(?:[.,][0-9]{1,9})?")
-_MICRO_PER_CENT: Final = 10_000
 _LEVELS: Final = {level.label: level for level in Level}
 
 
@@ -163,9 +160,12 @@ def to_asked(instruction: Instruction) -> AskedLimits:
     """Return an instruction as a form shows it."""
     wish = instruction.wish
     green = "only" if wish.only else "premium" if wish.product is Product.GREEN else "any"
+    share = written(instruction.share_ppm, MICRO_OF_CENT)
     return AskedLimits(
         strategy=instruction.strategy.value,
-        share=_text(instruction.share_ppm) if instruction.strategy.takes_share else "",
+        share=written(instruction.share_ppm, MICRO_OF_CENT)
+        if instruction.strategy.takes_share
+        else "",
         buy=_price_text(instruction.buy_all_in),
         sell=_price_text(instruction.sell),
         green=green,
@@ -191,38 +191,25 @@ def _wish(asked: AskedLimits, level: Level) -> Wish:
 
 def _price(text: str, field: str) -> Price | None:
     """Return ct/kWh as typed; None for nothing."""
-    if not text.strip():
-        return None
-    return Price(_scaled(text, field, "a price in ct/kWh, such as 24.5 or -3"))
+    return Price(_number(text, field, "24.5 ct/kWh")) if text.strip() else None
 
 
 def _share_ppm(text: str) -> int:
     if not text.strip():
         raise InstructionError("say how many per cent, such as 20", "share")
-    return _scaled(text, "share", "a share in per cent, such as 20")
+    return _number(text, "share", "20 %")
 
 
-def _scaled(text: str, field: str, what: str) -> int:
-    """Return ten thousand times a decimal number: ct to micro-euros, or per cent to ppm.
-
-    Raises:
-        InstructionError: no number, or more than four decimals.
-    """
-    typed = text.strip().replace("\u2212", "-")
-    if not _NUMBER.fullmatch(typed):
-        raise InstructionError(f"{text.strip()[:40]!r} is not {what}", field)
-    scaled = Decimal(typed.replace(",", ".")) * _MICRO_PER_CENT
-    if scaled != scaled.to_integral_value():
-        raise InstructionError(f"{text.strip()[:40]!r} has more than four decimals", field)
-    return int(scaled)
+def _number(text: str, field: str, example: str) -> int:
+    """Return micro-euros of ct, or ppm of per cent."""
+    try:
+        return scaled(text, MICRO_OF_CENT, example)
+    except TypedError as error:
+        raise InstructionError(str(error), field) from error
 
 
 def _price_text(price: Price | None) -> str:
-    return "" if price is None else _text(price.micro_per_kwh)
-
-
-def _text(scaled: int) -> str:
-    return format(Decimal(scaled) / _MICRO_PER_CENT, "f")
+    return "" if price is None else written(price.micro_per_kwh, MICRO_OF_CENT)
 
 
 def _limit_view(limit: Limit, tariff: Tariff | None, premium: Price = Price(0)) -> LimitView:

@@ -24,11 +24,12 @@ from app.services.market.whatif import (
     middles,
     seen,
 )
+from app.services.typed import MICRO_OF_CENT, TypedError, scaled, written
 from app.store import leaves, people
 from app.store.market import book, metered_points, trades
 from app.tables import IntervalRow, OrderRow, SettlementLine, TradeRow
 from market.book import Book
-from market.order import Side
+from market.order import MAX_PRICE_MICRO_PER_KWH, Side
 from market.pricing import PricingError, Rule
 from market.settlement import Kind
 from market.trade import Trade
@@ -43,11 +44,9 @@ from web.ports.market import (
     TooManyQuestionsError,
     WhatIfPage,
 )
-from web.present import MICRO_PER_CENT
 
 QUESTIONS: Final = 30  # of one participant in a minute
 _MINUTE_S: Final = 60.0
-_CENTS: Final = re.compile(r"([+-]?)([0-9]{1,5})(?:[.,]([0-9]{1,4}))?")
 
 
 @dataclass(slots=True)
@@ -197,14 +196,16 @@ def _price(name: str, text: str, tick: int) -> int | None:
     """Return micro-euros per kWh of a price in cents."""
     if not text.strip():
         return None
-    found = _CENTS.fullmatch(text.strip().replace("\u2212", "-"))
-    if not found:
-        raise QuestionError("write a price in ct/kWh, such as 12.5", name)
-    sign, whole, parts = found.groups(default="")
-    micro = int(whole) * MICRO_PER_CENT + int(parts.ljust(4, "0") or 0)
+    try:
+        micro = scaled(text, MICRO_OF_CENT, "12.5 ct/kWh")
+    except TypedError as error:
+        raise QuestionError(str(error), name) from error
+    if abs(micro) > MAX_PRICE_MICRO_PER_KWH:
+        most = MAX_PRICE_MICRO_PER_KWH // MICRO_OF_CENT
+        raise QuestionError(f"a price is at most {most} ct/kWh", name)
     if micro % tick:
-        raise QuestionError(f"prices go in steps of {tick / MICRO_PER_CENT:g} ct/kWh", name)
-    return -micro if sign == "-" else micro
+        raise QuestionError(f"prices go in steps of {written(tick, MICRO_OF_CENT)} ct/kWh", name)
+    return micro
 
 
 def _percent(name: str, text: str) -> int:
