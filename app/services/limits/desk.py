@@ -163,9 +163,7 @@ def to_asked(instruction: Instruction) -> AskedLimits:
     share = written(instruction.share_ppm, MICRO_OF_CENT)
     return AskedLimits(
         strategy=instruction.strategy.value,
-        share=written(instruction.share_ppm, MICRO_OF_CENT)
-        if instruction.strategy.takes_share
-        else "",
+        share=share if instruction.strategy.takes_share else "",
         buy=_price_text(instruction.buy_all_in),
         sell=_price_text(instruction.sell),
         green=green,
