@@ -86,12 +86,34 @@ def ports(request: pytest.FixtureRequest) -> Ports:
     return Ports(**{port.name: request.getfixturevalue(port.name) for port in fields(Ports)})
 
 
-@pytest.fixture
-def app(ports: Ports) -> FastAPI:
+class StandIn:
+    """Stands where a port is, and passes every question on to the fake of the running test."""
+
+    fake: object = None  # while the pages are being made, which ask nothing yet
+
+    def __getattr__(self, name: str) -> object:
+        def later(*args: object, **more: object) -> object:
+            return getattr(self.fake, name)(*args, **more)
+
+        return later if self.fake is None else getattr(self.fake, name)
+
+
+@pytest.fixture(scope="session")
+def pages() -> tuple[FastAPI, Ports]:
+    """All pages, made once, since that takes longer than most tests; and what they ask."""
+    stand_ins = Ports(**{port.name: StandIn() for port in fields(Ports)})
     app = FastAPI(openapi_url=None)
-    app.include_router(build_router(ports))
+    app.include_router(build_router(stand_ins))
     mount_static(app)
     app.add_middleware(SecurityMiddleware)
+    return app, stand_ins
+
+
+@pytest.fixture
+def app(ports: Ports, pages: tuple[FastAPI, Ports]) -> FastAPI:
+    app, stand_ins = pages
+    for port in fields(Ports):
+        getattr(stand_ins, port.name).fake = getattr(ports, port.name)
     return app
 
 
