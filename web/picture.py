@@ -164,8 +164,11 @@ class OrderPicture:
 
 
 def round_step(span: float) -> float:
-    """Return a round tick distance (1, 2 or 5 times a power of ten) for about four ticks."""
-    step = 1.0
+    """Return a round tick distance (1, 2 or 5 times a power of ten) for about four ticks.
+
+    It is 0.002 or more: labels tell no finer figures.
+    """
+    step = 0.01
     while step * 4 < span:
         step *= 10
     for divisor in (5, 2):

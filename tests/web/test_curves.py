@@ -191,5 +191,10 @@ def test_everything_stays_inside_and_adds_up(book: list[Band], price: int | None
     assert 1 <= len(picture.y_ticks) <= 12
 
 
+def test_a_little_energy_has_more_than_one_mark() -> None:
+    little = replace(MARKET, bands=(Band("offer", 0, 0, 30, 30),), own=(), traded_wh=30)
+    assert [tick.text for tick in drawn(little).x_ticks] == ["0", "0.01", "0.02", "0.03"]
+
+
 def test_the_fakes_are_in_the_pages_order() -> None:
     assert [band.side for band in BANDS] == ["bid", "bid", "offer", "offer"]
