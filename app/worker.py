@@ -25,16 +25,7 @@ from app.services.alarms import alarm
 from app.services.house import House
 from app.store import forward, intervals, people
 from app.store.journal import JournalError
-from market.book import BookError
-from market.delivery import DeliveryError
-from market.journal import UnbalancedEntryError
-from market.money import MoneyError
-from market.order import OrderError
-from market.parties import PointError
-from market.pricing import PricingError
-from market.settlement import SettlementError
-from market.sharing import SharingError
-from market.tariff import TariffError
+from market.errors import MarketError
 from metering.interval import Interval
 from metering.quantities import QuantityError
 from optimizer.compiled import CompileError, SolverError
@@ -55,22 +46,7 @@ _STEPS: Final[dict[str, Callable[[House, str], None]]] = {
 }
 
 # Each says that money or energy does not add up, or that no exact optimum was found.
-_STOPPING: Final = (
-    BookError,
-    CompileError,
-    DeliveryError,
-    JournalError,
-    MoneyError,
-    OrderError,
-    PointError,
-    PricingError,
-    QuantityError,
-    SettlementError,
-    SharingError,
-    SolverError,
-    TariffError,
-    UnbalancedEntryError,
-)
+_STOPPING: Final = (CompileError, JournalError, MarketError, QuantityError, SolverError)
 
 
 class Worker:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from market.book import Book
+from market.errors import MarketError
 from market.money import PPM, Money, Price
 from market.order import Order, Side
 from market.place import Level, Place, Product, Wish
@@ -20,7 +21,7 @@ from market.tariff import Tariff
 MAX_LIMIT: Final = Price(100_000_000)  # 100 euros per kWh either way: beyond it, a typing error
 
 
-class InstructionError(ValueError):
+class InstructionError(MarketError):
     """The instruction is refused for good: mend ``field`` as the message says."""
 
     def __init__(self, text: str, field: str) -> None:

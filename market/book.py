@@ -8,13 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from market.errors import MarketError
 from market.order import Order, Side
 from metering.quantities import Energy
 
 MAX_TOTAL_WH: Final = 10**15  # below 2^53, so that a solver's doubles hold every sum exactly
 
 
-class BookError(ValueError):
+class BookError(MarketError):
     """The book is refused for good: mend the orders that the message names."""
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
+from market.errors import MarketError
 from market.money import Price, largest_remainder
 from market.order import MAX_PRICE_MICRO_PER_KWH, MAX_QUANTITY_WH, Order, Side
 from market.trade import Fill, Trade, north_west, tie_hash
@@ -19,7 +20,7 @@ from metering.quantities import Energy
 Amounts: TypeAlias = dict[str, int]  # Wh by order id
 
 
-class ContractError(ValueError):
+class ContractError(MarketError):
     """The contract is refused for good: mend what the message names."""
 
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from market.book import Book
+from market.errors import MarketError
 from market.money import Price, largest_remainder
 from market.order import Side
 from market.parties import MeteredPoint, OwnTransfer, metered_book
 from market.trade import Trade, make_trade, tie_hash
 
 
-class DeliveryError(ValueError):
+class DeliveryError(MarketError):
     """The contracts cannot be delivered on: stop and ask a person, settle nothing."""
 
 

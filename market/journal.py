@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from market.errors import MarketError
+
 SUPPLIER: Final = "supplier"
 GRID_OPERATOR: Final = "grid"
 LEVY: Final = "levy"
@@ -15,7 +17,7 @@ BANK: Final = "bank"
 ROUNDING: Final = "rounding"
 
 
-class UnbalancedEntryError(ValueError):
+class UnbalancedEntryError(MarketError):
     """Postings do not add up to 0: a fault in the program; stop and ask a person."""
 
 

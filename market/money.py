@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import total_ordering
 
+from market.errors import MarketError
 from metering.quantities import Energy
 
 PPM = 1_000_000
 
 
-class MoneyError(ValueError):
+class MoneyError(MarketError):
     """The amount is refused for good."""
 
 

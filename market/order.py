@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from market.errors import MarketError
 from market.money import Price
 from market.place import Place, Wish
 from metering.quantities import Energy
@@ -15,7 +16,7 @@ MAX_PRICE_MICRO_PER_KWH: Final = 10**9
 GRID: Final = "grid"  # stands for the supplier's backstop in trades; no order may be called so
 
 
-class OrderError(ValueError):
+class OrderError(MarketError):
     """The order is refused for good: its sender mends it and sends it again."""
 
 

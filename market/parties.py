@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from market.book import Book
+from market.errors import MarketError
 from market.money import Price
 from market.order import Order, Side
 from market.tariff import Tariff
 from metering.quantities import Energy
 
 
-class PointError(ValueError):
+class PointError(MarketError):
     """A metering point is refused for good: its energies cannot be settled."""
 
 

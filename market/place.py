@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Final, Self
 
+from market.errors import MarketError
 from market.money import Price
 
 _PART: Final = re.compile(r"[^/\s\x00-\x1f\x7f](?:[^/\x00-\x1f\x7f]{0,62}[^/\s\x00-\x1f\x7f])?")
 _PREMIUM: Final = re.compile(r"green\+([0-9]{1,9})")
 
 
-class PlaceError(ValueError):
+class PlaceError(MarketError):
     """A place or a wish is refused for good: write it as the message says."""
 
 

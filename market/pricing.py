@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from market.errors import MarketError
 from market.money import Price
 from metering.quantities import Energy
 
 
-class PricingError(ValueError):
+class PricingError(MarketError):
     """The rule cannot price this: give the bounds it needs, or choose another rule."""
 
 

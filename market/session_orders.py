@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from market.errors import MarketError
 from market.money import PPM, Price
 from market.order import GRID, MAX_PRICE_MICRO_PER_KWH, Order, Side
 from market.place import Place, Wish
@@ -21,7 +22,7 @@ MAX_INTERVALS: Final = 96
 MAX_SESSION_QUANTITY_WH: Final = 10**9  # 4 GW over a quarter-hour
 
 
-class SessionError(ValueError):
+class SessionError(MarketError):
     """The session, order or book is refused for good: mend what the message names."""
 
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from market import journal
 from market.book import Book
+from market.errors import MarketError
 from market.money import Money, Price
 from market.order import GRID, Side
 from market.parties import MeteredPoint, OwnTransfer
@@ -24,7 +25,7 @@ from metering.quantities import Energy
 STORAGE_DEPOSIT_UNITS: Final = 34  # the least that an output on the ledger may hold
 
 
-class SettlementError(ValueError):
+class SettlementError(MarketError):
     """Meters, trades and carries do not fit together: stop and ask a person, post nothing."""
 
 

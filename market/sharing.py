@@ -15,6 +15,7 @@ from itertools import count
 from typing import Final, NamedTuple
 
 from market.book import Book
+from market.errors import MarketError
 from market.money import PPM, Price, largest_remainder
 from market.order import GRID, MAX_PRICE_MICRO_PER_KWH, Order, Side
 from market.parties import MeteredPoint, OwnTransfer, metered_book
@@ -24,7 +25,7 @@ from metering.interval import Interval
 RULE: Final = "sharing"  # what the seal of an interval calls it
 
 
-class SharingError(ValueError):
+class SharingError(MarketError):
     """The key is refused for good: mend what the message names."""
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from statistics import median_low
 from typing import Self
 
+from market.errors import MarketError
 from market.money import PPM, Money, Price
 from metering.quantities import Energy
 
 
-class TariffError(ValueError):
+class TariffError(MarketError):
     """The tariff is refused for good: mend the component that the message names."""
 
 

@@ -21,17 +21,20 @@ from market.book import Book
 from market.money import Price, round_half_up
 from market.order import GRID, Order, Side
 from market.place import Level, Wish
-from market.pricing import Rule
+from market.pricing import PricingError, Rule
 from market.trade import Fill, Trade, make_trade, north_west, tie_hash
 from metering.quantities import Energy
 from optimizer import merit_order
 from optimizer.columns import Columns, Mask, Match, match, ticks_of
-from optimizer.compiled import time_limit
+from optimizer.compiled import CompileError, SolverError, time_limit
 from optimizer.hubs.clearing import clear_hubs
 from optimizer.problem import AT_A_RATE, Clearing, Fees, Problem
 from optimizer.welfare import Integers, Solver, Ticks
 
 _NO_WISH: Final = Wish()
+
+# What `clear` raises where it has no answer: the fallback closes the interval, people are told.
+NO_ANSWER: Final = (CompileError, PricingError, SolverError)
 
 
 @dataclass(frozen=True, slots=True)

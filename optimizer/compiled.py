@@ -56,7 +56,7 @@ class NotAffineError(CompileError):
 
 
 class SolverError(RuntimeError):
-    """HiGHS did not reach an optimum: keep the book, tell a person, settle without the market."""
+    """HiGHS reached no optimum, or no exact one: keep the book, tell a person, use the fallback."""
 
 
 class SolverTimeoutError(SolverError):

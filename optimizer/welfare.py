@@ -1,4 +1,8 @@
-"""The LP of one balance: which price ticks trade, and the prices at which nobody regrets it."""
+"""The LP of one balance: which price ticks trade, and the prices at which nobody regrets it.
+
+Maximum welfare over one balance, whose dual is the price of energy (Schweppe, Caramanis, Tabors and
+Bohn, *Spot Pricing of Electricity*, 1988). Volumes in Wh, prices in micro-euros per kWh.
+"""
 
 from __future__ import annotations
 

@@ -26,13 +26,12 @@ from market.order import Order as MarketOrder
 from market.order import Side
 from market.parties import MeteredPoint, OwnTransfer, metered_book
 from market.place import Place, Wish
-from market.pricing import PricingError, Rule
+from market.pricing import Rule
 from market.sharing import RULE, Key, Kind, Share, SharingError, share_market
 from market.trade import Trade
 from metering.interval import LENGTH_MS, Interval
 from metering.quantities import Energy
-from optimizer.clearing import clear
-from optimizer.compiled import CompileError, SolverError
+from optimizer.clearing import NO_ANSWER, clear
 from optimizer.fallback import fall_back
 from optimizer.metered import bounds, metered_problem
 
@@ -188,7 +187,7 @@ def _cleared(
     try:
         given = metered_problem(seal.interval, seal.rule, book, points)
         found = fall_back(given) if seal.fallback else clear(given)
-    except (CompileError, PricingError, SolverError) as error:
+    except NO_ANSWER as error:
         raise UnjudgedError(f"the engine gives no answer here: {error}") from error
     if seal.fallback:
         report.remark("It was closed by the fallback rule, since the engine gave no answer then.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from sqlmodel import Session
 
@@ -24,16 +24,11 @@ from market.contracts import Contract, match_contracts
 from market.money import Price
 from market.order import Order, Side
 from market.parties import MeteredPoint, metered_book, own_transfers
-from market.pricing import PricingError
 from market.trade import Trade, traded_wh
-from optimizer.clearing import clear
-from optimizer.compiled import CompileError, SolverError
+from optimizer.clearing import NO_ANSWER, clear
 from optimizer.fallback import fall_back
 from optimizer.metered import metered_problem, payable
 from optimizer.problem import Clearing, Problem
-
-# The engine gave no answer: the fallback closes the interval, and people are told.
-_NO_ANSWER: Final = (CompileError, PricingError, SolverError)
 
 
 class _Asked(NamedTuple):
@@ -141,7 +136,7 @@ def _answer(house: House, given: Problem) -> _Answer:
     """Clear, by the fallback where the engine gives no answer: every interval closes."""
     try:
         return _Answer(clear(given, time_limit_s=house.settings.clear_timeout_s), "")
-    except _NO_ANSWER as error:
+    except NO_ANSWER as error:
         key = given.tie_key.decode()
         text = f"{key} was closed by the fallback rule, since {given.rule} gave no answer: {error}"
         return _Answer(fall_back(given), text)

@@ -29,8 +29,7 @@ from market.sharing import SharingError, share_market
 from market.trade import Trade
 from metering.interval import LENGTH_MS, Interval
 from metering.quantities import Energy
-from optimizer.clearing import clear
-from optimizer.compiled import CompileError, SolverError
+from optimizer.clearing import NO_ANSWER, clear
 from optimizer.fallback import fall_back
 from optimizer.forecast.engine import Forecast
 from optimizer.metered import metered_problem
@@ -117,7 +116,7 @@ def _trades(
     given = metered_problem(key, house.settings.rule, book, points)
     try:
         return clear(given).local_trades
-    except (CompileError, PricingError, SolverError):
+    except NO_ANSWER:
         return fall_back(given).local_trades  # as the interval itself would close
 
 

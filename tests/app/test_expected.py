@@ -20,6 +20,7 @@ from market.money import Price
 from metering.interval import Interval
 from tests.app.district_kit import CEILING, FEED_IN, RATE, START, Kit
 from tests.app.forecast_kit import (
+from optimizer.compiled import SolverError
     HOMES,
     forecaster,
     import_wh,
@@ -183,7 +184,7 @@ def test_an_engine_without_an_answer_is_replaced_as_in_the_interval_itself(
     kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_answer(_: object) -> None:
-        raise publish.SolverError("no optimum")
+        raise SolverError("no optimum")
 
     monkeypatch.setattr(publish, "clear", no_answer)
     forecaster(kit).run()

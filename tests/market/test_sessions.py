@@ -97,7 +97,7 @@ def test_a_blocks_least_energy_is_rounded_up():
         ({"deadline": 1}, "are none"),
         ({"energy": Energy(0)}, "outside 1"),
         ({"power": Power(3)}, "outside 1"),
-        ({"energy": Energy(2001)}, "less than 2001 Wh"),
+        ({"energy": Energy(2001)}, "less than the 2001 Wh"),
         ({"limit": Price(-(10**9) - 1)}, "beyond"),
     ],
 )
