@@ -38,14 +38,16 @@ class Gap:
 
 
 def correct_estimates(house: House) -> bool:
-    """Correct every gap that is now closed; return whether there was one."""
+    """Correct every gap that is now closed; return whether there was one.
+
+    Where there is none, nothing is locked: in a long outage the looking alone takes seconds.
+    """
+    with house.database.read() as session:
+        if not _gaps(session):
+            return False
     with house.database.write() as session:
         people.district(session, lock=True)  # one worker at a time corrects
-        gaps = [
-            gap
-            for slots in _estimated(session).values()
-            for gap in _closed_gaps(slots, _borders(session, slots))
-        ]
+        gaps = _gaps(session)
         found = border_pairs.judge(session, [(gap.opening, gap.closing) for gap in gaps])
         for gap, told in zip(gaps, found, strict=True):
             if isinstance(told, Measured):
@@ -53,6 +55,14 @@ def correct_estimates(house: House) -> bool:
             else:
                 _give_up(house, session, gap, told)
     return bool(gaps)
+
+
+def _gaps(session: Session) -> list[Gap]:
+    return [
+        gap
+        for slots in _estimated(session).values()
+        for gap in _closed_gaps(slots, _borders(session, slots))
+    ]
 
 
 def _estimated(session: Session) -> Mapping[str, Sequence[SlotRow]]:

@@ -58,12 +58,13 @@ def _write_slots(house: House, session: Session, interval: Interval) -> None:
     ]
     found = _judge(session, seats, opening, closing)
     history, tariffs = _history(session, interval), tariff_texts(session)
+    names = {gsrn: row.name for gsrn, row in people.points(session).items()}
     for position, seat in enumerate(seats):
         first, last = opening.get(seat.point), closing.get(seat.point)
         told = found.get(seat.point)
         amount = _metered(told, history.get(seat.point, ()))
         if not isinstance(told, Measured):
-            _tell(house, session, interval, seat, told)
+            _tell(house, session, interval, (seat.point, names[seat.point]), told)
             # What does not go on from the opening closes nothing: it is the next one's opening.
             last = None if first else last
         readings, tariff = leaves.get(seat.point, ()), tariffs[seat.point]
@@ -143,20 +144,24 @@ def _history(session: Session, interval: Interval) -> Mapping[str, Sequence[Ener
 
 
 def _tell(
-    house: House, session: Session, interval: Interval, seat: EnrolmentRow, fault: Fault | None
+    house: House,
+    session: Session,
+    interval: Interval,
+    point: tuple[str, str],
+    fault: Fault | None,
 ) -> None:
-    """Tell people why a point is estimated: for its ``fault``, or for want of a border reading."""
+    """Tell people why a point (GSRN, name) is estimated: its ``fault``, or no border reading."""
     zone = house.settings.tz
-    name = people.points(session)[seat.point].name
+    gsrn, name = point
     when = f"{interval.start.astimezone(zone):%H:%M} to {interval.end.astimezone(zone):%H:%M %Z}"
     people.notify(
         session,
-        ref=f"estimated/{interval.key}/{seat.point}",
+        ref=f"estimated/{interval.key}/{gsrn}",
         at_ms=interval.end_ms,
         level="warning",
         text=f"{name}: {fault} in {when}; the energy is estimated: check the meter"
         if fault
         else f"{name}: no valid reading at a border of {when}; the energy is estimated, and "
         "corrected once the meter answers again",
-        point=seat.point,
+        point=gsrn,
     )

@@ -7,7 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
+from app.jobs.correct import correct_estimates
 from app.jobs.meter import meter
 from app.tables import ReadingRow
 from metering.interval import Interval
@@ -221,3 +223,30 @@ def test_a_rotated_key_goes_on_with_the_register(plain: Kit) -> None:
     assert plain.energy(key(2), "flat") == (200, 0, False)
     for number in range(3):
         assert plain.prove(key(number), "flat").code == 0
+
+
+def test_an_outage_asks_for_the_points_once(plain: Kit) -> None:
+    """However many of them are silent, since ingest waits meanwhile."""
+    plain.live()
+    closed = plain.quarter(silent=plain.names)
+    plain.worker.run_due()
+    asked: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "FROM metering_point" in statement:
+            asked.append(statement)
+
+    event.listen(plain.database.engine, "before_cursor_execute", note)
+    meter(plain.house, closed)
+    event.remove(plain.database.engine, "before_cursor_execute", note)
+    assert plain.energy(closed, "flat") == ESTIMATED
+    assert len(plain.notices("estimated/")) == len(plain.names)
+    assert len(asked) == 2  # for names, and for tariffs
+
+
+def test_in_an_outage_nothing_is_locked_to_look_for_its_end(plain: Kit) -> None:
+    plain.live()
+    silent = plain.live(silent=plain.names)
+    assert plain.energy(silent, "flat") == ESTIMATED
+    with plain.database.write():  # SQLite has one writer at a time
+        assert correct_estimates(plain.house) is False
