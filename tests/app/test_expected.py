@@ -18,9 +18,9 @@ from app.tables import ExpectedPriceRow, ForecastRunRow
 from market.agents import Instruction, Strategy
 from market.money import Price
 from metering.interval import Interval
+from optimizer.compiled import SolverError
 from tests.app.district_kit import CEILING, FEED_IN, RATE, START, Kit
 from tests.app.forecast_kit import (
-from optimizer.compiled import SolverError
     HOMES,
     forecaster,
     import_wh,
