@@ -58,18 +58,6 @@ class Session:
         first = Interval.parse(self.first_interval_key)
         return Interval(from_ms(first.start_ms + index * LENGTH_MS))
 
-    def index_of(self, interval: Interval) -> int:
-        """Return the index of an interval.
-
-        Raises:
-            SessionError: it is not one of the session's.
-        """
-        first = Interval.parse(self.first_interval_key)
-        index = (interval.start_ms - first.start_ms) // LENGTH_MS
-        if not 0 <= index < self.intervals:
-            raise SessionError(f"{interval.key} is none of the session's intervals")
-        return index
-
     @property
     def keys(self) -> tuple[str, ...]:
         """The keys of all intervals, in order."""

@@ -17,7 +17,6 @@ from market.session_orders import (
     StorageOrder,
 )
 from market.sessions import SessionBook, SessionProblem
-from metering.interval import Interval
 from metering.quantities import Energy, Power
 
 SESSION = Session("2026-06-23T22:00:00Z", 8)
@@ -33,12 +32,10 @@ STORE = StorageOrder(
 def test_a_session_names_its_intervals():
     assert SESSION.keys[0] == "2026-06-23T22:00:00Z"
     assert SESSION.keys[-1] == "2026-06-23T23:45:00Z"
-    assert [SESSION.index_of(Interval.parse(key)) for key in SESSION.keys] == list(range(8))
+    assert [SESSION.interval(index).key for index in range(8)] == list(SESSION.keys)
     for index in (-1, 8):
         with pytest.raises(SessionError, match="outside"):
             SESSION.interval(index)
-    with pytest.raises(SessionError, match="none of the session"):
-        SESSION.index_of(Interval.parse("2026-06-24T00:00:00Z"))
 
 
 @pytest.mark.parametrize(("key", "intervals"), [("today", 4), ("2026-06-23T22:00:00Z", 0)])
