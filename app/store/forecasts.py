@@ -55,20 +55,33 @@ def read_list(text: str) -> list[int | None]:
     return found
 
 
-def forecast_wh(session: Session, point: str, interval_key: str) -> tuple[int, int] | None:
-    """Return the (import, export) in Wh that was forecast for a point before an interval began.
+def forecasts_wh(
+    session: Session, interval_keys: Sequence[str]
+) -> Mapping[str, Mapping[str, tuple[int, int]]]:
+    """Return (import, export) in Wh as forecast before each interval began, by key and GSRN.
 
-    None without a forecast of its import; a point that is not known to feed in exports 0. From the
-    interval's start on the answer never changes.
+    A point without a forecast of its import is left out; one that is not known to feed in exports
+    0. From an interval's start on the answer never changes. Each run is read once, however many
+    intervals and points there are.
     """
-    run = run_for(session, interval_key)
-    row = session.get(ForecastRow, (run.id, point)) if run else None
-    if run is None or row is None:
-        return None
-    at = place(run, Interval.parse(interval_key))
-    import_wh = read_list(row.import_wh)[at]
-    export_wh = read_list(row.export_wh)[at]
-    return None if import_wh is None else (import_wh, export_wh or 0)
+    read: dict[int, Mapping[str, tuple[list[int | None], list[int | None]]]] = {}
+    found: dict[str, Mapping[str, tuple[int, int]]] = {}
+    for key in interval_keys:
+        run = run_for(session, key)
+        if run is None or run.id is None:
+            continue
+        if run.id not in read:
+            read[run.id] = {
+                point: (read_list(row.import_wh), read_list(row.export_wh))
+                for point, row in rows(session, run).items()
+            }
+        at = place(run, Interval.parse(key))
+        found[key] = {
+            point: (import_wh, exports[at] or 0)
+            for point, (imports, exports) in read[run.id].items()
+            if (import_wh := imports[at]) is not None
+        }
+    return found
 
 
 def write_list(values: Sequence[int | None]) -> str:

@@ -7,13 +7,14 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 from sqlmodel import delete
 
 from app.jobs import forecast as job
 from app.jobs.forecast import score_days
 from app.services.forecasts.score import local_day
 from app.store import forecasts
-from app.store.forecasts import forecast_wh
+from app.store.forecasts import forecasts_wh
 from app.tables import ForecastRow, ForecastRunRow, ForecastScoreRow, SlotRow
 from app.worker import Worker
 from metering.interval import Interval
@@ -57,12 +58,30 @@ def plain(sqlite_url: str, tmp_path: Path) -> Iterator[Kit]:
 
 
 def forecast_of(kit: Kit, name: str, interval: Interval) -> tuple[int, int] | None:
-    point = kit.homes[name].point
-    return kit.ask(lambda session: forecast_wh(session, point, interval.key))
+    found = kit.ask(lambda session: forecasts_wh(session, [interval.key]))
+    return found.get(interval.key, {}).get(kit.homes[name].point)
 
 
 def after(hours: float) -> Interval:
     return Interval.containing_ms(START.start_ms + int(hours * HOUR_MS))
+
+
+def test_a_whole_session_is_looked_up_in_one_reading(kit: Kit) -> None:
+    """While a gate closes readings wait, and a query per point and interval took 15 seconds."""
+    forecaster(kit).run()
+    asked: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "FROM forecast \n" in statement:
+            asked.append(statement)
+
+    event.listen(kit.database.engine, "before_cursor_execute", note)
+    keys = [after(hours / 4).key for hours in range(96)]
+    found = kit.ask(lambda session: forecasts_wh(session, keys))
+    event.remove(kit.database.engine, "before_cursor_execute", note)
+    assert sorted(found) == keys[1:]
+    assert {len(each) for each in found.values()} == {len(HOMES)}
+    assert len(asked) == 1
 
 
 def test_four_weeks_of_a_district_are_forecast_and_scored(kit: Kit) -> None:

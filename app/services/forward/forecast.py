@@ -12,7 +12,7 @@ from app.services.forecasts.prices import expected_price
 from app.services.forward.book import Steps, qualified, session_of, text_of
 from app.services.house import House
 from app.store import agents, forward, people
-from app.store.forecasts import forecast_wh
+from app.store.forecasts import forecasts_wh
 from app.store.forward import Said
 from app.tables import ForwardSessionRow
 from market.agents import net_limits
@@ -82,23 +82,26 @@ def _steps_by_order(
     tick = Price(house.settings.price_tick_micro_per_kwh)
     mine = {point: who for point, who in owners.items() if who in asked}
     found: dict[tuple[str, Side], dict[int, _Step]] = defaultdict(dict)
-    for index, key in enumerate(session_of(held_by).keys):
+    keys = session_of(held_by).keys
+    expected = forecasts_wh(session, keys)
+    for index, key in enumerate(keys):
         standing = {point: each.standing for point, each in agents.holding(session, key).items()}
         limits = net_limits(standing, tariffs, expected_price(session, key), tick)
-        for step in _steps(_forecast(session, key, mine, tariffs), limits):
+        for step in _steps(_forecast(expected.get(key, {}), mine, tariffs), limits):
             found[step.point, step.side][index] = step
     return found
 
 
 def _forecast(
-    session: Session, key: str, owners: Mapping[str, str], tariffs: Mapping[str, Tariff]
+    expected: Mapping[str, tuple[int, int]],
+    owners: Mapping[str, str],
+    tariffs: Mapping[str, Tariff],
 ) -> list[MeteredPoint]:
     """Return what the points are expected to draw and feed in, as if it were metered."""
     found = []
     for point, who in owners.items():
-        expected = forecast_wh(session, point, key)
-        if expected is not None:
-            drawn, fed_in = map(Energy, expected)
+        if point in expected:
+            drawn, fed_in = map(Energy, expected[point])
             found.append(
                 MeteredPoint(point, who, drawn, fed_in, estimated=False, tariff=tariffs[point])
             )
