@@ -9,7 +9,7 @@ is found exactly: Newton's method on the cut that stands in the way (Hoffman's c
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Final, NamedTuple
@@ -48,17 +48,44 @@ def fair_fills(net: Network, face: Face, flow: Integers) -> dict[int, Fraction]:
     # A tick has one arc to the ground; the supplier, who has no quantity, has no fill ratio.
     every = range(len(flow))
     ticks = {*every[net.family["offer"]], *every[net.family["bid"]]}
-    arcs = _open_arcs(net, face, flow, ticks)
     fills: dict[int, Fraction] = {}
-    open_ticks = ticks & arcs.keys()
-    while open_ticks:
+    for part in _parts(_open_arcs(net, face, flow, ticks)):
+        fills |= _fair(part, ticks & part.keys())
+    return fills
+
+
+def _fair(arcs: dict[int, _Open], ticks: set[int]) -> dict[int, Fraction]:
+    fills: dict[int, Fraction] = {}
+    while ticks:
         time_left_s()  # raises once it is over
-        arcs, held = _raised(arcs, open_ticks)
+        arcs, held = _raised(arcs, ticks)
         for a in held:
             fills[a] = arcs[a].low
             arcs[a] = arcs[a]._replace(high=fills[a])
-        open_ticks -= held
+        ticks -= held
     return fills
+
+
+def _parts(arcs: Mapping[int, _Open]) -> list[dict[int, _Open]]:
+    """Return the arcs by what hangs together without the ground.
+
+    Each part balances by itself, so that its fills leave those of the others alone.
+    """
+    tree: dict[int, int] = {}
+
+    def root(node: int) -> int:
+        while tree.setdefault(node, node) != node:
+            tree[node] = tree[tree[node]]
+            node = tree[node]
+        return node
+
+    for arc in arcs.values():
+        if GROUND not in (arc.tail, arc.head):
+            tree[root(arc.tail)] = root(arc.head)
+    parts: defaultdict[int, dict[int, _Open]] = defaultdict(dict)
+    for a, arc in arcs.items():
+        parts[root(arc.head if arc.tail == GROUND else arc.tail)][a] = arc
+    return list(parts.values())
 
 
 def _open_arcs(net: Network, face: Face, flow: Integers, ticks: set[int]) -> dict[int, _Open]:
