@@ -34,7 +34,7 @@ def create_app(
     app = FastAPI(
         title="Wattloom",
         summary="The operating software of a positive-energy district.",
-        version="0.1.0",
+        version="0.2.0",
         openapi_url="/api/v1/openapi.json",
         docs_url=None,  # the docs page wants scripts of another origin, which the CSP refuses
         redoc_url=None,

@@ -12,7 +12,7 @@ from ledger_client.ledger import Ledger
 from ledger_client.reader import LedgerReader
 from ledger_client.verify import Milestones
 
-ENGINE_VERSION = "wattloom-0.1.0"
+ENGINE_VERSION = "wattloom-0.2.0"  # in every seal: raised when an interval may clear otherwise
 
 
 @dataclass(frozen=True, slots=True)
