@@ -50,7 +50,7 @@ def choices(asked: SessionProblem) -> Iterator[frozenset[str]]:
     blocks = {b.order_id: b for b in asked.book.blocks}
     names = [i for i, b in blocks.items() if b.min_acceptance_ppm]
     for chosen in chain.from_iterable(combinations(names, n) for n in range(len(names) + 1)):
-        if all(blocks[i].parent in ("", *chosen) or _free(blocks, i) for i in chosen):
+        if all(_may_stand(blocks, i, chosen) for i in chosen):
             yield frozenset(chosen)
 
 
@@ -134,10 +134,11 @@ def prices_exist(asked: SessionProblem, chosen: frozenset[str], welfare: float) 
     return found.status == 0 and (found.fun + constant) / 1000 <= welfare + 0.01
 
 
-def _free(blocks, name) -> bool:
-    """Whether all ancestors up to the root may be taken in any part."""
+def _may_stand(blocks, name, chosen) -> bool:
+    """Whether each ancestor up to the root is chosen, or may be taken in any part."""
     parent = blocks[name].parent
-    return not parent or (not blocks[parent].min_acceptance_ppm and _free(blocks, parent))
+    able = not parent or parent in chosen or not blocks[parent].min_acceptance_ppm
+    return able and (not parent or _may_stand(blocks, parent, chosen))
 
 
 def _family(blocks, name, chosen) -> list[str]:
