@@ -151,6 +151,17 @@ class Settings(BaseSettings):
     hrp: Annotated[str, Field(pattern=r"^[a-z]{1,10}$")] = "wl"
     credit_limit_micro: Annotated[int, Field(ge=0, le=10**12)] = 20_000_000
 
+    # Who issues statements, as printed on them.
+    issuer_name: Annotated[str, Field(max_length=100)] = ""  # '' is the district's name
+    issuer_address: Annotated[str, Field(max_length=200)] = ""
+    issuer_tax_number: Annotated[str, Field(max_length=40)] = ""
+    # Days after a month's end when its statements are issued by themselves; 0: by command alone.
+    statement_days: Annotated[int, Field(ge=0, le=60)] = 3
+    correction_months: Annotated[int, Field(ge=1, le=120)] = 36  # older energy is never corrected
+    imbalance: Literal["tariff", "price"] = "tariff"  # what a forward residual costs
+    grid_emissions_mg_per_kwh: Annotated[int, Field(ge=0, le=2_000_000)] = 363_000
+    loss_alarm_ppm: Annotated[int, Field(ge=0, le=1_000_000)] = 80_000  # of a feeder's daily energy
+
     # The district's own account; '' means that nothing is paid in or out through a bank.
     bank_name: Annotated[str, Field(max_length=70)] = ""
     bank_iban: Annotated[str, AfterValidator(_iban)] = ""

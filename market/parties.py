@@ -11,6 +11,7 @@ from market.book import Book
 from market.errors import MarketError
 from market.money import Price
 from market.order import Order, Side
+from market.place import Place
 from market.tariff import Tariff
 from metering.quantities import Energy
 
@@ -23,6 +24,9 @@ class PointError(MarketError):
 class MeteredPoint:
     """What a metering point drew and fed in during one interval, and on which tariff it is.
 
+    ``supplier`` sells and buys its residual ('' where a district has one), ``balance_party``
+    answers for it, ``place`` is where it stands.
+
     Raises:
         PointError: a negative energy, or an estimate with an export (estimates export nothing).
     """
@@ -33,6 +37,9 @@ class MeteredPoint:
     exported: Energy
     estimated: bool
     tariff: Tariff
+    supplier: str = ""
+    balance_party: str = ""
+    place: Place = Place()
 
     def __post_init__(self) -> None:
         if min(self.imported, self.exported) < Energy(0):

@@ -18,6 +18,12 @@ from app.tables.bank import (
     BankPayoutRow,
     BankStatementRow,
 )
+from app.tables.certificates import (
+    CertificateDebtRow,
+    CertificateEventRow,
+    CertificateRow,
+    StorageRecordRow,
+)
 from app.tables.district import (
     DistrictRow,
     EnrolmentRow,
@@ -51,7 +57,18 @@ from app.tables.readings import (
     ReceiptBatchRow,
     SecurityEventRow,
 )
+from app.tables.registry import (
+    BalancePartyRow,
+    BuildingRow,
+    DeviceRow,
+    FeederRow,
+    LinkRow,
+    SupplierRow,
+)
+from app.tables.settled import BillLineRow, LossRow, RollupRow, SettledRow
 from app.tables.sharing import SharingMemberRow, SharingVersionRow
+from app.tables.statements import DisputeRow, MonthlyStatementRow, StatementRunRow
+from app.tables.tariffs import PriceRow, TariffVersionRow
 from app.tables.transparency import CosignatureRow
 from app.tables.wallets import (
     AddressRow,
@@ -63,21 +80,30 @@ from app.tables.wallets import (
 
 __all__ = [
     "AddressRow",
+    "BalancePartyRow",
     "BankEntryRow",
     "BankExportRow",
     "BankFileRow",
     "BankMovementRow",
     "BankPayoutRow",
     "BankStatementRow",
+    "BillLineRow",
+    "BuildingRow",
+    "CertificateDebtRow",
+    "CertificateEventRow",
+    "CertificateRow",
     "CheckpointRow",
     "CoinRow",
     "ContractRow",
     "CorrectionRow",
     "CosignatureRow",
+    "DeviceRow",
+    "DisputeRow",
     "DistrictRow",
     "EnrolmentRow",
     "EvidenceRow",
     "ExpectedPriceRow",
+    "FeederRow",
     "ForecastRow",
     "ForecastRunRow",
     "ForecastScoreRow",
@@ -92,9 +118,12 @@ __all__ = [
     "InstructionRow",
     "IntervalRow",
     "JournalEntry",
+    "LinkRow",
     "LogEntryRow",
     "LogNodeRow",
+    "LossRow",
     "MeteringPointRow",
+    "MonthlyStatementRow",
     "NoticeRow",
     "OrderRow",
     "OwnAddressRow",
@@ -104,16 +133,23 @@ __all__ = [
     "PaymentMove",
     "PaymentParty",
     "PostingRow",
+    "PriceRow",
     "ReadingRow",
     "ReceiptBatchRow",
+    "RollupRow",
     "SecurityEventRow",
     "SessionRow",
+    "SettledRow",
     "SettlementLine",
     "SharingMemberRow",
     "SharingVersionRow",
     "SlotRow",
     "StatementRow",
+    "StatementRunRow",
+    "StorageRecordRow",
+    "SupplierRow",
     "TariffRow",
+    "TariffVersionRow",
     "TradeRow",
     "WithdrawalRow",
 ]

@@ -30,10 +30,18 @@ class ParticipantRow(SQLModel, table=True):
     account: int = Field(unique=True)
     address: str  # hex, 32 bytes
     credit_limit_micro: int = Field(sa_type=BigInteger)
+    # For statements. `vat_liable`: sales bear VAT; None and False: a private seller, exempt.
+    postal_address: str | None = None
+    tax_number: str | None = None
+    vat_liable: bool | None = None
+    left_from: str | None = None  # interval key from which on no metering point is theirs
 
 
 class TariffRow(SQLModel, table=True):
-    """One version of a tariff: net components, micro-euros per kWh, and the VAT rate in ppm."""
+    """A tariff by name, and the net components with which it began, micro-euros per kWh.
+
+    What holds in an interval says :class:`app.tables.TariffVersionRow`.
+    """
 
     __tablename__ = "tariff"
     id: str = Field(primary_key=True)
@@ -46,7 +54,10 @@ class TariffRow(SQLModel, table=True):
 
 
 class MeteringPointRow(SQLModel, table=True):
-    """A metering point: the only thing that settles."""
+    """A metering point. ``participant``, ``tariff``, ``feeder`` and ``building`` are today's.
+
+    What held or will hold in an interval says :class:`app.tables.LinkRow`.
+    """
 
     __tablename__ = "metering_point"
     gsrn: str = Field(primary_key=True)
@@ -58,6 +69,8 @@ class MeteringPointRow(SQLModel, table=True):
     max_power_w: int  # what the fuse allows; more is implausible
     building: str | None = None  # within the feeder; None: directly at it
     green: bool | None = None  # whether what it feeds in is from a renewable source
+    # None: it settles. feeder-head, production, storage, charger: it measures alone.
+    purpose: str | None = None
 
 
 class EnrolmentRow(SQLModel, table=True):
