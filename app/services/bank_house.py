@@ -14,6 +14,7 @@ from app.services.bank_errors import NotThereError
 from app.services.house import House
 from app.services.keyring import Keyring
 from app.settings import Settings
+from app.store import registry
 from app.tables import DistrictRow
 from ledger_client.ledger import Ledger, LedgerUnavailableError
 from ledger_client.reader import LedgerReader
@@ -54,6 +55,8 @@ def open_house(settings: Settings) -> Iterator[House]:
             district = session.exec(select(DistrictRow)).first()
         if district is None:
             raise NotThereError(f"the database of {settings.data} holds no district yet")
+        with database.write() as session:
+            registry.ensure(session)  # the folder may be older than links with validity
         clock: Clock = SimulatedClock(district.clock_ms) if district.simulated else RealClock()
         ledger, reader = _ledger(settings, stack)
         yield House(settings, database, Keyring.open(keys), clock, ledger, reader)

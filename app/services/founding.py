@@ -10,7 +10,7 @@ from sqlmodel import Session, select
 from app.services.enrolment import allow_gateway, endorse, enrol
 from app.services.keyring import Keyring
 from app.settings import Settings
-from app.store import journal, payments, wallets
+from app.store import journal, payments, registry, wallets
 from app.tables import DistrictRow, MeteringPointRow, ParticipantRow, TariffRow
 from ledger_client.wallet import TREASURY_ACCOUNT, Wallet
 from market.journal import BANK, entry_of, wallet
@@ -39,6 +39,9 @@ class NewPoint:
     profile: str
     building: str | None = None  # within the feeder
     green: bool = False  # whether what it feeds in is from a renewable source
+    supplier: str = ""  # '': the district's one
+    balance_party: str = ""  # '': the supplier's
+    purpose: str | None = None  # None: it settles; else it measures alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ def found(
     there = session.exec(select(DistrictRow)).first()
     if there is not None:
         wallets.ensure(session)
+        registry.ensure(session)
         return _same(there, settings, founding)
     row = DistrictRow(
         origin=settings.origin,
@@ -89,6 +93,7 @@ def found(
     for account, person in enumerate(founding.participants, TREASURY_ACCOUNT + 1):
         _add_participant(session, settings, keyring, founding, person, account)
     wallets.ensure(session)
+    registry.ensure(session)
     _top_up(session, founding)
     return row
 
@@ -123,6 +128,7 @@ def _point_row(point: NewPoint, participant: str, tariff: str) -> MeteringPointR
         max_power_w=point.max_power_w,
         building=point.building,
         green=point.green,
+        purpose=point.purpose,
     )
 
 
@@ -145,8 +151,10 @@ def _add_participant(
     )
     session.flush()
     for point in person.points:
-        session.add(_point_row(point, person.id, founding.tariff.id))
+        row = _point_row(point, person.id, founding.tariff.id)
+        session.add(row)
         session.flush()
+        registry.found(session, row, founding.first, (point.supplier, point.balance_party))
         key = keyring.meter(point.serial)
         enrolment = Enrolment(
             district=settings.origin,

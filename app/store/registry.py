@@ -1,0 +1,159 @@
+"""What stands behind metering points in an interval, and the names of what they are bound to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sqlmodel import Session, col, func, select
+
+from app.store import people
+from app.store.chain import insert_once
+from app.tables import EnrolmentRow, LinkRow, MeteringPointRow
+from market.place import Place, PlaceError
+from market.registry import Role
+from metering.interval import Interval
+
+FOUNDING: Final = "founding"
+DISTRICTS_OWN: Final[Mapping[Role, str]] = {
+    Role.SUPPLIER: "the district's supplier",
+    Role.BALANCE_PARTY: "the supplier's balance responsible party",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What held for a metering point in one interval; ids, '' where there is none.
+
+    ``purpose`` None: it settles; else it measures alone (feeder-head, production, ...).
+    """
+
+    point: str
+    participant: str
+    supplier: str
+    balance_party: str
+    tariff: str
+    feeder: str
+    building: str
+    purpose: str | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where the point stands; the district where its names are no place."""
+        try:
+            return Place(self.feeder, self.building)
+        except PlaceError:
+            return Place()
+
+
+def standing(session: Session, key: str) -> Mapping[str, Standing]:
+    """Return what holds for every metering point in an interval, by GSRN, in GSRN order.
+
+    A point that has not begun by then is left out.
+    """
+    held: dict[str, dict[str, str]] = {}
+    for point, role, target in session.exec(
+        select(LinkRow.point, LinkRow.role, LinkRow.target)
+        .where(LinkRow.valid_from <= key)
+        .where(col(LinkRow.valid_to).is_(None) | (col(LinkRow.valid_to) > key))
+    ):
+        held.setdefault(point, {})[role] = target
+    purposes = session.exec(
+        select(MeteringPointRow.gsrn, MeteringPointRow.purpose).order_by(MeteringPointRow.gsrn)
+    )
+    return {
+        point: _standing(point, held[point], purpose)
+        for point, purpose in purposes
+        if point in held
+    }
+
+
+def _standing(point: str, held: Mapping[str, str], purpose: str | None) -> Standing:
+    return Standing(
+        point=point,
+        participant=held[Role.PARTICIPANT],
+        supplier=held[Role.SUPPLIER],
+        balance_party=held[Role.BALANCE_PARTY],
+        tariff=held[Role.TARIFF],
+        feeder=held[Role.FEEDER],
+        building=held[Role.BUILDING],
+        purpose=purpose,
+    )
+
+
+def ensure(session: Session) -> None:
+    """Write the first links of each point that has none, and the names that are missing.
+
+    In a folder from before links had validity each point's row says what held ever since its first
+    enrolment. Safe to repeat.
+    """
+    session.flush()
+    linked = frozenset(session.exec(select(LinkRow.point).distinct()).all())
+    rows = people.points(session)
+    began = _began(session) if linked != rows.keys() else {}
+    for gsrn, row in rows.items():
+        if gsrn not in linked and gsrn in began:
+            found(session, row, Interval.parse(began[gsrn]))
+    _name(session, rows.values())
+
+
+def found(
+    session: Session,
+    row: MeteringPointRow,
+    first: Interval,
+    parties: tuple[str, str] = ("", ""),
+    *,
+    entered_by: str = FOUNDING,
+) -> None:
+    """Write the first links of a metering point, from the interval ``first`` on.
+
+    ``parties`` are its supplier and its balance responsible party. Links that stand already stay.
+    """
+    links = [
+        {
+            "point": row.gsrn,
+            "role": role.value,
+            "target": target,
+            "valid_from": first.key,
+            "known_ms": first.start_ms,
+            "entered_by": entered_by,
+        }
+        for role, target in _targets(row, parties).items()
+    ]
+    insert_once(session, "link", links)
+
+
+def _targets(row: MeteringPointRow, parties: tuple[str, str]) -> Mapping[Role, str]:
+    return {
+        Role.PARTICIPANT: row.participant,
+        Role.SUPPLIER: parties[0],
+        Role.BALANCE_PARTY: parties[1],
+        Role.TARIFF: row.tariff,
+        Role.FEEDER: row.feeder,
+        Role.BUILDING: row.building or "",
+    }
+
+
+def _began(session: Session) -> Mapping[str, str]:
+    first = func.min(EnrolmentRow.valid_from)
+    return dict(session.exec(select(EnrolmentRow.point, first).group_by(EnrolmentRow.point)).all())
+
+
+def _name(session: Session, rows: Iterable[MeteringPointRow]) -> None:
+    """Give what is linked and has no name yet its id as one; '' is the district's own."""
+    links = session.exec(select(LinkRow.role, LinkRow.target).distinct()).all()
+
+    def named(role: Role) -> list[dict[str, object]]:
+        targets = sorted(target for each, target in links if each == role and target)
+        return [{"id": target, "name": target} for target in targets]
+
+    places = sorted({(row.feeder, row.building) for row in rows if row.building})
+    insert_once(session, "feeder", named(Role.FEEDER))
+    insert_once(
+        session,
+        "building",
+        [{"feeder": feeder, "id": each, "name": each} for feeder, each in places],
+    )
+    for table, role in (("supplier", Role.SUPPLIER), ("balance_party", Role.BALANCE_PARTY)):
+        insert_once(session, table, [{"id": "", "name": DISTRICTS_OWN[role]}, *named(role)])
