@@ -1,6 +1,7 @@
 """The tables (SQLModel). Integers carry their unit in the column name; time is UTC milliseconds."""
 
 from app.tables.accounting import (
+    AccountMonthRow,
     JournalEntry,
     Payment,
     PaymentInput,
@@ -24,6 +25,7 @@ from app.tables.certificates import (
     CertificateRow,
     StorageRecordRow,
 )
+from app.tables.corrections import RefusedCorrectionRow, ValueFileRow
 from app.tables.district import (
     DistrictRow,
     EnrolmentRow,
@@ -79,6 +81,7 @@ from app.tables.wallets import (
 )
 
 __all__ = [
+    "AccountMonthRow",
     "AddressRow",
     "BalancePartyRow",
     "BankEntryRow",
@@ -136,6 +139,7 @@ __all__ = [
     "PriceRow",
     "ReadingRow",
     "ReceiptBatchRow",
+    "RefusedCorrectionRow",
     "RollupRow",
     "SecurityEventRow",
     "SessionRow",
@@ -151,5 +155,6 @@ __all__ = [
     "TariffRow",
     "TariffVersionRow",
     "TradeRow",
+    "ValueFileRow",
     "WithdrawalRow",
 ]

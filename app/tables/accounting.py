@@ -15,7 +15,7 @@ class JournalEntry(SQLModel, table=True):
     ref: str
     kind: str
     interval: str | None = Field(default=None, index=True)
-    booked_ms: int = Field(sa_type=BigInteger)  # district clock
+    booked_ms: int = Field(sa_type=BigInteger, index=True)  # district clock
 
 
 class PostingRow(SQLModel, table=True):
@@ -26,6 +26,19 @@ class PostingRow(SQLModel, table=True):
     entry: int = Field(foreign_key="journal_entry.id", index=True)
     account: str = Field(index=True)
     micro: int = Field(sa_type=BigInteger)
+
+
+class AccountMonthRow(SQLModel, table=True):
+    """What was booked on an account in a local month (of ``booked_ms``), written with the entries.
+
+    ``credit_micro`` sums the postings above 0, ``debit_micro`` those below, as a positive number.
+    """
+
+    __tablename__ = "account_month"
+    month: str = Field(primary_key=True)  # YYYY-MM, local
+    account: str = Field(primary_key=True)
+    debit_micro: int = Field(sa_type=BigInteger)
+    credit_micro: int = Field(sa_type=BigInteger)
 
 
 class SettlementLine(SQLModel, table=True):

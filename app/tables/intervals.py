@@ -88,7 +88,11 @@ class TradeRow(SQLModel, table=True):
 
 
 class CorrectionRow(SQLModel, table=True):
-    """What became known later about a point's energy in a settled interval."""
+    """What became known later about a point's energy in a settled interval: versions 1, 2, ...
+
+    Event time is ``interval``, knowledge time ``known_ms``. The nullable columns are None in rows
+    from before there were further versions: those are of readings, within the window.
+    """
 
     __tablename__ = "correction"
     interval: str = Field(primary_key=True, foreign_key="interval.key")
@@ -101,3 +105,11 @@ class CorrectionRow(SQLModel, table=True):
     salt: bytes
     known_ms: int = Field(sa_type=BigInteger)  # district clock
     log_index: int
+    source: str | None = None  # readings (also None), values
+    new_leaf: bytes | None = None  # leaf hash, the `old_leaf` of the version after
+    value_file: int | None = None  # id of the file of values behind it
+    participant: str | None = None  # whose point it was in the interval
+    micro: int | None = Field(default=None, sa_type=BigInteger)  # the lines' sum
+    month: str | None = None  # YYYY-MM, local: on whose statement it stands
+    original: str | None = None  # number of the statement that it corrects, if that was issued
+    note: str | None = None  # after `final`: credit, debit

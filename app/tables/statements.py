@@ -48,4 +48,5 @@ class DisputeRow(SQLModel, table=True):
     state: str  # open, corrected, refused, withdrawn
     answer: str = ""
     answered_by: str = ""
+    remedy: str | None = None  # what corrected it: INTERVAL/POINT/VERSION
     closed_ms: int | None = Field(default=None, sa_type=BigInteger)
