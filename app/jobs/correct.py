@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 from app.services import border_pairs
 from app.services.border_pairs import Fault, Measured
 from app.services.house import House
-from app.store import borders, journal, log, market, people
+from app.store import borders, journal, log, market, people, registry
 from app.store.leaves import tariff_of
 from app.tables import CorrectionRow, IntervalRow, ReadingRow, SlotRow
 from ledger_client.merkle import leaf_hash
@@ -160,7 +160,7 @@ def _split(gap: Gap, difference_wh: int) -> list[int]:
 def _correct_slot(
     house: House, session: Session, gap: Gap, slot: SlotRow, energies_wh: tuple[int, int]
 ) -> None:
-    owner = people.points(session)[slot.point].participant
+    owner = registry.participant_at(session, slot.point, slot.interval)
     drawn, fed_in = market.settled_energies(session, slot.interval, owner, slot.point)
     done = correct(
         f"{slot.interval}/{slot.point}/1",

@@ -82,6 +82,17 @@ def _standing(point: str, held: Mapping[str, str], purpose: str | None) -> Stand
     )
 
 
+def participant_at(session: Session, point: str, key: str) -> str:
+    """Return whose a metering point was (or will be) in an interval that it has begun by."""
+    return session.exec(
+        select(LinkRow.target)
+        .where(LinkRow.point == point, LinkRow.role == Role.PARTICIPANT.value)
+        .where(LinkRow.valid_from <= key)
+        .order_by(col(LinkRow.valid_from).desc())
+        .limit(1)
+    ).one()
+
+
 def ensure(session: Session) -> None:
     """Write the first links of each point that has none, and the names that are missing.
 
