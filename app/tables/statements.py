@@ -15,10 +15,15 @@ class StatementRunRow(SQLModel, table=True):
     issued_ms: int = Field(sa_type=BigInteger)  # district clock
     root: bytes
     log_index: int
+    issued_by: str  # a role, 'worker' or 'command'
 
 
 class MonthlyStatementRow(SQLModel, table=True):
-    """A participant's statement of one month, verbatim. ``final``: they leave with it."""
+    """A participant's statement of one month, verbatim. ``final``: they leave with it.
+
+    ``number`` is ``S-YEAR-NNNNNN``; ``credit_note`` is that of the self-billed credit note in it,
+    ``C-YEAR-NNNNNN``, where they sold something. Both run without a gap within their year.
+    """
 
     __tablename__ = "monthly_statement"
     __table_args__ = (UniqueConstraint("month", "participant"),)
@@ -31,6 +36,8 @@ class MonthlyStatementRow(SQLModel, table=True):
     payload: bytes  # canonical JSON
     salt: bytes
     due_micro: int = Field(sa_type=BigInteger)  # whole cents; > 0: the participant pays
+    credit_note: str | None = Field(default=None, unique=True)
+    wallet_micro: int = Field(sa_type=BigInteger)  # what the wallet held at the month's end
 
 
 class DisputeRow(SQLModel, table=True):

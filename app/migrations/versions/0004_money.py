@@ -152,6 +152,7 @@ def upgrade() -> None:
         sa.Column("issued_ms", sa.BigInteger(), nullable=False),
         sa.Column("root", sa.LargeBinary(), nullable=False),
         sa.Column("log_index", sa.Integer(), nullable=False),
+        sa.Column("issued_by", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     with op.batch_alter_table("statement_run", recreate="never") as batch_op:
@@ -201,6 +202,8 @@ def upgrade() -> None:
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.Column("salt", sa.LargeBinary(), nullable=False),
         sa.Column("due_micro", sa.BigInteger(), nullable=False),
+        sa.Column("credit_note", sa.String(), nullable=True),
+        sa.Column("wallet_micro", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["participant"],
             ["participant.id"],
@@ -210,6 +213,7 @@ def upgrade() -> None:
             ["statement_run.id"],
         ),
         sa.PrimaryKeyConstraint("number"),
+        sa.UniqueConstraint("credit_note"),
         sa.UniqueConstraint("month", "participant"),
     )
     with op.batch_alter_table("monthly_statement", recreate="never") as batch_op:
