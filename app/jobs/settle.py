@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlmodel import Session
 
+from app.services import settled
 from app.services.house import House
 from app.store import intervals, journal, leaves, market, payments, people, wallets
 from ledger_client.merkle import root
@@ -34,6 +35,7 @@ def settle_interval(house: House, key: str) -> None:
         )
         _save(house, session, key, settlement)
         session.flush()
+        settled.record(session, house.settings.tz, key, settlement)
         row.settlement_root = root(leaves.statement_hashes(leaves.statements(session, key)))
         _plan_payment(session, key, row.settlement_root, settlement.statements)
         row.state = "settled"
