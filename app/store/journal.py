@@ -1,4 +1,8 @@
-"""The journal's rows: entries that sum to 0, booked once each, never changed."""
+"""The journal's rows: entries that sum to 0, booked once each.
+
+Nothing here changes or deletes them, and the database refuses both (revision 0004): a correction is
+a further entry.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from dataclasses import asdict
 from sqlalchemy import insert
 from sqlmodel import Session, col, func, select
 
+from app.store import months
 from app.tables import JournalEntry, PostingRow
 from market.journal import Entry, Posting
 
@@ -29,8 +34,10 @@ def book_all(
 ) -> None:
     """Write entries in one go; the unique (ref, kind) refuses a second one.
 
-    :class:`market.journal.Entry` has asserted at its birth that the postings sum to 0.
+    :class:`market.journal.Entry` has asserted at its birth that the postings sum to 0. The sums
+    of their accounts and month go with them.
     """
+    months.ensure(session)
     rows = [
         JournalEntry(ref=entry.ref, kind=entry.kind, interval=interval, booked_ms=booked_ms)
         for entry in entries
@@ -44,6 +51,7 @@ def book_all(
     ]
     if postings_:
         session.connection().execute(insert(PostingRow), postings_)
+        months.add(session, entries, booked_ms)
 
 
 def booked(session: Session, refs: Sequence[str], kind: str) -> Mapping[str, tuple[Posting, ...]]:
