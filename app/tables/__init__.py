@@ -22,7 +22,11 @@ from app.tables.bank import (
 from app.tables.certificates import (
     CertificateDebtRow,
     CertificateEventRow,
+    CertificateMonthRow,
+    CertificateOriginRow,
     CertificateRow,
+    CertifiedRow,
+    ForeignDeviceRow,
     StorageRecordRow,
 )
 from app.tables.corrections import RefusedCorrectionRow, ValueFileRow
@@ -94,7 +98,10 @@ __all__ = [
     "BuildingRow",
     "CertificateDebtRow",
     "CertificateEventRow",
+    "CertificateMonthRow",
+    "CertificateOriginRow",
     "CertificateRow",
+    "CertifiedRow",
     "CheckpointRow",
     "CoinRow",
     "ContractRow",
@@ -110,6 +117,7 @@ __all__ = [
     "ForecastRow",
     "ForecastRunRow",
     "ForecastScoreRow",
+    "ForeignDeviceRow",
     "ForwardFillRow",
     "ForwardOrderRow",
     "ForwardPriceRow",

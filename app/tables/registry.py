@@ -64,13 +64,15 @@ class DeviceRow(SQLModel, table=True):
     """A device behind a metering point: a production unit, a storage or a charger.
 
     ``meter_point`` is the metering point of its own sub-meter; None: the point's own registers are
-    all that measures it.
+    all that measures it. ``output_register`` is the sub-meter's register that counts what comes out of
+    the device; a storage charges on the other one.
     """
 
     __tablename__ = "device"
     id: str = Field(primary_key=True)
     point: str = Field(foreign_key="metering_point.gsrn", index=True)
     meter_point: str | None = Field(default=None, foreign_key="metering_point.gsrn")
+    output_register: str = "export"  # export, import
     name: str
     kind: str  # production, storage, charger
     technology: str  # AIB fact sheet 5 code, such as T010000

@@ -98,6 +98,33 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "certificate_month",
+        sa.Column("month", sa.String(), nullable=False),
+        sa.Column("participant", sa.String(), nullable=False),
+        sa.Column("issued_wh", sa.BigInteger(), nullable=False),
+        sa.Column("received_wh", sa.BigInteger(), nullable=False),
+        sa.Column("sent_wh", sa.BigInteger(), nullable=False),
+        sa.Column("self_used_wh", sa.BigInteger(), nullable=False),
+        sa.Column("claimed_wh", sa.BigInteger(), nullable=False),
+        sa.Column("matched_wh", sa.BigInteger(), nullable=False),
+        sa.Column("avoided_mg", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("month", "participant"),
+    )
+    op.create_table(
+        "foreign_device",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("technology", sa.String(), nullable=False),
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("capacity_w", sa.Integer(), nullable=False),
+        sa.Column("location", sa.String(), nullable=False),
+        sa.Column("emissions_mg_per_kwh", sa.Integer(), nullable=False),
+        sa.Column("issue_market_zone", sa.String(), nullable=False),
+        sa.Column("energy_carrier", sa.String(), nullable=False),
+        sa.Column("efficiency_ppm", sa.Integer(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
         "price",
         sa.Column("series", sa.String(), nullable=False),
         sa.Column("interval", sa.String(), nullable=False),
@@ -176,6 +203,48 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
+        "certificate",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("issuance_id", sa.String(), nullable=False),
+        sa.Column("device_id", sa.String(), nullable=False),
+        sa.Column("production_starting_interval", sa.String(), nullable=False),
+        sa.Column("account_id", sa.String(), nullable=False),
+        sa.Column("certificate_bundle_status", sa.String(), nullable=False),
+        sa.Column("certificate_bundle_id_range_start", sa.BigInteger(), nullable=False),
+        sa.Column("certificate_bundle_id_range_end", sa.BigInteger(), nullable=False),
+        sa.Column("is_storage", sa.Boolean(), nullable=False),
+        sa.Column("beneficiary", sa.String(), nullable=True),
+        sa.Column("hash", sa.String(), nullable=False),
+        sa.Column("expiry_datestamp", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id"],
+            ["participant.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    with op.batch_alter_table("certificate", recreate="never") as batch_op:
+        batch_op.create_index(
+            "certificate_account", ["account_id", "production_starting_interval"], unique=False
+        )
+        batch_op.create_index(
+            "certificate_beneficiary", ["beneficiary", "certificate_bundle_status"], unique=False
+        )
+        batch_op.create_index(
+            "certificate_expiry", ["certificate_bundle_status", "expiry_datestamp"], unique=False
+        )
+        batch_op.create_index(
+            "certificate_interval",
+            ["production_starting_interval", "certificate_bundle_status"],
+            unique=False,
+        )
+        batch_op.create_index(
+            "certificate_issuance",
+            ["issuance_id", "certificate_bundle_id_range_start"],
+            unique=False,
+        )
+        batch_op.create_index(batch_op.f("ix_certificate_device_id"), ["device_id"], unique=False)
+
+    op.create_table(
         "loss",
         sa.Column("interval", sa.String(), nullable=False),
         sa.Column("feeder", sa.String(), nullable=False),
@@ -240,6 +309,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("point", sa.String(), nullable=False),
         sa.Column("meter_point", sa.String(), nullable=True),
+        sa.Column("output_register", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("technology", sa.String(), nullable=False),
@@ -390,41 +460,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("feeder", "id"),
     )
     op.create_table(
-        "certificate",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("issuance_id", sa.String(), nullable=False),
-        sa.Column("device_id", sa.String(), nullable=False),
-        sa.Column("production_starting_interval", sa.String(), nullable=False),
-        sa.Column("account_id", sa.String(), nullable=False),
-        sa.Column("certificate_bundle_status", sa.String(), nullable=False),
-        sa.Column("certificate_bundle_id_range_start", sa.BigInteger(), nullable=False),
-        sa.Column("certificate_bundle_id_range_end", sa.BigInteger(), nullable=False),
-        sa.Column("is_storage", sa.Boolean(), nullable=False),
-        sa.Column("beneficiary", sa.String(), nullable=True),
-        sa.Column("hash", sa.String(), nullable=False),
-        sa.Column("expiry_datestamp", sa.String(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["account_id"],
-            ["participant.id"],
-        ),
-        sa.ForeignKeyConstraint(
-            ["device_id"],
-            ["device.id"],
-        ),
-        sa.PrimaryKeyConstraint("id"),
-    )
-    with op.batch_alter_table("certificate", recreate="never") as batch_op:
-        batch_op.create_index(
-            "certificate_account", ["account_id", "production_starting_interval"], unique=False
-        )
-        batch_op.create_index(
-            "certificate_issuance",
-            ["issuance_id", "certificate_bundle_id_range_start"],
-            unique=False,
-        )
-        batch_op.create_index(batch_op.f("ix_certificate_device_id"), ["device_id"], unique=False)
-
-    op.create_table(
         "certificate_debt",
         sa.Column("device_id", sa.String(), nullable=False),
         sa.Column("wh", sa.BigInteger(), nullable=False),
@@ -434,6 +469,42 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("device_id"),
     )
+    op.create_table(
+        "certificate_origin",
+        sa.Column("device_id", sa.String(), nullable=False),
+        sa.Column("interval", sa.String(), nullable=False),
+        sa.Column("issuance_id", sa.String(), nullable=False),
+        sa.Column("range_start", sa.BigInteger(), nullable=False),
+        sa.Column("range_end", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["device_id"],
+            ["device.id"],
+        ),
+        sa.PrimaryKeyConstraint("device_id", "interval", "issuance_id", "range_start"),
+    )
+    op.create_table(
+        "certified",
+        sa.Column("interval", sa.String(), nullable=False),
+        sa.Column("device_id", sa.String(), nullable=False),
+        sa.Column("account_id", sa.String(), nullable=False),
+        sa.Column("measured_wh", sa.BigInteger(), nullable=False),
+        sa.Column("self_used_wh", sa.BigInteger(), nullable=False),
+        sa.Column("shortfall_wh", sa.BigInteger(), nullable=False),
+        sa.Column("deducted_wh", sa.BigInteger(), nullable=False),
+        sa.Column("issues", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["device_id"],
+            ["device.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["interval"],
+            ["interval.key"],
+        ),
+        sa.PrimaryKeyConstraint("interval", "device_id"),
+    )
+    with op.batch_alter_table("certified", recreate="never") as batch_op:
+        batch_op.create_index("certified_deducted", ["device_id", "deducted_wh"], unique=False)
+
     op.create_table(
         "storage_record",
         sa.Column("device_id", sa.String(), nullable=False),
@@ -458,6 +529,9 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("month", sa.String(), nullable=True))
         batch_op.add_column(sa.Column("original", sa.String(), nullable=True))
         batch_op.add_column(sa.Column("note", sa.String(), nullable=True))
+
+    with op.batch_alter_table("instruction", recreate="never") as batch_op:
+        batch_op.add_column(sa.Column("participant", sa.String(), nullable=True))
 
     with op.batch_alter_table("journal_entry", recreate="never") as batch_op:
         batch_op.create_index(batch_op.f("ix_journal_entry_booked_ms"), ["booked_ms"], unique=False)
@@ -490,6 +564,9 @@ def downgrade() -> None:
     with op.batch_alter_table("journal_entry", recreate="never") as batch_op:
         batch_op.drop_index(batch_op.f("ix_journal_entry_booked_ms"))
 
+    with op.batch_alter_table("instruction", recreate="never") as batch_op:
+        batch_op.drop_column("participant")
+
     with op.batch_alter_table("correction", recreate="never") as batch_op:
         batch_op.drop_column("note")
         batch_op.drop_column("original")
@@ -501,13 +578,12 @@ def downgrade() -> None:
         batch_op.drop_column("source")
 
     op.drop_table("storage_record")
-    op.drop_table("certificate_debt")
-    with op.batch_alter_table("certificate", recreate="never") as batch_op:
-        batch_op.drop_index(batch_op.f("ix_certificate_device_id"))
-        batch_op.drop_index("certificate_issuance")
-        batch_op.drop_index("certificate_account")
+    with op.batch_alter_table("certified", recreate="never") as batch_op:
+        batch_op.drop_index("certified_deducted")
 
-    op.drop_table("certificate")
+    op.drop_table("certified")
+    op.drop_table("certificate_origin")
+    op.drop_table("certificate_debt")
     op.drop_table("building")
     with op.batch_alter_table("settled", recreate="never") as batch_op:
         batch_op.drop_index("settled_point")
@@ -538,6 +614,15 @@ def downgrade() -> None:
 
     op.drop_table("monthly_statement")
     op.drop_table("loss")
+    with op.batch_alter_table("certificate", recreate="never") as batch_op:
+        batch_op.drop_index(batch_op.f("ix_certificate_device_id"))
+        batch_op.drop_index("certificate_issuance")
+        batch_op.drop_index("certificate_interval")
+        batch_op.drop_index("certificate_expiry")
+        batch_op.drop_index("certificate_beneficiary")
+        batch_op.drop_index("certificate_account")
+
+    op.drop_table("certificate")
     op.drop_table("value_file")
     op.drop_table("supplier")
     with op.batch_alter_table("statement_run", recreate="never") as batch_op:
@@ -549,6 +634,8 @@ def downgrade() -> None:
 
     op.drop_table("rollup")
     op.drop_table("price")
+    op.drop_table("foreign_device")
+    op.drop_table("certificate_month")
     with op.batch_alter_table("certificate_event", recreate="never") as batch_op:
         batch_op.drop_index(batch_op.f("ix_certificate_event_issuance_id"))
 
