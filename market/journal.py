@@ -11,6 +11,7 @@ from market.errors import MarketError
 SUPPLIER: Final = "supplier"
 GRID_OPERATOR: Final = "grid"
 LEVY: Final = "levy"
+TAX: Final = "tax"
 VAT: Final = "vat"
 TREASURY: Final = "treasury"
 BANK: Final = "bank"
@@ -52,6 +53,11 @@ class Entry:
 def wallet(participant: str) -> str:
     """Return the account that mirrors a participant's ledger balance, carry included."""
     return f"wallet:{participant}"
+
+
+def supplier(supplier_id: str) -> str:
+    """Return the account of who sells and buys the residual ('' where a district has one)."""
+    return f"{SUPPLIER}:{supplier_id}" if supplier_id else SUPPLIER
 
 
 def withdrawal(participant: str) -> str:

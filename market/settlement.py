@@ -6,10 +6,11 @@ lines on ``receivable:P`` that the monthly statement settles. ``docs/protocol.md
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 from market import journal
@@ -18,6 +19,7 @@ from market.errors import MarketError
 from market.money import Money, Price
 from market.order import GRID, Side
 from market.parties import MeteredPoint, OwnTransfer
+from market.place import Level
 from market.tariff import Tariff
 from market.trade import Trade
 from metering.quantities import Energy
@@ -44,8 +46,11 @@ class Kind(StrEnum):
     RESIDUAL_IMPORT = "residual-import"
     RESIDUAL_EXPORT = "residual-export"
     LOCAL_FEE = "local-fee"
+    LOCAL_FEE_FEEDER = "local-fee-feeder"
+    LOCAL_FEE_BUILDING = "local-fee-building"
     GRID_FEE = "grid-fee"
     LEVY = "levy"
+    TAX = "tax"
     VAT = "vat"
 
     @property
@@ -55,13 +60,15 @@ class Kind(StrEnum):
 
 
 _CREDITOR: Final = {
-    Kind.RESIDUAL_IMPORT: journal.SUPPLIER,
-    Kind.RESIDUAL_EXPORT: journal.SUPPLIER,
     Kind.LOCAL_FEE: journal.GRID_OPERATOR,
+    Kind.LOCAL_FEE_FEEDER: journal.GRID_OPERATOR,
+    Kind.LOCAL_FEE_BUILDING: journal.GRID_OPERATOR,
     Kind.GRID_FEE: journal.GRID_OPERATOR,
     Kind.LEVY: journal.LEVY,
+    Kind.TAX: journal.TAX,
     Kind.VAT: journal.VAT,
-}
+}  # the residual's is the point's supplier
+_ONE_SUPPLIER: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +210,7 @@ def settle(
     points = tuple(sorted(points, key=lambda p: p.point))
     local = [trade for trade in trades if GRID not in (trade.seller, trade.buyer)]
     by_point = _trade_lines(book, local)
+    near = _near(points, own, book, local)
     rows = {p.point: _settled_rows(p, own, by_point.get(p.point, [])) for p in points}
     if unknown := by_point.keys() - rows.keys():
         raise SettlementError(f"trades of unmetered points {sorted(unknown)}: settle them together")
@@ -214,23 +222,40 @@ def settle(
         lines = [
             line
             for p in its_points
-            for line in _point_lines(p, rows[p.point], by_point.get(p.point, []))
+            for line in _point_lines(p, rows[p.point], by_point.get(p.point, []), near)
         ]
         metered = tuple(row for p in its_points for row in rows[p.point])
         opening = opening_carries.get(participant, Money(0))
         statements.append(
             _statement(participant, metered, lines, opening, accounts.get(participant))
         )
-    return Settlement(points, tuple(statements), _entries(ref, statements))
+    suppliers = {p.point: p.supplier for p in points}
+    return Settlement(points, tuple(statements), _entries(ref, statements, suppliers))
 
 
 def saving(settlement: Settlement) -> dict[str, Money]:
     """Return per participant what the market saved all-in against the normal tariff alone."""
-    normal: dict[str, Money] = defaultdict(lambda: Money(0))
+    total = {s.participant: Money(0) for s in settlement.statements}
+    by_point = saving_by_point(settlement)
     for p in settlement.points:
-        cost = p.tariff.cost_of_import(p.imported) - p.tariff.feed_in.of(p.exported)
-        normal[p.participant] += cost
-    return {s.participant: s.sum + s.memo + normal[s.participant] for s in settlement.statements}
+        total[p.participant] += by_point[p.point]
+    return total
+
+
+def saving_by_point(settlement: Settlement) -> dict[str, Money]:
+    """Return per metering point what the market saved all-in on the same metered energy.
+
+    Against the point's own normal tariff: all its import with the outside fee, all its export fed
+    in. Standing charges and capacity fees are due with and without a market, and left aside.
+    """
+    found = {
+        p.point: p.tariff.cost_of_import(p.imported) - p.tariff.feed_in.of(p.exported)
+        for p in settlement.points
+    }
+    for statement in settlement.statements:
+        for line in statement.lines:
+            found[line.point] += Money(line.micro)
+    return found
 
 
 def payout(want: Money, balance: Money) -> Money:
@@ -247,47 +272,73 @@ def payout(want: Money, balance: Money) -> Money:
 def memo_lines(
     point: str, tariff: Tariff, quantities: MemoQuantities, local_buy: Money
 ) -> list[Line]:
-    """Return what a point owes and earns beside its local energy, VAT on all it draws included."""
-    q = quantities
+    """Return what a point owes and earns beside its local energy, VAT on all it draws included.
+
+    Where the tariff knows one local fee, all local energy is on one line, from wherever it comes.
+    """
+    q = quantities if tariff.by_level else replace(quantities, feeder_wh=0, building_wh=0)
+    drawn_wh = q.residual_import_wh + q.local_import_wh
+    district_wh = q.local_import_wh - q.feeder_wh - q.building_wh
     owed = [
         Line(kind, point, price, wh, -price.of(Energy(wh)).micro)
         for kind, price, wh in (
-            (Kind.RESIDUAL_IMPORT, tariff.energy, q.residual_import_wh),
-            (Kind.LOCAL_FEE, tariff.local_grid_fee, q.local_import_wh),
+            (Kind.RESIDUAL_IMPORT, tariff.residual_price, q.residual_import_wh),
+            (Kind.LOCAL_FEE, tariff.local_grid_fee, district_wh),
+            (Kind.LOCAL_FEE_FEEDER, tariff.local_fee(Level.FEEDER), q.feeder_wh),
+            (Kind.LOCAL_FEE_BUILDING, tariff.local_fee(Level.BUILDING), q.building_wh),
             (Kind.GRID_FEE, tariff.grid_fee, q.residual_import_wh),
-            (Kind.LEVY, tariff.levy, q.residual_import_wh + q.local_import_wh),
+            (Kind.LEVY, tariff.levy, drawn_wh),
+            (Kind.TAX, tariff.tax, drawn_wh if tariff.tax != Price(0) else 0),
         )
     ]
     taxed = Money(-sum(line.micro for line in owed)) - local_buy
-    earned = tariff.feed_in.of(Energy(q.residual_export_wh)).micro
+    fed_in = tariff.residual_feed_in
+    earned = fed_in.of(Energy(q.residual_export_wh)).micro
     lines = [
         *owed,
-        Line(Kind.RESIDUAL_EXPORT, point, tariff.feed_in, q.residual_export_wh, earned),
-        Line(
-            Kind.VAT,
-            point,
-            Price(0),
-            q.residual_import_wh + q.local_import_wh,
-            -taxed.share(tariff.vat_ppm).micro,
-        ),
+        Line(Kind.RESIDUAL_EXPORT, point, fed_in, q.residual_export_wh, earned),
+        Line(Kind.VAT, point, Price(0), drawn_wh, -taxed.share(tariff.vat_ppm).micro),
     ]
     return [line for line in lines if line.wh or line.micro]
 
 
 @dataclass(frozen=True, slots=True)
 class MemoQuantities:
-    """Energies in Wh that memo lines bill; ``local_import_wh`` holds own energy, too."""
+    """Energies in Wh that memo lines bill; ``local_import_wh`` holds own energy, too.
+
+    ``feeder_wh`` and ``building_wh`` are the parts of it that came no farther than from the
+    point's feeder, or its building.
+
+    Raises:
+        SettlementError: the parts are negative, or more than the whole.
+    """
 
     residual_import_wh: int
     local_import_wh: int
     residual_export_wh: int
+    feeder_wh: int = 0
+    building_wh: int = 0
+
+    def __post_init__(self) -> None:
+        near_wh = (self.feeder_wh, self.building_wh)
+        if min(near_wh) < 0 or sum(near_wh) > self.local_import_wh:
+            raise SettlementError(
+                f"{near_wh} Wh from feeder and building are not part of {self.local_import_wh} Wh "
+                "of local and own energy; check the trades' levels"
+            )
 
 
-def memo_movements(participant: str, lines: Iterable[Line]) -> list[tuple[str, int]]:
-    """Return the (account, micro) movements of memo lines: receivable against each creditor."""
+def memo_movements(
+    participant: str, lines: Iterable[Line], suppliers: Mapping[str, str] = _ONE_SUPPLIER
+) -> list[tuple[str, int]]:
+    """Return the (account, micro) movements of memo lines: receivable against each creditor.
+
+    ``suppliers`` holds the supplier's id by metering point; '' for those that it does not name.
+    """
     memo = [line for line in lines if not line.kind.moves_wallet]
     return [(journal.receivable(participant), line.micro) for line in memo] + [
-        (_CREDITOR[line.kind], -line.micro) for line in memo
+        (_CREDITOR.get(line.kind) or journal.supplier(suppliers.get(line.point, "")), -line.micro)
+        for line in memo
     ]
 
 
@@ -331,6 +382,24 @@ def _trade_lines(book: Book, trades: Sequence[Trade]) -> dict[str, list[Line]]:
     return lines
 
 
+def _near(
+    points: Sequence[MeteredPoint],
+    own: Sequence[OwnTransfer],
+    book: Book,
+    trades: Sequence[Trade],
+) -> Counter[tuple[str, Level]]:
+    """Return what each point drew of local and own energy by how far that came, in Wh."""
+    places = {p.point: p.place for p in points}
+    found: Counter[tuple[str, Level]] = Counter()
+    for transfer in own:
+        level = places[transfer.from_point].level_to(places[transfer.to_point])
+        found[transfer.to_point, level] += transfer.wh
+    point_of = {order.order_id: order.point for order in book.orders}
+    for trade in trades:
+        found[point_of[trade.buyer], trade.level] += trade.energy.wh
+    return found
+
+
 def _settled_rows(
     p: MeteredPoint, own: Sequence[OwnTransfer], local: Sequence[Line]
 ) -> tuple[SettledEnergy, SettledEnergy]:
@@ -353,12 +422,19 @@ def _settled_rows(
 
 
 def _point_lines(
-    p: MeteredPoint, rows: tuple[SettledEnergy, SettledEnergy], local: Sequence[Line]
+    p: MeteredPoint,
+    rows: tuple[SettledEnergy, SettledEnergy],
+    local: Sequence[Line],
+    near: Mapping[tuple[str, Level], int],
 ) -> list[Line]:
     """Return all lines of a point: its trades in their order, then memo lines."""
     drawn, fed_in = rows
     quantities = MemoQuantities(
-        drawn.residual_wh, drawn.local_wh + drawn.own_wh, fed_in.residual_wh
+        drawn.residual_wh,
+        drawn.local_wh + drawn.own_wh,
+        fed_in.residual_wh,
+        near.get((p.point, Level.FEEDER), 0),
+        near.get((p.point, Level.BUILDING), 0),
     )
     local_buy = Money(sum(line.micro for line in local if line.kind is Kind.LOCAL_BUY))
     return [*local, *memo_lines(p.point, p.tariff, quantities, local_buy)]
@@ -386,7 +462,9 @@ def _transfers(want: Money, account: LedgerAccount) -> tuple[Transfer, ...]:
     return tuple(transfer for transfer in transfers if transfer.micro)
 
 
-def _entries(ref: str, statements: Sequence[Statement]) -> tuple[journal.Entry, ...]:
+def _entries(
+    ref: str, statements: Sequence[Statement], suppliers: Mapping[str, str]
+) -> tuple[journal.Entry, ...]:
     """Return the interval's entries: local energy between wallets, and the memo."""
     local = [
         (journal.wallet(s.participant), line.micro)
@@ -394,6 +472,6 @@ def _entries(ref: str, statements: Sequence[Statement]) -> tuple[journal.Entry, 
         for line in s.lines
         if line.kind.moves_wallet
     ]
-    memo = [m for s in statements for m in memo_movements(s.participant, s.lines)]
+    memo = [m for s in statements for m in memo_movements(s.participant, s.lines, suppliers)]
     entries = (journal.entry_of(ref, "local", local), journal.entry_of(ref, "memo", memo))
     return tuple(entry for entry in entries if entry.postings)
