@@ -20,6 +20,7 @@ Source: TypeAlias = Path | bytes
 MAX_BYTES: Final = 64 * 2**20
 MAX_FIELD_CHARACTERS: Final = 200
 INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}")
+_SEPARATORS: Final = {";": "';'", "\t": "tabs", ",": "commas"}
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # Unicode's category Cc
 
 
@@ -34,8 +35,12 @@ def rows_of(
     *,
     max_bytes: int = MAX_BYTES,
     max_characters: int = MAX_FIELD_CHARACTERS,
+    delimiter: str = ",",
+    others: bool = False,
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the rows of a file by number, as values by column; blank lines are left out.
+
+    With ``others`` the file may have further columns, which are left aside.
 
     Raises:
         TableFileError: the file or one of its rows cannot be read.
@@ -46,9 +51,10 @@ def rows_of(
         if size > max_bytes:
             raise TableFileError(f"{name} is larger than {max_bytes} bytes: split it")
         with _opened(source) as file:
-            rows = _numbered(csv.reader(file, strict=True))
+            rows = _numbered(csv.reader(file, strict=True, delimiter=delimiter))
             header = [column.strip() for column in next(rows, (1, []))[1]]
-            _check_header(header, required, optional)
+            known = (*optional, *header) if others else optional
+            _check_header(header, required, known, delimiter)
             for number, values in rows:
                 if values:
                     yield number, _named(number, header, values, max_characters)
@@ -85,16 +91,19 @@ def _numbered(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
         ) from error
 
 
-def _check_header(header: Sequence[str], required: Sequence[str], optional: Sequence[str]) -> None:
+def _check_header(
+    header: Sequence[str], required: Sequence[str], optional: Sequence[str], delimiter: str
+) -> None:
     """Refuse a header that lacks a required column, or has an unknown or a double one.
 
     Raises:
         TableFileError: says which.
     """
-    for separator, name in ((";", "';'"), ("\t", "tabs")):
-        if len(header) == 1 and separator in header[0]:
+    for separator, name in _SEPARATORS.items():
+        if len(header) == 1 and len(required) > 1 and separator in header[0]:
             raise TableFileError(
-                f"row 1: the columns are separated by {name}: save the file with commas"
+                f"row 1: the columns are separated by {name}: save the file with "
+                f"{_SEPARATORS.get(delimiter, delimiter)}"
             )
     missing = [name for name in required if name not in header]
     unknown = [name for name in header if name not in (*required, *optional)]
