@@ -337,9 +337,13 @@ def memo_movements(
     """
     memo = [line for line in lines if not line.kind.moves_wallet]
     return [(journal.receivable(participant), line.micro) for line in memo] + [
-        (_CREDITOR.get(line.kind) or journal.supplier(suppliers.get(line.point, "")), -line.micro)
-        for line in memo
+        (creditor(line.kind, suppliers.get(line.point, "")), -line.micro) for line in memo
     ]
+
+
+def creditor(kind: Kind, supplier: str) -> str:
+    """Return whose account a memo line of this kind is owed to; ``supplier`` is the point's."""
+    return _CREDITOR.get(kind) or journal.supplier(supplier)
 
 
 def line_object(line: Line) -> dict[str, object]:
