@@ -34,6 +34,8 @@ class InstructionRow(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     point: str = Field(foreign_key="metering_point.gsrn")
     version: int  # from 1; 0 stands for the default, which has no row
+    # Whose it is: it ends with their time at the point. None: of before points changed hands.
+    participant: str | None = None
     valid_from: str  # interval key
     known_ms: int = Field(sa_type=BigInteger)  # district clock
     entered_by: str  # role
