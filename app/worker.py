@@ -21,6 +21,7 @@ from app.jobs.pay import pay
 from app.jobs.reconcile import reconcile_daily
 from app.jobs.seal import seal
 from app.jobs.settle import settle_interval
+from app.jobs.statements import issue_daily
 from app.services.alarms import alarm
 from app.services.house import House
 from app.store import forward, intervals, people
@@ -63,6 +64,7 @@ class Worker:
         self._cosigner = cosigner or Cosigner(house)
         self._forecaster = Forecaster(house)
         self._reconciled = ""  # day of the last reconciliation
+        self._stated = ""  # day on which statements were looked at last
 
     def run_due(self) -> None:
         """Do everything that is due at the district's time, until nothing moves any more."""
@@ -75,6 +77,7 @@ class Worker:
             if not self._bring_to_seal(key):
                 break  # carries run from interval to interval: the later ones wait
         finalise(self._house)
+        self._stated = issue_daily(self._house, self._stated)
         follow_sessions(self._house)
         while pay(self._house) or anchor(self._house):
             pass

@@ -24,6 +24,7 @@ KINDS: Final = (
     "rotate",
     "seal",
     "session",
+    "statements",
 )
 
 Place = tuple[int, int]

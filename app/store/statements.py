@@ -12,6 +12,7 @@ from sqlmodel import Session, col, func, or_, select
 from app.store import months
 from app.tables import (
     BillLineRow,
+    CertificateMonthRow,
     CorrectionRow,
     DeviceRow,
     IntervalRow,
@@ -21,6 +22,7 @@ from app.tables import (
     MonthlyStatementRow,
     PostingRow,
     RollupRow,
+    SettledRow,
     SlotRow,
     StatementRunRow,
 )
@@ -108,6 +110,20 @@ def billed_people(session: Session, month: str) -> set[str]:
     return set(session.exec(query))
 
 
+def late_origins(session: Session, month: str) -> set[tuple[str, str]]:
+    """Return (participant, origin) of the lines of earlier months on a month's statements."""
+    query = select(BillLineRow.participant, BillLineRow.origin).where(
+        BillLineRow.month == month, BillLineRow.origin != month
+    )
+    return set(session.exec(query.distinct()))
+
+
+def holders(session: Session, first: str, after: str) -> set[str]:
+    """Return whose points settle within [first, after)."""
+    bounds = bound(session, Role.PARTICIPANT, first, after)
+    return {each.target for of_point in bounds.values() for each in of_point}
+
+
 def rollups(
     session: Session, month: str, participants: Iterable[str]
 ) -> Mapping[str, Sequence[RollupRow]]:
@@ -167,22 +183,37 @@ def savings(session: Session, month: str) -> Mapping[str, tuple[int, int]]:
     return found
 
 
-def produced(session: Session, first: str, after: str) -> Mapping[str, int]:
-    """Return what production sub-meters counted in [first, after), in Wh, by metering point."""
-    wh = func.sum(SlotRow.export_wh)
+def produced(
+    session: Session, first: str, after: str, points: Iterable[str]
+) -> Mapping[tuple[str, str, str], int]:
+    """Return what production sub-meters counted in [first, after), in Wh.
+
+    By metering point, and by the participant and supplier that it had in the intervals.
+    """
     rows = session.exec(
-        select(DeviceRow.point, wh)
-        .join(SlotRow, col(SlotRow.point) == DeviceRow.meter_point)
-        .where(
-            DeviceRow.kind == "production",
-            SlotRow.interval >= first,
-            SlotRow.interval < after,
-            DeviceRow.valid_from <= SlotRow.interval,
-            or_(col(DeviceRow.valid_to).is_(None), col(DeviceRow.valid_to) > SlotRow.interval),
+        select(
+            SettledRow.point,
+            SettledRow.participant,
+            SettledRow.supplier,
+            func.sum(SlotRow.export_wh),
         )
-        .group_by(DeviceRow.point)
+        .join(DeviceRow, col(DeviceRow.point) == SettledRow.point)
+        .join(
+            SlotRow,
+            (col(SlotRow.point) == DeviceRow.meter_point)
+            & (col(SlotRow.interval) == SettledRow.interval),
+        )
+        .where(
+            col(SettledRow.point).in_(list(points)),
+            SettledRow.interval >= first,
+            SettledRow.interval < after,
+            DeviceRow.kind == "production",
+            DeviceRow.valid_from <= SettledRow.interval,
+            or_(col(DeviceRow.valid_to).is_(None), col(DeviceRow.valid_to) > SettledRow.interval),
+        )
+        .group_by(SettledRow.point, SettledRow.participant, SettledRow.supplier)
     )
-    return {point: int(total) for point, total in rows}
+    return {(point, who, supplier): int(wh) for point, who, supplier, wh in rows}
 
 
 def corrections(
@@ -194,6 +225,19 @@ def corrections(
         .where(CorrectionRow.month == month, col(CorrectionRow.participant).in_(list(participants)))
         .order_by(CorrectionRow.interval, CorrectionRow.point, col(CorrectionRow.version))
     ).all()
+
+
+def certificates(
+    session: Session, month: str, participants: Iterable[str]
+) -> Mapping[str, CertificateMonthRow]:
+    """Return what happened to each participant's certificates of a month."""
+    rows = session.exec(
+        select(CertificateMonthRow).where(
+            CertificateMonthRow.month == month,
+            col(CertificateMonthRow.participant).in_(list(participants)),
+        )
+    )
+    return {row.participant: row for row in rows}
 
 
 def _by_participant(rows: Iterable[_Row]) -> Mapping[str, Sequence[_Row]]:
@@ -231,7 +275,7 @@ def wallet_movements(
         .join(JournalEntry, col(JournalEntry.id) == PostingRow.entry)
         .where(
             col(PostingRow.account).startswith("wallet:"),
-            JournalEntry.kind != "local",
+            col(JournalEntry.interval).is_(None),
             JournalEntry.booked_ms >= span_ms[0],
             JournalEntry.booked_ms < span_ms[1],
         )
@@ -308,6 +352,11 @@ def unsettled(session: Session, first: str, after: str) -> Sequence[tuple[str, s
 def first_interval(session: Session) -> str | None:
     """Return the key of the district's first interval."""
     return session.exec(select(func.min(IntervalRow.key))).one()
+
+
+def newest_interval(session: Session) -> str | None:
+    """Return the key of the district's newest interval."""
+    return session.exec(select(func.max(IntervalRow.key))).one()
 
 
 def of_month(session: Session, month: str) -> Mapping[str, MonthlyStatementRow]:

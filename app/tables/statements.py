@@ -37,7 +37,6 @@ class MonthlyStatementRow(SQLModel, table=True):
     salt: bytes
     due_micro: int = Field(sa_type=BigInteger)  # whole cents; > 0: the participant pays
     credit_note: str | None = Field(default=None, unique=True)
-    wallet_micro: int = Field(sa_type=BigInteger)  # what the wallet held at the month's end
 
 
 class DisputeRow(SQLModel, table=True):

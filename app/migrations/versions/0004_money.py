@@ -272,7 +272,6 @@ def upgrade() -> None:
         sa.Column("salt", sa.LargeBinary(), nullable=False),
         sa.Column("due_micro", sa.BigInteger(), nullable=False),
         sa.Column("credit_note", sa.String(), nullable=True),
-        sa.Column("wallet_micro", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["participant"],
             ["participant.id"],

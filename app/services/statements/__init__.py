@@ -1,0 +1,1 @@
+"""Monthly statements: what they are made of, their issue, and their page."""
