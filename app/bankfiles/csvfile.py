@@ -143,11 +143,12 @@ def write_csv(header: Sequence[str], rows: Iterable[Sequence[str | int]]) -> byt
     out = io.StringIO(newline="")
     writer = csv.writer(out, delimiter=";", lineterminator="\r\n")
     writer.writerow(header)
-    writer.writerows([_harmless(cell) for cell in row] for row in rows)
+    writer.writerows([harmless(cell) for cell in row] for row in rows)
     return out.getvalue().encode("utf-8-sig")
 
 
-def _harmless(cell: str | int) -> str:
+def harmless(cell: str | int) -> str:
+    """Return a cell as text that no spreadsheet runs."""
     if isinstance(cell, int) or _is_number(cell):
         return str(cell)
     return f"'{cell}" if cell.lstrip(" ").startswith(_FORMULA) else cell

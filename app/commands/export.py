@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from app.services.house import House
 
 export_cli = typer.Typer(
     help="Write parts of the district's database to files.",
@@ -15,9 +19,8 @@ export_cli = typer.Typer(
 )
 
 
-@export_cli.callback()
-def _group() -> None:
-    """Keep ``interval`` a command of its own, also while it is the only one."""
+_Data = Annotated[Path | None, typer.Option(help="Folder of the district, in place of `data`.")]
+_Settings = Annotated[Path | None, typer.Option(help="TOML file with the district's settings.")]
 
 
 @export_cli.command(
@@ -28,19 +31,72 @@ def interval(
     key: Annotated[str, typer.Argument(help="The interval's UTC start.", metavar="KEY")],
     *,
     out: Annotated[Path, typer.Option(help="Where the file goes.", metavar="FILE")],
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of the district, in place of `data`.")
-    ] = None,
-    settings: Annotated[
-        Path | None, typer.Option(help="TOML file with the district's settings.")
-    ] = None,
+    data: _Data = None,
+    settings: _Settings = None,
 ) -> None:
     """Write everything that a sealed interval was cleared from, for `wattloom audit`.
 
     The file names everybody's orders, tariffs and statements: it is for an auditor, not for the
     public.
     """
-    from app.commands.interval_export import ExportError, export_interval
+    from app.commands.interval_export import export_interval
+    from app.commands.journal_export import written
+
+    def act(house: House) -> str:
+        content = export_interval(house, key)
+        with written(out) as file:
+            file.write(content)
+        return f"{out}: {key}, {len(content)} bytes"
+
+    _run(settings, data, act)
+
+
+@export_cli.command(
+    epilog="Example: wattloom export journal --from 2026-06 --to 2026-07 --format parquet "
+    "--out june.parquet --data data/demo"
+)
+def journal(
+    *,
+    out: Annotated[Path, typer.Option(help="Where the file goes.", metavar="FILE")],
+    form: Annotated[
+        Literal["csv", "json", "parquet"], typer.Option("--format", help="Form of the file.")
+    ] = "csv",
+    begin: Annotated[
+        str, typer.Option("--from", help="Booked from this moment, local day or local month on.")
+    ] = "",
+    end: Annotated[
+        str, typer.Option("--to", help="Booked before this moment, local day or local month.")
+    ] = "",
+    account: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this account; `wallet:` names all of them. May be repeated."),
+    ] = None,
+    participant: Annotated[str, typer.Option(help="Only this participant's accounts.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print each account's total.")] = False,
+    data: _Data = None,
+    settings: _Settings = None,
+) -> None:
+    """Write the journal's postings, or some of them: times are UTC, amounts micro-euros.
+
+    The file names everybody's accounts: it is for an accountant or an auditor.
+    """
+    from app.commands.journal_export import Asked, export_journal, totals_json
+
+    def act(house: House) -> str:
+        asked = Asked(begin, end, tuple(account or ()), participant, form, out, force)
+        totals = export_journal(house.database, house.settings.origin, asked)
+        if json:
+            typer.echo(totals_json(asked, totals))
+        return f"{out}: {totals.postings} postings, sum {totals.micro} micro-euros"
+
+    _run(settings, data, act)
+
+
+def _run(settings: Path | None, data: Path | None, action: Callable[[House], str]) -> None:
+    """Open the house, act and say what was done; exit 1 with a line that says why not."""
+    from app.commands.interval_export import ExportError
+    from app.commands.journal_export import JournalExportError
     from app.db import DatabaseError
     from app.services.bank_errors import BankError
     from app.services.bank_house import open_house
@@ -50,6 +106,7 @@ def interval(
 
     expected = (
         ExportError,
+        JournalExportError,
         BankError,
         DatabaseError,
         KeyringError,
@@ -60,11 +117,8 @@ def interval(
     try:
         overrides: dict[str, object] = {"data": data} if data else {}
         with open_house(load_settings(settings, **overrides)) as house:
-            content = export_interval(house, key)
-        part = out.with_name(f"{out.name}.part")
-        part.write_bytes(content)
-        part.replace(out)
+            said = action(house)
     except expected as error:
         typer.echo(f"wattloom export: {error}", err=True)
         raise typer.Exit(1) from error
-    typer.echo(f"{out}: {key}, {len(content)} bytes", err=True)
+    typer.echo(said, err=True)

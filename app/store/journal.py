@@ -7,17 +7,53 @@ a further entry.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Final, NamedTuple
 
-from sqlalchemy import insert
+from sqlalchemy import ColumnElement, insert, or_
+from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, func, select
 
 from app.store import months
 from app.tables import JournalEntry, PostingRow
-from market.journal import Entry, Posting
+from market.journal import Entry, Posting, paid_out, receivable, wallet, withdrawal
+
+OF_PARTICIPANTS: Final = (wallet, receivable, withdrawal, paid_out)  # each has one of these
 
 _CHUNK = 500  # how many values one query may name
+_FETCHED = 5_000  # rows that a reader of the whole journal holds at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which postings: booked in [from_ms, to_ms), on these accounts, of this participant.
+
+    What is None or empty does not narrow. An account that ends in a colon names all that begin so.
+    """
+
+    from_ms: int | None = None
+    to_ms: int | None = None
+    accounts: Sequence[str] = ()
+    participant: str = ""
+
+    @property
+    def is_whole_entries(self) -> bool:
+        """Whether each entry is wanted with all its postings or not at all: then they sum to 0."""
+        return not self.accounts and not self.participant
+
+
+class Booked(NamedTuple):
+    """One posting with its entry; amounts in micro-euros, time in UTC ms (district clock)."""
+
+    posting: int
+    entry: int
+    ref: str
+    kind: str
+    interval: str | None
+    booked_ms: int
+    account: str
+    micro: int
 
 
 class JournalError(Exception):
@@ -106,3 +142,55 @@ def check_sum(session: Session, ref: str, kind: str) -> None:
     ).one()
     if int(micro):
         raise JournalError(f"{kind} entry {ref} sums to {int(micro)} micro-euros instead of 0")
+
+
+def count(session: Session, wanted: Wanted) -> int:
+    """Return how many postings are wanted."""
+    query = select(func.count()).select_from(PostingRow)
+    joined = query.join(JournalEntry, col(JournalEntry.id) == PostingRow.entry)
+    return session.exec(joined.where(*_conditions(wanted))).one()
+
+
+def stream(session: Session, wanted: Wanted) -> Iterator[Booked]:
+    """Yield postings in the order in which they were booked, a few thousand in memory at a time."""
+    columns = (
+        PostingRow.id,
+        PostingRow.entry,
+        JournalEntry.ref,
+        JournalEntry.kind,
+        JournalEntry.interval,
+        JournalEntry.booked_ms,
+        PostingRow.account,
+        PostingRow.micro,
+    )
+    query = (
+        sql_select(*(col(each) for each in columns))
+        .join(JournalEntry, col(JournalEntry.id) == PostingRow.entry)
+        .where(*_conditions(wanted))
+        .order_by(col(PostingRow.id))
+        .execution_options(yield_per=_FETCHED)
+    )
+    for row in session.connection().execute(query):
+        yield Booked._make(row)
+
+
+def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
+    account, found = col(PostingRow.account), list[ColumnElement[bool]]()
+    if wanted.from_ms is not None:
+        found.append(col(JournalEntry.booked_ms) >= wanted.from_ms)
+    if wanted.to_ms is not None:
+        found.append(col(JournalEntry.booked_ms) < wanted.to_ms)
+    if wanted.accounts:
+        found.append(
+            or_(
+                *(
+                    account.startswith(name, autoescape=True)
+                    if name.endswith(":")
+                    else account == name
+                    for name in wanted.accounts
+                )
+            )
+        )
+    if wanted.participant:
+        found.append(account.in_([of(wanted.participant) for of in OF_PARTICIPANTS]))
+    return found
