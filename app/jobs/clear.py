@@ -104,20 +104,20 @@ def _write(
         *((trade, None) for trade in answer.clearing.local_trades),
     ]
     traded = traded_wh(trade for trade, _ in local)
-    orders = [
-        market.order_row(
-            row.key,
-            order,
-            traded[order.order_id],
-            asked.standing[order.point].version,
-            asked.agreed,
-        )
-        for order in _at_limits_of(asked.book, asked.full)
-    ]
-    session.add_all(orders)
-    session.add_all(
-        market.trade_row(row.key, n, trade, contract) for n, (trade, contract) in enumerate(local)
+    orders = market.write_orders(
+        session,
+        row.key,
+        (
+            market.Offered(
+                order,
+                traded[order.order_id],
+                asked.standing[order.point].version,
+                asked.agreed,
+            )
+            for order in _at_limits_of(asked.book, asked.full)
+        ),
     )
+    market.write_trades(session, row.key, local)
     _write_prices(row, asked.book, answer.clearing)
     row.traded_wh = sum(trade.energy.wh for trade, _ in local)
     row.order_root = root(leaves.order_hashes(house.settings.origin, orders))

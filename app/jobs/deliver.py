@@ -47,12 +47,12 @@ def deliver_interval(
         row.key.encode(),
     )
     traded = traded_wh(found.trades)
-    orders = [
-        market.order_row(row.key, order, traded[order.order_id])
-        for order in sorted(found.book.orders, key=lambda order: order.order_id)
-    ]
-    session.add_all(orders)
-    session.add_all(market.trade_row(row.key, n, trade) for n, trade in enumerate(found.trades))
+    orders = market.write_orders(
+        session,
+        row.key,
+        (market.Offered(order, traded[order.order_id]) for order in found.book.orders),
+    )
+    market.write_trades(session, row.key, ((trade, None) for trade in found.trades))
     row.price_micro_per_kwh = told.price_micro_per_kwh if found.trades else None
     row.price_low_micro_per_kwh = told.price_low_micro_per_kwh
     row.price_high_micro_per_kwh = told.price_high_micro_per_kwh

@@ -9,6 +9,8 @@ from sqlmodel import Session
 from app.services import settled
 from app.services.house import House
 from app.store import intervals, journal, leaves, market, payments, people, wallets
+from app.store.bulk import insert_all
+from app.tables import SettlementLine, StatementRow
 from ledger_client.merkle import root
 from ledger_client.wallet import Wallet
 from market.money import Money
@@ -34,7 +36,6 @@ def settle_interval(house: House, key: str) -> None:
             _accounts(house, session, key, points) if pays(house, key) else {},
         )
         _save(house, session, key, settlement)
-        session.flush()
         settled.record(session, house.settings.tz, key, settlement)
         row.settlement_root = root(leaves.statement_hashes(leaves.statements(session, key)))
         _plan_payment(session, key, row.settlement_root, settlement.statements)
@@ -65,16 +66,24 @@ def _accounts(
 
 
 def _save(house: House, session: Session, key: str, settlement: Settlement) -> None:
-    savings = saving(settlement)
-    for position, statement in enumerate(settlement.statements):
-        session.add(
-            market.statement_row(
-                key, house.settings.origin, position, statement, savings[statement.participant]
-            )
-        )
-        session.add_all(
-            market.line_row(key, 0, statement.participant, line) for line in statement.lines
-        )
+    savings, origin = saving(settlement), house.settings.origin
+    insert_all(
+        session,
+        StatementRow,
+        [
+            market.statement_values(key, origin, position, each, savings[each.participant])
+            for position, each in enumerate(settlement.statements)
+        ],
+    )
+    insert_all(
+        session,
+        SettlementLine,
+        [
+            market.line_values(key, 0, each.participant, line)
+            for each in settlement.statements
+            for line in each.lines
+        ],
+    )
     for entry in settlement.entries:
         journal.book(session, entry, interval=key, booked_ms=house.clock.now_ms())
         journal.check_sum(session, entry.ref, entry.kind)

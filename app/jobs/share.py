@@ -41,14 +41,12 @@ def share(
     for trade in found.trades:
         shared_wh[trade.seller] += trade.energy.wh
         shared_wh[trade.buyer] += trade.energy.wh
-    orders = [
-        market.order_row(row.key, order, shared_wh[order.order_id])
-        for order in sorted(found.book.orders, key=lambda order: order.order_id)
-    ]
-    session.add_all(orders)
-    session.add_all(
-        market.trade_row(row.key, number, trade) for number, trade in enumerate(found.trades)
+    orders = market.write_orders(
+        session,
+        row.key,
+        (market.Offered(order, shared_wh[order.order_id]) for order in found.book.orders),
     )
+    market.write_trades(session, row.key, ((trade, None) for trade in found.trades))
     row.price_micro_per_kwh = prices.pop() if prices else None
     row.traded_wh = sum(trade.energy.wh for trade in found.trades)
     row.order_root = root(leaves.order_hashes(house.settings.origin, orders))

@@ -6,11 +6,12 @@ import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from sqlmodel import Session, col, func, select
 
-from app.store import intervals, leaves, people
+from app.store import intervals, leaves, registry
+from app.store.bulk import insert_all
 from app.tables import IntervalRow, OrderRow, SettlementLine, StatementRow, TradeRow
 from ledger_client.verify import Agreed, HubPrice, canonical, parse
 from ledger_client.verify import Statement as StatementLeaf
@@ -32,53 +33,69 @@ LEVEL_WORDS: Final[Mapping[Level, Literal["building", "feeder", "district"]]] = 
 
 
 def metered_points(session: Session, key: str) -> Sequence[MeteredPoint]:
-    """Return what each roster point drew and fed in, as first settled."""
-    points = people.points(session)
+    """Return what each roster point drew and fed in, as first settled, and what held for it then.
+
+    Points that measure alone (their ``purpose`` is set) are left out.
+    """
+    held = registry.standing(session, key)
     return [
         MeteredPoint(
             point=slot.point,
-            participant=points[slot.point].participant,
+            participant=held[slot.point].participant,
             imported=Energy(slot.import_wh),
             exported=Energy(slot.export_wh),
             estimated=slot.estimated,
             tariff=leaves.tariff_of(slot),
+            supplier=held[slot.point].supplier,
+            balance_party=held[slot.point].balance_party,
+            place=held[slot.point].place,
         )
         for slot in intervals.slots(session, key)
+        if held[slot.point].purpose is None
     ]
 
 
-def order_row(
-    key: str,
-    order: Order,
-    cleared_wh: int,
-    instruction: int | None = None,
-    contracts: Iterable[Contract] = (),
-) -> OrderRow:
-    """Return an order's row, with a fresh salt for its leaf.
+class Offered(NamedTuple):
+    """An order as it enters the book: what of it was cleared, and what gave it its limit.
 
-    ``instruction`` is the version of the standing instruction that gave its limit; ``contracts``
-    are those that may take of it before the book.
+    ``instruction`` is the version of the point's standing instruction; ``contracts`` are those
+    that may take of the order before the book.
     """
+
+    order: Order
+    cleared_wh: int
+    instruction: int | None = None
+    contracts: Sequence[Contract] = ()
+
+
+def write_orders(session: Session, key: str, offered: Iterable[Offered]) -> Sequence[OrderRow]:
+    """Write an interval's orders, with fresh salts for their leaves; return them as in the tree."""
+    insert_all(session, OrderRow, [_order_values(key, each) for each in offered])
+    return leaves.orders(session, key)
+
+
+def _order_values(key: str, offered: Offered) -> dict[str, object]:
+    order = offered.order
     agreed = [
         Agreed(each.cap.wh, each.contract_id, each.price.micro_per_kwh)
-        for each in sorted(contracts, key=lambda each: each.contract_id)
+        for each in sorted(offered.contracts, key=lambda each: each.contract_id)
         if each.covers(order)
     ]
-    return OrderRow(
-        interval=key,
-        order_id=order.order_id,
-        point=order.point,
-        participant=order.participant,
-        side=order.side.value,
-        wh=order.quantity.wh,
-        limit_micro_per_kwh=order.limit.micro_per_kwh,
-        cleared_wh=cleared_wh,
-        salt=secrets.token_bytes(32),
-        place=str(order.place) or None,
-        wish=str(order.wish) or None,
-        instruction=instruction,
-        agreed=canonical(agreed).decode() if agreed else None,
-    )
+    return {
+        "interval": key,
+        "order_id": order.order_id,
+        "point": order.point,
+        "participant": order.participant,
+        "side": order.side.value,
+        "wh": order.quantity.wh,
+        "limit_micro_per_kwh": order.limit.micro_per_kwh,
+        "cleared_wh": offered.cleared_wh,
+        "salt": secrets.token_bytes(32),
+        "place": str(order.place) or None,
+        "wish": str(order.wish) or None,
+        "instruction": offered.instruction,
+        "agreed": canonical(agreed).decode() if agreed else None,
+    }
 
 
 def book(session: Session, key: str) -> Book:
@@ -126,19 +143,26 @@ def open_book(session: Session, key: str) -> Book:
     )
 
 
-def trade_row(key: str, number: int, trade: Trade, contract: str | None = None) -> TradeRow:
-    """Return a trade's row, under a bilateral contract where there is one behind it."""
-    return TradeRow(
-        interval=key,
-        number=number,
-        seller_order=trade.seller,
-        buyer_order=trade.buyer,
-        wh=trade.energy.wh,
-        price_micro_per_kwh=trade.price.micro_per_kwh,
-        amount_micro=trade.amount.micro,
-        level=None if trade.level is Level.DISTRICT else int(trade.level),
-        product=None if trade.product is Product.ANY else trade.product.value,
-        contract=contract,
+def write_trades(session: Session, key: str, trades: Iterable[tuple[Trade, str | None]]) -> None:
+    """Write an interval's trades in their order, each with the bilateral contract behind it."""
+    insert_all(
+        session,
+        TradeRow,
+        [
+            {
+                "interval": key,
+                "number": number,
+                "seller_order": trade.seller,
+                "buyer_order": trade.buyer,
+                "wh": trade.energy.wh,
+                "price_micro_per_kwh": trade.price.micro_per_kwh,
+                "amount_micro": trade.amount.micro,
+                "level": None if trade.level is Level.DISTRICT else int(trade.level),
+                "product": None if trade.product is Product.ANY else trade.product.value,
+                "contract": contract,
+            }
+            for number, (trade, contract) in enumerate(trades)
+        ],
     )
 
 
@@ -161,34 +185,39 @@ def trades(session: Session, key: str) -> Sequence[Trade]:
     ]
 
 
-def statement_row(
+def statement_values(
     key: str, district: str, position: int, statement: Statement, saving: Money
-) -> StatementRow:
+) -> dict[str, object]:
     """Return a statement's row, with a fresh salt for its leaf."""
-    return StatementRow(
-        interval=key,
-        participant=statement.participant,
-        position=position,
-        payload=canonical(statement.payload(district, key)),
-        salt=secrets.token_bytes(32),
-        sum_micro=statement.sum.micro,
-        closing_carry_micro=statement.closing_carry.micro,
-        saving_micro=saving.micro,
-    )
+    return {
+        "interval": key,
+        "participant": statement.participant,
+        "position": position,
+        "payload": canonical(statement.payload(district, key)),
+        "salt": secrets.token_bytes(32),
+        "sum_micro": statement.sum.micro,
+        "closing_carry_micro": statement.closing_carry.micro,
+        "saving_micro": saving.micro,
+    }
+
+
+def line_values(key: str, version: int, participant: str, line: Line) -> dict[str, object]:
+    """Return the row of one statement line (version 0) or of a correction's (1, 2, ...)."""
+    return {
+        "interval": key,
+        "version": version,
+        "participant": participant,
+        "point": line.point,
+        "kind": line.kind.value,
+        "wh": line.wh,
+        "price_micro_per_kwh": line.price.micro_per_kwh,
+        "micro": line.micro,
+    }
 
 
 def line_row(key: str, version: int, participant: str, line: Line) -> SettlementLine:
-    """Return the row of one statement line (version 0) or of a correction's (1, 2, ...)."""
-    return SettlementLine(
-        interval=key,
-        version=version,
-        participant=participant,
-        point=line.point,
-        kind=line.kind.value,
-        wh=line.wh,
-        price_micro_per_kwh=line.price.micro_per_kwh,
-        micro=line.micro,
-    )
+    """Return :func:`line_values` as a row."""
+    return SettlementLine.model_validate(line_values(key, version, participant, line))
 
 
 def carries(session: Session, before: str | None = None) -> Mapping[str, Money]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Column, ColumnElement, Table, and_, case, insert, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import and_, update
 from sqlmodel import Session, SQLModel, func, select
 
+from app.store.bulk import add_to, insert_all
 from app.tables import MonthlyStatementRow, SettledRow, StatementRow
 from ledger_client.verify import Statement as StatementLeaf
 from market.money import Money, Price
@@ -22,9 +22,7 @@ _SETTLED: Final = SQLModel.metadata.tables["settled"]
 
 def insert_settled(session: Session, key: str, rows: Iterable[SettledPoint]) -> None:
     """Write the settled rows of an interval that has none yet."""
-    values = [{"interval": key, **_columns(row)} for row in rows]
-    if values:
-        session.connection().execute(insert(_SETTLED), values)
+    insert_all(session, SettledRow, [{"interval": key, **_columns(row)} for row in rows])
 
 
 def update_settled(session: Session, key: str, row: SettledPoint) -> None:
@@ -55,7 +53,7 @@ def add_sums(session: Session, into: Sequence[Bucket], changes: Iterable[Record]
         for bucket in sorted(into)
         for each in changes
     ]
-    _add(session, _ROLLUP, rows, highest=("peak_import_wh", "peak_export_wh"))
+    add_to(session, _ROLLUP, rows, highest=("peak_import_wh", "peak_export_wh"))
 
 
 def add_bill_lines(
@@ -67,7 +65,7 @@ def add_bill_lines(
         for each in changes
         for key, total in sorted(each.bill.items())
     ]
-    _add(session, _BILL, rows, highest=("high_micro_per_kwh",), lowest=("low_micro_per_kwh",))
+    add_to(session, _BILL, rows, highest=("high_micro_per_kwh",), lowest=("low_micro_per_kwh",))
 
 
 def set_peaks(
@@ -140,39 +138,6 @@ def statements(session: Session, key: str) -> list[Statement]:
         )
         for leaf in leaves
     ]
-
-
-def _add(
-    session: Session,
-    table: Table,
-    rows: Sequence[Mapping[str, object]],
-    *,
-    highest: Sequence[str] = (),
-    lowest: Sequence[str] = (),
-) -> None:
-    """Insert rows; where one of this primary key stands, add to it (or keep the extreme)."""
-    if not rows:
-        return
-    dialects: Mapping[str, Any] = {"sqlite": sqlite, "postgresql": postgresql}
-    connection = session.connection()
-    statement = dialects[connection.dialect.name].insert(table)
-    given = statement.excluded
-
-    def now(name: str) -> ColumnElement[int]:
-        old: Column[int] = table.c[name]
-        new: Column[int] = given[name]
-        if name in highest:
-            return case((new > old, new), else_=old)
-        if name in lowest:
-            return case((new < old, new), else_=old)
-        return old + new
-
-    amounts = [column.name for column in table.columns if not column.primary_key]
-    statement = statement.on_conflict_do_update(
-        index_elements=list(table.primary_key.columns),
-        set_={name: now(name) for name in amounts},
-    )
-    connection.execute(statement, list(rows))
 
 
 def _parties(row: SettledPoint) -> dict[str, str]:

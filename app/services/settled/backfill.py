@@ -16,7 +16,7 @@ from app.services.settled.writing import write
 from app.store import intervals, market, settled
 from app.store.leaves import tariff_of
 from app.tables import CorrectionRow, SettledRow, SettlementLine, StatementRow
-from market.correction import correct
+from market.correction import Metered, Settled, correct
 from market.money import Price
 from market.settlement import Kind, Line
 
@@ -56,21 +56,20 @@ def _amend_by(
 ) -> None:
     tariffs = {slot.point: tariff_of(slot) for slot in intervals.slots(session, key)}
     lines = _lines(session, key)
+    first: dict[str, Settled] = {}
     for row in corrections:
         before = settled.settled_point(session, key, row.point)
         if before is None:
             continue  # it measures alone, and has no part in the settlement
+        tariff = tariffs[row.point]
+        began = Settled(before.participant, tariff, before.drawn, before.fed_in)
         found = correct(
             f"{key}/{row.point}/{row.version}",
-            before.participant,
-            tariffs[row.point],
-            before.drawn,
-            before.fed_in,
-            new_import_wh=row.import_wh,
-            new_export_wh=row.export_wh,
+            first.setdefault(row.point, began),
+            Metered(row.import_wh, row.export_wh),
         )
         booked = replace(found, lines=tuple(lines.get((row.point, row.version), ())))
-        amend(session, zone, key, booked, tariffs[row.point], row.version)
+        amend(session, zone, key, booked, tariff, row.version)
 
 
 def _missing(database: Database) -> Sequence[str]:
