@@ -1,0 +1,231 @@
+"""``wattloom exchange``: values and master data as files, and who answers for which energy."""
+
+from __future__ import annotations
+
+import json as json_text
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from app.services.exchange.values import Plan
+    from app.services.house import House
+
+exchange_cli = typer.Typer(
+    help="Exchange 15-minute values and master data with others, as CSV.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_out = typer.Typer(help="Write files for others.", no_args_is_help=True)
+_in = typer.Typer(help="Take files in: shown first, a whole file or none of it.")
+exchange_cli.add_typer(_out, name="export")
+exchange_cli.add_typer(_in, name="import", no_args_is_help=True)
+
+_Data = Annotated[Path | None, typer.Option(help="Folder of the district, in place of `data`.")]
+_Settings = Annotated[Path | None, typer.Option(help="TOML file with the district's settings.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_Mapping = Annotated[Path | None, typer.Option(help="TOML: how the file is written.")]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")]
+_Yes = Annotated[bool, typer.Option("--yes", help="Write without asking.")]
+_SHOWN = 20
+
+
+@_out.command("values", epilog="Example: wattloom exchange export values 2026-06 --out june.csv")
+def export_values(
+    time: Annotated[str, typer.Argument(help="Local day or month: 2026-06-23 or 2026-06.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Where the file goes.")],
+    point: Annotated[
+        list[str] | None, typer.Option(help="GSRN of a metering point; may be repeated.")
+    ] = None,
+    mapping: _Mapping = None,
+    data: _Data = None,
+    settings: _Settings = None,
+) -> None:
+    """Write the settled values of a day or month: per point and quarter-hour, as known now."""
+
+    def act(house: House) -> int:
+        from app.files.exchange_mapping import read_mapping
+        from app.services.exchange.allocation import period
+        from app.services.exchange.values import export
+
+        by, when = read_mapping(mapping), period(time, house.settings.tz)
+        with house.database.read() as session:
+            lines = _write(out, export(session, house, when, point or (), by))
+        typer.echo(f"{out}: {lines - 1} rows", err=True)
+        return 0
+
+    _run(settings, data, act)
+
+
+@_in.command(
+    "values",
+    epilog="Example: wattloom exchange import values june.csv --mapping mapping.toml "
+    "--reason 'grid operator, letter of 3 July'",
+)
+def import_values(
+    file: Annotated[Path, typer.Argument(help="The values, CSV.")],
+    *,
+    reason: Annotated[str, typer.Option(help="Who authorised the values, and why.")] = "",
+    mapping: _Mapping = None,
+    dry_run: _DryRun = False,
+    yes: _Yes = False,
+    data: _Data = None,
+    settings: _Settings = None,
+    json: _Json = False,
+) -> None:
+    """Take authorised values in, in place of those known: they become corrections."""
+
+    def act(house: House) -> int:
+        from app.files.exchange_mapping import read_mapping
+        from app.services.exchange.values import enter, preview
+
+        plan = preview(house, file, read_mapping(mapping))
+        write = bool(plan.changes) and not dry_run
+        if not json:
+            _show_plan(plan)
+        write = write and (yes or _asked(f"Enter {len(plan.changes)} values?"))
+        done = enter(house, plan, reason, "administrator") if write else 0
+        if json:
+            changes = [_changed(plan, number) for number in range(len(plan.changes))]
+            _echo_json({"written": done, "unchanged": plan.unchanged, "changes": changes})
+        typer.echo(f"values entered: {done}, known already: {plan.unchanged}", err=True)
+        return 0
+
+    _run(settings, data, act)
+
+
+@exchange_cli.command(epilog="Example: wattloom exchange allocation 2026-06 --json")
+def allocation(
+    time: Annotated[str, typer.Argument(help="Local day or month: 2026-06-23 or 2026-06.")],
+    *,
+    intervals: Annotated[
+        bool, typer.Option("--intervals", help="A line per quarter-hour, not their sum.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="CSV file; else standard output.")] = None,
+    data: _Data = None,
+    settings: _Settings = None,
+    json: _Json = False,
+) -> None:
+    """Tell local, own and residual energy by supplier, balance responsible party and point."""
+
+    def act(house: House) -> int:
+        from app.services.exchange.allocation import as_csv, as_object, period
+
+        when = period(time, house.settings.tz)
+        with house.database.read() as session:
+            if json:
+                found = as_object(session, house, when, per_interval=intervals)
+                lines: Iterable[str] = [f"{json_text.dumps(found, indent=2)}\n"]
+            else:
+                lines = as_csv(session, when, per_interval=intervals)
+            if out is None:
+                for line in lines:
+                    typer.echo(line, nl=False)
+            else:
+                typer.echo(f"{out}: {_write(out, lines)} lines", err=True)
+        return 0
+
+    _run(settings, data, act)
+
+
+def _write(out: Path, lines: Iterable[str]) -> int:
+    """Write a file that is there whole or not at all; return how many lines it has."""
+    part, count = out.with_name(f"{out.name}.part"), 0
+    try:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            for line in lines:
+                file.write(line)
+                count += 1
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+    return count
+
+
+def _asked(question: str) -> bool:
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        return False
+
+
+def _show_plan(plan: Plan) -> None:
+    rows = [_changed(plan, number) for number in range(min(_SHOWN, len(plan.changes)))]
+    _table(rows)
+    if len(plan.changes) > len(rows):
+        typer.echo(f"and {len(plan.changes) - len(rows)} more")
+
+
+def _changed(plan: Plan, number: int) -> dict[str, object]:
+    each = plan.changes[number]
+    return {
+        "row": each.row,
+        "point": each.point,
+        "interval": each.interval.key,
+        "import_wh": each.before.import_wh,
+        "export_wh": each.before.export_wh,
+        "new_import_wh": each.import_wh,
+        "new_export_wh": each.export_wh,
+        "estimated": each.before.estimated,
+    }
+
+
+def _table(rows: Sequence[dict[str, object]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not rows:
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row.values()))
+    Console(highlight=False, soft_wrap=False).print(table)
+
+
+def _echo_json(value: object) -> None:
+    typer.echo(json_text.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _run(settings: Path | None, data: Path | None, action: Callable[[House], int]) -> NoReturn:
+    """Open the house, act, and exit with what the action returns; 1 with lines that say why."""
+    from app.db import DatabaseError
+    from app.files.exchange_values import ExchangeFileError
+    from app.files.rows import TableFileError
+    from app.services.bank_errors import BankError
+    from app.services.bank_house import open_house
+    from app.services.exchange.allocation import PeriodError
+    from app.services.exchange.values import ExchangeError
+    from app.services.keyring import KeyringError
+    from app.settings import SettingsError, load_settings
+    from metering.signing import SigningError
+
+    expected = (
+        BankError,
+        ExchangeError,
+        PeriodError,
+        TableFileError,
+        DatabaseError,
+        KeyringError,
+        SigningError,
+        SettingsError,
+        OSError,
+    )
+    try:
+        overrides: dict[str, object] = {"data": data} if data else {}
+        with open_house(load_settings(settings, **overrides)) as house:
+            code = action(house)
+    except expected as error:
+        faults = error.faults if isinstance(error, ExchangeFileError) else (error,)
+        for fault in faults[:_SHOWN]:
+            typer.echo(f"wattloom exchange: {fault}", err=True)
+        if len(faults) > _SHOWN:
+            typer.echo(f"wattloom exchange: and {len(faults) - _SHOWN} more", err=True)
+        code = 1
+    raise typer.Exit(code)
