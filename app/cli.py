@@ -12,6 +12,7 @@ import typer
 
 from app.commands.bank import bank_cli
 from app.commands.contract import contract_cli
+from app.commands.correct import correct_cli
 from app.commands.exchange import exchange_cli
 from app.commands.export import export_cli
 from app.commands.node import node_cli
@@ -28,6 +29,7 @@ cli.add_typer(node_cli, name="node")
 cli.add_typer(bank_cli, name="bank")
 cli.add_typer(share_cli, name="share")
 cli.add_typer(contract_cli, name="contract")
+cli.add_typer(correct_cli, name="correct")
 cli.add_typer(exchange_cli, name="exchange")
 cli.add_typer(export_cli, name="export")
 

@@ -29,6 +29,7 @@ from ledger_client.verify import (
     SignedReading,
     Slot,
     Tariff,
+    Value,
     canonical,
     order_leaf,
     poi_path,
@@ -38,6 +39,7 @@ from ledger_client.verify import (
     slot_leaf,
     statement_leaf,
     tariff_leaf,
+    value_leaf,
 )
 
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "SignedReading",
     "Slot",
     "Tariff",
+    "Value",
     "anchored",
     "order_leaf",
     "paid",
@@ -71,6 +74,7 @@ __all__ = [
     "statement_leaf",
     "tariff_leaf",
     "to_bytes",
+    "value_leaf",
 ]
 
 

@@ -71,11 +71,31 @@ ORDER_LEAF: Final = b"wattloom-leaf-order-v1\0"
 STATEMENT_LEAF: Final = b"wattloom-leaf-statement-v1\0"
 TARIFF_LEAF: Final = b"wattloom-leaf-tariff-v1\0"
 RECEIPT_LEAF: Final = b"wattloom-leaf-receipt-v1\0"
+VALUE_LEAF: Final = b"wattloom-leaf-value-v1\0"
 PAY_TAG: Final = b"wattloom-pay-v1"
 LEFT_OUT_EMPTY: Final = frozenset(
-    {"agreed", "cosignatures", "fallback", "hub_prices", "mode", "place", "wish"}
+    {
+        "agreed",
+        "cosignatures",
+        "fallback",
+        "file",
+        "hub_prices",
+        "mode",
+        "place",
+        "tariff_version",
+        "tax_micro_per_kwh",
+        "wish",
+    }
 )
 """Fields that are absent rather than empty, as in proofs from before there were such things."""
+LEFT_OUT_NULL: Final = frozenset(
+    {
+        "imbalance_micro_per_kwh",
+        "local_fee_building_micro_per_kwh",
+        "local_fee_feeder_micro_per_kwh",
+    }
+)
+"""Fields that are absent rather than null; 0 means 0."""
 HEX_PATTERN: Final = re.compile(r"(?:[0-9a-f]{2})*")
 ORIGIN_PATTERN: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 
@@ -137,13 +157,18 @@ def plain(value: object) -> Json:
         return [plain(item) for item in value]
     if is_dataclass(value) and not isinstance(value, type):
         held = {item.name: getattr(value, item.name) for item in fields(value)}
-        return {key: plain(held[key]) for key in held if held[key] or key not in LEFT_OUT_EMPTY}
+        return {key: plain(held[key]) for key in held if not is_left_out(key, held[key])}
     if isinstance(value, dict) and all(type(key) is str and key.isascii() for key in value):
         return {key: plain(item) for key, item in value.items()}
     raise CanonicalError(
         f"{value!r:.60} cannot stand in canonical JSON: use text, integers below 2^53, null, "
         "arrays and objects with ASCII keys"
     )
+
+
+def is_left_out(name: str, value: object) -> bool:
+    """Tell whether a record's field is absent, since what it says goes without saying."""
+    return (name in LEFT_OUT_EMPTY and not value) or (name in LEFT_OUT_NULL and value is None)
 
 
 def canonical(value: object) -> bytes:
@@ -238,8 +263,8 @@ class Record:
         kinds = {item.name: item.type for item in fields(cls)}
         if not isinstance(value, dict):
             raise LayoutError(f"{where} has to be an object")
-        absent = kinds.keys() - value.keys() - LEFT_OUT_EMPTY
-        empty = {name for name in LEFT_OUT_EMPTY & value.keys() if not value[name]}
+        absent = kinds.keys() - value.keys() - LEFT_OUT_EMPTY - LEFT_OUT_NULL
+        empty = {name for name in value if is_left_out(name, value[name])}
         if odd := absent | empty | (value.keys() - kinds.keys()):
             names = ", ".join(sorted(odd))
             raise LayoutError(f"{where} has missing or unknown fields, or needless ones: {names}")
@@ -374,7 +399,12 @@ class Order(Record):
 
 @dataclass(frozen=True, slots=True)
 class Tariff(Record):
-    """What a tariff leaf says of a point: net prices, and VAT in millionths."""
+    """What a tariff leaf says of a point: net prices, and VAT in millionths.
+
+    ``tariff_version`` is the SHA-256 of what was agreed upon. Where ``imbalance`` is there, the
+    residual costs and earns it in place of energy and feed-in. Without local fees by level there
+    is one for all local energy.
+    """
 
     energy_micro_per_kwh: int
     feed_in_micro_per_kwh: int
@@ -382,6 +412,30 @@ class Tariff(Record):
     levy_micro_per_kwh: Natural
     local_grid_fee_micro_per_kwh: Natural
     vat_ppm: Annotated[int, range(1_000_001)]
+    imbalance_micro_per_kwh: int | None = None
+    local_fee_building_micro_per_kwh: Natural | None = None
+    local_fee_feeder_micro_per_kwh: Natural | None = None
+    tariff_version: Annotated[str, re.compile(r"[0-9a-f]{64}")] = ""
+    tax_micro_per_kwh: Natural = 0
+
+    @property
+    def local_fees(self) -> tuple[int, int, int]:
+        """The fee on local energy by how far it comes: from building, feeder, district."""
+        near = (self.local_fee_building_micro_per_kwh, self.local_fee_feeder_micro_per_kwh)
+        far = self.local_grid_fee_micro_per_kwh
+        building, feeder = (far if fee is None else fee for fee in near)
+        return building, feeder, far
+
+    @property
+    def by_level(self) -> bool:
+        """Whether lines tell how far local energy came."""
+        near = (self.local_fee_building_micro_per_kwh, self.local_fee_feeder_micro_per_kwh)
+        return near != (None, None)
+
+    def nearer(self, level: str) -> int:
+        """Return how much less the fee of a level is than that of the district."""
+        fees = self.local_fees
+        return fees[2] - fees[LEVELS.index(level)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,11 +457,15 @@ LineKind = Literal[
     "residual-import",
     "residual-export",
     "local-fee",
+    "local-fee-feeder",
+    "local-fee-building",
     "grid-fee",
     "levy",
+    "tax",
     "vat",
 ]
 LOCAL: Final = ("local-buy", "local-sell")
+NEARER: Final = ("local-fee-feeder", "local-fee-building")
 
 
 @dataclass(frozen=True, slots=True)
@@ -447,7 +505,11 @@ class Statement(Record):
 
 @dataclass(frozen=True, slots=True)
 class Delta(Record):
-    """What a correction makes of an estimated point: its energies, and the lines' difference."""
+    """What a version of a correction makes of a point: its energies, and the lines' difference.
+
+    ``file`` is the SHA-256 of the file of authorised values that it rests on; left out where it
+    rests on readings.
+    """
 
     district: Origin
     export_wh: Natural
@@ -455,7 +517,21 @@ class Delta(Record):
     interval: IntervalKey
     lines: tuple[Line, ...]
     point: Point
-    version: Literal[1]
+    version: Positive
+    file: Hash = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Value(Record):
+    """What the leaf of an authorised value says; it stands where a slot as sealed stood."""
+
+    district: Origin
+    export_wh: Natural
+    file: Hash
+    import_wh: Natural
+    interval: IntervalKey
+    point: Point
+    version: Positive
 
 
 @dataclass(frozen=True, slots=True)
@@ -651,7 +727,7 @@ class PointProof(Record):
 
 @dataclass(frozen=True, slots=True)
 class Correction(Record):
-    """A correction of one of the points: its log entry, its delta's text and salt."""
+    """A version of one point's correction: its log entry, its delta's text and salt."""
 
     delta: str
     entry: LogEntry
@@ -660,7 +736,7 @@ class Correction(Record):
 
 @dataclass(frozen=True, slots=True)
 class Corrections(Record):
-    """Corrections under a later checkpoint of the log."""
+    """Corrections under a later checkpoint of the log: by point, each from version 1 on."""
 
     anchor: Anchor
     items: tuple[Correction, ...]
@@ -930,6 +1006,11 @@ def tariff_leaf(point: str, salt: bytes, text: str) -> bytes:
 def receipt_leaf(item: str) -> bytes:
     """Return the leaf of a receipt's item."""
     return RECEIPT_LEAF + item.encode()
+
+
+def value_leaf(salt: bytes, text: str) -> bytes:
+    """Return the leaf of an authorised value, salted as the slot that it corrects."""
+    return VALUE_LEAF + salt + text.encode()
 
 
 def slot_leaf(point: str, interval: str, salt: bytes, borders: Borders | None) -> bytes:
@@ -1537,12 +1618,23 @@ def check_milestone(payload: bytes, pinned: Milestones) -> Milestone:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a point after so many corrections: its newest leaf, its energies in Wh."""
+
+    version: int
+    leaf: bytes
+    import_wh: int
+    export_wh: int
+
+
+@dataclass(frozen=True, slots=True)
 class PointFacts:
     """What the proof of a point established."""
 
     point: str
     slot: int
     slot_hash: bytes
+    salt: bytes
     tariff: Tariff
     opening: Reading | None
     closing: Reading | None
@@ -1738,7 +1830,7 @@ class PointWalk(Walk):
             rotated = (opening.key, opening.epoch) != (closing.key, closing.epoch)
             require(rotated or opening.seq < closing.seq, "the closing was signed first")
         orders = self._orders(item.orders, point)
-        return PointFacts(point, slot, slot_hash, tariff, opening, closing, orders)
+        return PointFacts(point, slot, slot_hash, item.slot.salt, tariff, opening, closing, orders)
 
     def _tariff(self, item: PointProof, point: str, slot: int) -> Tariff:
         self.report.begin("tariff")
@@ -1811,6 +1903,7 @@ class Account:
         self.statement, self.seal, self.report = statement, seal, report
         self.points = {point.point: point for point in points}
         self.agreed: Counter[tuple[str, int]] = Counter()  # Wh by order id and agreed price
+        self.known: dict[str, Known] = {}  # by point, once it was corrected
         report.begin("energy")
         require(len(self.points) == len(points), "a point is shown twice")
         self.metered = {(item.point, item.direction): item for item in statement.metered}
@@ -1893,7 +1986,8 @@ class Account:
             require(prices, f"{order.order_id} traded {_wh(traded_wh)} without a price")
             shown = _price(prices[0].price_micro_per_kwh) if len(prices) == 1 else "each price"
             beyond = f"{shown} is beyond the limit {limit} of {order.order_id}, or its wish"
-            require(any(admits(order, price) for price in prices), beyond)
+            tariff = self.points[order.point].tariff
+            require(any(admits(order, price, tariff) for price in prices), beyond)
         self.report.tick(f"{order.order_id} traded {_wh(traded_wh)} within its limit")
 
     def lines(self) -> None:
@@ -1921,7 +2015,8 @@ class Account:
                 )
             near_wh = drawn.local_wh + drawn.own_wh
             energies = (drawn.residual_wh, near_wh, fed_in.residual_wh)
-            for due in memo_lines(name, point.tariff, *energies, bought[name]):
+            nearer = self._nearer(name, near_wh, memo)
+            for due in memo_lines(name, point.tariff, *energies, bought[name], nearer):
                 same = memo.pop((name, due.kind), None) == due
                 require(
                     same, f"{due.kind} of {name} has to be {_micro(due.micro)} for {_wh(due.wh)}"
@@ -1929,6 +2024,43 @@ class Account:
         for name, kind in (*traded, *memo):
             raise ClaimError(f"there is a line {kind} of {name}, and nothing to bill")
         self._sums()
+
+    def _nearer(
+        self, name: str, near_wh: int, memo: dict[tuple[str, str], Line]
+    ) -> tuple[int, int]:
+        """Return what of a point's local and own energy came from its feeder and its building.
+
+        The proof does not show with whom it traded; where prices by place tell how far a purchase
+        came at least or at most, the lines have to agree.
+        """
+        found = [memo.get((name, kind)) for kind in NEARER]
+        feeder_wh, building_wh = (line.wh if line else 0 for line in found)
+        if not self.points[name].tariff.by_level:
+            return 0, 0
+        fits = min(feeder_wh, building_wh) >= 0 and feeder_wh + building_wh <= near_wh
+        require(fits, f"{name}: more came from nearby than the {_wh(near_wh)} of local energy")
+        own_wh = self.metered[name, "import"].own_wh
+        bought = [
+            line for line in self.statement.lines if (line.point, line.kind) == (name, LOCAL[0])
+        ]
+        for says_wh, near in ((building_wh, LEVELS[:1]), (feeder_wh + building_wh, LEVELS[:2])):
+            ways = [(line.wh, self._levels(line)) for line in bought]
+            least = sum(wh for wh, levels in ways if levels <= set(near))
+            most = own_wh + sum(wh for wh, levels in ways if levels & set(near))
+            told = f"{_wh(least)} to {_wh(most)} of {name} came from the {near[-1]}"
+            require(least <= says_wh <= most, f"{told}, not {_wh(says_wh)}")
+        self.report.remark("How far local energy came is shown as far as its prices tell it.")
+        return feeder_wh, building_wh
+
+    def _levels(self, line: Line) -> set[str]:
+        """Return how far a purchase may have come, by the prices of places."""
+        order = next((o for o in self.points[line.point].orders if o.side == "bid"), None)
+        if order is None or order.agreed or not self.seal.hub_prices or self.seal.pays_as_bid:
+            return set(LEVELS)
+        price = line.price_micro_per_kwh
+        hubs = (hub for hub in self.seal.hub_prices if hub.price_micro_per_kwh == price)
+        tariff = self.points[line.point].tariff
+        return {hub.level for hub in hubs if admits(order, hub, tariff)}
 
     def _local(self, line: Line, where: str) -> None:
         price = line.price_micro_per_kwh
@@ -1949,13 +2081,13 @@ class Account:
         if order is not None and self._as_agreed(order, price, line.wh):
             return
         if self.seal.pays_as_bid:
-            kept = order is not None and at_own_limit(self.seal, order, price)
+            kept = bool(point and order and at_own_limit(self.seal, order, price, point.tariff))
             require(kept, f"{where} is not at the bid's own limit, or below the offer's")
             return
         found = [p for p in sealed_prices(self.seal) if p.price_micro_per_kwh == price]
         require(found, f"{where} is not at the sealed price")
-        if order is not None:
-            kept = any(admits(order, item) for item in found)
+        if point is not None and order is not None:
+            kept = any(admits(order, item, point.tariff) for item in found)
             require(kept, f"{where} is at a price that {order.order_id} does not admit")
 
     def _as_agreed(self, order: Order, price: int, wh: int) -> bool:
@@ -2002,32 +2134,91 @@ class Account:
         self.report.tick(f"{_micro(paid)} to be moved on the ledger, {carried} carried on")
         self.report.remark("The opening carry has to be the closing carry of the statement before.")
 
-    def correction(self, item: Correction) -> str:
-        """Return the point that a correction, whose entry is in the log, is about."""
+    def correction(self, item: Correction) -> tuple[str, int]:
+        """Return point and version of a correction, whose entry is in the log and comes next."""
         entry, delta = CorrectionEntry.read(item.entry.entry), Delta.read(item.delta)
         point = self.points.get(delta.point)
         if point is None:
             raise ClaimError(f"{delta.point} is no point of the statement")
         bound = leaf_hash(statement_leaf(item.salt, item.delta)) == entry.delta_root
         require(bound, "the log's entry is of another delta")
+        before = self._known(point)
+        comes = delta.version == before.version + 1
+        require(comes, f"version {delta.version} of {delta.point} follows {before.version}")
         interval = (self.seal.district, self.seal.interval)
         says = (entry.district, entry.interval, entry.slot, entry.old_leaf)
-        same = says == (*interval, point.slot, point.slot_hash)
+        same = says == (*interval, point.slot, before.leaf)
         require(same and (delta.district, delta.interval) == interval, "it is of another slot")
-        drawn = self.metered[delta.point, "import"]
-        require(drawn.estimated, f"{delta.point} was metered: nothing to correct")
-        new = memo_lines(delta.point, point.tariff, delta.import_wh, 0, delta.export_wh, 0)
-        old = memo_lines(delta.point, point.tariff, drawn.wh, 0, 0, 0)
+        self._evidence(entry, delta, point)
+        new = self._total(point, delta.import_wh, delta.export_wh)
+        old = self._total(point, before.import_wh, before.export_wh)
         due = sorted(line.text for line in difference(new, old))
         require(
             sorted(line.text for line in delta.lines) == due,
             "its lines are not the new less the old",
         )
+        now = Known(delta.version, entry.new_leaf, delta.import_wh, delta.export_wh)
+        self.known[delta.point] = now
         amount = _micro(sum(line.micro for line in delta.lines))
         to = f"{_wh(delta.import_wh)} drawn and {_wh(delta.export_wh)} fed in"
-        self.report.tick(f"{delta.point} corrected later to {to}, amount {amount}")
-        self.report.remark("The registers behind a correction are not shown.")
-        return delta.point
+        again = f", version {delta.version}" if before.version else ""
+        self.report.tick(f"{delta.point} corrected later to {to}, amount {amount}{again}")
+        return delta.point, delta.version
+
+    def _known(self, point: PointFacts) -> Known:
+        """Return what is known of a point so far; before any correction, what was settled."""
+        name = point.point
+        drawn, fed_in = self.metered[name, "import"], self.metered[name, "export"]
+        return self.known.get(name) or Known(0, point.slot_hash, drawn.wh, fed_in.wh)
+
+    def _evidence(self, entry: CorrectionEntry, delta: Delta, point: PointFacts) -> None:
+        """Check what a correction rests on: an authorised value, or the registers at last."""
+        if not delta.file:
+            estimated = self.metered[delta.point, "import"].estimated
+            require(estimated, f"{delta.point} was metered: nothing to correct")
+            self.report.remark("The registers behind a correction are not shown.")
+            return
+        value = Value(
+            delta.district,
+            delta.export_wh,
+            delta.file,
+            delta.import_wh,
+            delta.interval,
+            delta.point,
+            delta.version,
+        )
+        bound = leaf_hash(value_leaf(point.salt, value.text)) == entry.new_leaf
+        require(bound, "the log's entry is of another value or file")
+        self.report.remark("Who authorised a value, and why, its file has to show.")
+
+    def _total(self, point: PointFacts, import_wh: int, export_wh: int) -> list[Line]:
+        """Return the memo lines of a point, had it been settled with these energies.
+
+        What was traded or its owner's own stays so as far as the meter covers it; the rest is
+        bought at retail by who is short of what was sold, and sold at feed-in by who bought it.
+        What is left came from as near as it can: from the building first, then from the feeder.
+        """
+        name = point.point
+        drawn, fed_in = self.metered[name, "import"], self.metered[name, "export"]
+        taken_wh, given_wh = drawn.local_wh + drawn.own_wh, fed_in.local_wh + fed_in.own_wh
+        near_wh, kept_wh = min(taken_wh, import_wh), min(given_wh, export_wh)
+        of_kind: Counter[str] = Counter()
+        bought = 0
+        for line in self.statement.lines:
+            if line.point == name:
+                of_kind[line.kind] += line.wh
+                bought -= line.micro if line.kind == "local-buy" else 0
+        building_wh = min(of_kind["local-fee-building"], near_wh)
+        feeder_wh = min(of_kind["local-fee-feeder"], near_wh - building_wh)
+        return memo_lines(
+            name,
+            point.tariff,
+            import_wh - near_wh + given_wh - kept_wh,
+            near_wh,
+            export_wh - kept_wh + taken_wh - near_wh,
+            bought,
+            (feeder_wh, building_wh),
+        )
 
     def payments(self, items: Sequence[Payment], pinned: Milestones) -> None:
         """Check that the applied transactions moved exactly the statement's transfers."""
@@ -2086,9 +2277,9 @@ def check_settlement(proof: SettlementProof, keys: Keys, report: Report) -> None
         require(later.size >= walk.checkpoint.size, "its checkpoint is older than the seal's")
         for item in proof.corrections.items:
             walk.entry(item.entry, "correction", later)
-        found = {account.correction(item) for item in proof.corrections.items}
-        once = 0 < len(found) == len(proof.corrections.items)
-        require(once, "there is none, or a point is corrected twice")
+        found = [account.correction(item) for item in proof.corrections.items]
+        sound = found and found == sorted(set(found))
+        require(sound, "there is none, or they do not stand by point and version")
     report.remark("What the log says later, such as a correction, is not seen here.")
 
 
@@ -2281,15 +2472,17 @@ def sealed_prices(seal: Seal) -> tuple[HubPrice, ...]:
     return (HubPrice("district", seal.price, "any"),)
 
 
-def admits(order: Order, hub: HubPrice) -> bool:
+def admits(order: Order, hub: HubPrice, tariff: Tariff) -> bool:
     """Tell whether limit and wish of an order admit a trade at a hub.
 
-    A bid's premium comes on top of its limit where the energy is green. Green-only energy needs
-    a green hub, and a green hub a green offer. None goes farther than its order's highest level.
+    A bid's limit is net of the fee of the district: from nearer it bears what the fee is less. Its
+    premium comes on top where the energy is green. Green-only energy needs a green hub, and a
+    green hub a green offer. None goes farther than its order's highest level.
     """
     premium = int(_wished(order)["premium"] or 0) if hub.product == "green" else 0
     price, limit = hub.price_micro_per_kwh, order.limit_micro_per_kwh
-    kept = price >= limit if order.side == "offer" else price <= limit + premium
+    most = limit + premium + tariff.nearer(hub.level)
+    kept = price >= limit if order.side == "offer" else price <= most
     return kept and _reaches(order, hub)
 
 
@@ -2301,10 +2494,11 @@ def _reaches(order: Order, hub: HubPrice) -> bool:
     return meant and not far and hub.holds(order.place)
 
 
-def at_own_limit(seal: Seal, order: Order, price: int) -> bool:
+def at_own_limit(seal: Seal, order: Order, price: int, tariff: Tariff) -> bool:
     """Tell whether a price is what pay-as-bid makes of an order: a bid pays its own limit.
 
-    Its premium comes on top where green energy was sold within its reach.
+    Its premium comes on top where green energy was sold within its reach, and what the fee is less
+    where it was sold nearby.
     """
     limit, premium = order.limit_micro_per_kwh, int(_wished(order)["premium"] or 0)
     hubs = [hub for hub in seal.hub_prices if _reaches(order, hub)]
@@ -2312,8 +2506,8 @@ def at_own_limit(seal: Seal, order: Order, price: int) -> bool:
         return False
     if order.side == "offer":
         return price >= limit
-    green = any(hub.product == "green" for hub in hubs)
-    return price == limit or (green and price == limit + premium)
+    ways = {(hub.product == "green", tariff.nearer(hub.level)) for hub in hubs} | {(False, 0)}
+    return price in {limit + less + (premium if green else 0) for green, less in ways} | {limit}
 
 
 def _wished(order: Order) -> dict[str, str | None]:
@@ -2330,7 +2524,13 @@ def round_half_up(numerator: int, denominator: int) -> int:
 
 
 def memo_lines(
-    point: str, tariff: Tariff, residual_wh: int, near_wh: int, fed_in_wh: int, bought_micro: int
+    point: str,
+    tariff: Tariff,
+    residual_wh: int,
+    near_wh: int,
+    fed_in_wh: int,
+    bought_micro: int,
+    nearer_wh: tuple[int, int] = (0, 0),
 ) -> list[Line]:
     """Return a point's lines beside the local ones.
 
@@ -2338,23 +2538,30 @@ def memo_lines(
         residual_wh, fed_in_wh: what was drawn from and fed into the grid outside.
         near_wh: local and own energy drawn.
         bought_micro: what the local energy cost; VAT is due on it, too.
+        nearer_wh: what of ``near_wh`` came from the feeder, and from the building.
     """
     drawn_wh, lines = residual_wh + near_wh, []
+    energy, price = tariff.energy_micro_per_kwh, tariff.feed_in_micro_per_kwh
+    if tariff.imbalance_micro_per_kwh is not None:
+        energy = price = tariff.imbalance_micro_per_kwh
+    (building, feeder, district), (feeder_wh, building_wh) = tariff.local_fees, nearer_wh
     owed: list[tuple[LineKind, int, int]] = [
-        ("residual-import", tariff.energy_micro_per_kwh, residual_wh),
-        ("local-fee", tariff.local_grid_fee_micro_per_kwh, near_wh),
+        ("residual-import", energy, residual_wh),
+        ("local-fee", district, near_wh - feeder_wh - building_wh),
+        ("local-fee-feeder", feeder, feeder_wh),
+        ("local-fee-building", building, building_wh),
         ("grid-fee", tariff.grid_fee_micro_per_kwh, residual_wh),
         ("levy", tariff.levy_micro_per_kwh, drawn_wh),
+        ("tax", tariff.tax_micro_per_kwh, drawn_wh if tariff.tax_micro_per_kwh else 0),
     ]
-    for kind, price, wh in owed:
-        lines.append(Line(kind, -round_half_up(price * wh, 1000), point, price, wh))
+    for kind, rate, wh in owed:
+        lines.append(Line(kind, -round_half_up(rate * wh, 1000), point, rate, wh))
     taxed = bought_micro - sum(line.micro for line in lines)
     vat = -round_half_up(taxed * tariff.vat_ppm, 1_000_000)
-    price = tariff.feed_in_micro_per_kwh
     earned = round_half_up(price * fed_in_wh, 1000)
     lines.append(Line("residual-export", earned, point, price, fed_in_wh))
     lines.append(Line("vat", vat, point, 0, drawn_wh))
-    return [line for line in lines if line.wh]
+    return [line for line in lines if line.wh or line.micro]
 
 
 def difference(new: Sequence[Line], old: Sequence[Line]) -> list[Line]:

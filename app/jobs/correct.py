@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from sqlmodel import Session, col, select
+from sqlalchemy import ColumnElement, exists
+from sqlmodel import Session, col, func, or_, select
 
 from app.services import border_pairs
 from app.services.border_pairs import Fault, Measured
+from app.services.corrections.record import (
+    READINGS,
+    Evidence,
+    draft,
+    is_too_old,
+    refuse,
+    write,
+)
 from app.services.house import House
-from app.store import borders, journal, log, market, people, registry
-from app.store.leaves import tariff_of
+from app.store import borders, people
 from app.tables import CorrectionRow, IntervalRow, ReadingRow, SlotRow
 from ledger_client.merkle import leaf_hash
-from ledger_client.proof import Borders, slot_leaf, statement_leaf
-from ledger_client.verify import canonical
-from market.correction import Correction, correct
+from ledger_client.proof import Borders, slot_leaf
+from market.correction import Metered
 from market.estimates import scale_to_difference
-from market.settlement import line_object
 from metering.interval import Interval
 from metering.quantities import Energy
 
-_SETTLED = ("settled", "sealed")  # a final interval is closed to corrections
-_REASON = "estimate scaled to the register difference over the gap"
+_SETTLED: Final = ("settled", "sealed", "final")
+_REASON: Final = "estimate scaled to the register difference over the gap"
+_TOO_OLD: Final = "what was measured became known too late"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,27 +73,44 @@ def _gaps(session: Session) -> list[Gap]:
 
 
 def _estimated(session: Session) -> Mapping[str, Sequence[SlotRow]]:
-    """Return each point's settled and estimated slots that await a correction, in time order."""
+    """Return each point's slots that await what was measured, in time order.
+
+    Points whose meter did not answer at any border since are left out: in a long outage that
+    spares reading all of it at each quarter-hour.
+    """
+    waiting = session.exec(
+        select(SlotRow.point, func.min(SlotRow.interval)).where(*_awaits()).group_by(SlotRow.point)
+    ).all()
+    back = [
+        point
+        for point, first in waiting
+        if borders.any_since(session, point, Interval.parse(first).end_ms)
+    ]
     rows = session.exec(
         select(SlotRow)
-        .join(IntervalRow, col(IntervalRow.key) == SlotRow.interval)
-        .outerjoin(
-            CorrectionRow,
-            (col(CorrectionRow.interval) == SlotRow.interval)
-            & (col(CorrectionRow.point) == SlotRow.point),
-        )
-        .where(
-            col(SlotRow.estimated).is_(True),
-            col(SlotRow.fault).is_(None),
-            col(IntervalRow.state).in_(_SETTLED),
-            col(CorrectionRow.interval).is_(None),
-        )
-        .order_by(SlotRow.interval)
+        .where(*_awaits(), col(SlotRow.point).in_(back))
+        .order_by(SlotRow.point, SlotRow.interval)
     )
     found: dict[str, list[SlotRow]] = defaultdict(list)
     for row in rows:
         found[row.point].append(row)
     return found
+
+
+def _awaits() -> Sequence[ColumnElement[bool]]:
+    """Return the condition of a settled slot that was estimated and never made good."""
+    of_slot = (
+        col(CorrectionRow.interval) == col(SlotRow.interval),
+        col(CorrectionRow.point) == col(SlotRow.point),
+        or_(col(CorrectionRow.source).is_(None), col(CorrectionRow.source) == READINGS),
+    )
+    settled = select(IntervalRow.key).where(col(IntervalRow.state).in_(_SETTLED))
+    return (
+        col(SlotRow.estimated).is_(True),
+        col(SlotRow.fault).is_(None),
+        col(SlotRow.interval).in_(settled),
+        ~exists().where(*of_slot),
+    )
 
 
 def _borders(session: Session, slots: Sequence[SlotRow]) -> Mapping[int, ReadingRow]:
@@ -127,10 +151,18 @@ def _closed_gaps(slots: Sequence[SlotRow], known: Mapping[int, ReadingRow]) -> I
 
 
 def _correct_gap(house: House, session: Session, gap: Gap, told: Measured) -> None:
+    """Write what the registers tell of each interval; what is too old is refused and kept."""
     imports, exports = _split(gap, told.import_wh), _split(gap, told.export_wh)
-    for slot, import_wh, export_wh in zip(gap.slots, imports, exports, strict=True):
-        _correct_slot(house, session, gap, slot, (import_wh, export_wh))
-    _tell_of_return(house, session, gap)
+    found = list(zip(gap.slots, map(Metered, imports, exports), strict=True))
+    late = [each for each in found if is_too_old(house, each[0].interval)]
+    for slot, _ in late:
+        slot.fault = _TOO_OLD
+    refuse(house, session, late, READINGS)
+    for slot, now in found[len(late) :]:  # the older ones come first
+        evidence = Evidence(_REASON, leaf_hash(_new_leaf(gap, slot)))
+        write(house, session, draft(house, session, slot, now), evidence)
+    if len(late) < len(found):
+        _tell_of_return(house, session, gap)
 
 
 def _tell_of_return(house: House, session: Session, gap: Gap) -> None:
@@ -155,63 +187,6 @@ def _split(gap: Gap, difference_wh: int) -> list[int]:
     keys = [slot.interval for slot in gap.slots]
     parts = scale_to_difference(Energy(difference_wh), estimates, keys)
     return [part.wh for part in parts]
-
-
-def _correct_slot(
-    house: House, session: Session, gap: Gap, slot: SlotRow, energies_wh: tuple[int, int]
-) -> None:
-    owner = registry.participant_at(session, slot.point, slot.interval)
-    drawn, fed_in = market.settled_energies(session, slot.interval, owner, slot.point)
-    done = correct(
-        f"{slot.interval}/{slot.point}/1",
-        owner,
-        tariff_of(slot),
-        drawn,
-        fed_in,
-        new_import_wh=energies_wh[0],
-        new_export_wh=energies_wh[1],
-    )
-    session.add_all(market.line_row(slot.interval, 1, owner, line) for line in done.lines)
-    if done.entry.postings:
-        journal.book(session, done.entry, interval=slot.interval, booked_ms=house.clock.now_ms())
-    session.add(_row(house, session, gap, slot, done))
-
-
-def _row(
-    house: House, session: Session, gap: Gap, slot: SlotRow, done: Correction
-) -> CorrectionRow:
-    salt = secrets.token_bytes(32)
-    delta = {
-        "district": house.settings.origin,
-        "export_wh": done.fed_in.wh,
-        "import_wh": done.drawn.wh,
-        "interval": slot.interval,
-        "lines": [line_object(line) for line in done.lines],
-        "point": slot.point,
-        "version": 1,
-    }
-    payload = canonical(delta)
-    entry = {
-        "delta_root": leaf_hash(statement_leaf(salt, payload.decode())).hex(),
-        "district": house.settings.origin,
-        "interval": slot.interval,
-        "new_leaf": leaf_hash(_new_leaf(gap, slot)).hex(),
-        "old_leaf": slot.leaf.hex(),
-        "reason": _REASON,
-        "slot": slot.position,
-    }
-    return CorrectionRow(
-        interval=slot.interval,
-        point=slot.point,
-        version=1,
-        import_wh=done.drawn.wh,
-        export_wh=done.fed_in.wh,
-        reason=_REASON,
-        payload=payload,
-        salt=salt,
-        known_ms=house.clock.now_ms(),
-        log_index=log.append(session, "correction", entry),
-    )
 
 
 def _new_leaf(gap: Gap, slot: SlotRow) -> bytes:

@@ -15,7 +15,6 @@ from app.tables import (
     EnrolmentRow,
     IntervalRow,
     LogEntryRow,
-    MeteringPointRow,
     Payment,
     ReadingRow,
     SlotRow,
@@ -25,6 +24,7 @@ from ledger_client.ledger import InclusionProof
 from ledger_client.log import decode_entry
 from ledger_client.merkle import inclusion_path
 from ledger_client.verify import ANCHOR_DEADLINE_S, NO_LEAF, parse_milestone
+from ledger_client.verify import Statement as StatementLeaf
 from metering.interval import Interval
 
 
@@ -71,11 +71,12 @@ def _settlement(
     checkpoint = _covering(house, session, row)
     seal = _log_entry(session, row.seal_index or 0, checkpoint.size)
     slots = intervals.slots(session, row.key)
+    own = frozenset(item.point for item in StatementLeaf.read(mine.payload).metered)
     return proof.SettlementProof(
         anchor=_anchor(house, session, checkpoint),
-        corrections=_corrections(house, session, row.key, participant),
+        corrections=_corrections(house, session, row.key, own),
         payments=tuple(_payments(house, session, row.key, participant)),
-        points=tuple(_points(house, session, participant, slots, checkpoint.size)),
+        points=tuple(_points(house, session, own, slots, checkpoint.size)),
         seal=seal,
         statement=proof.salted_leaf(
             mine.payload.decode(), mine.salt, mine.position, leaves.statement_hashes(statements)
@@ -150,7 +151,7 @@ def _anchor(house: House, session: Session, checkpoint: CheckpointRow) -> proof.
 
 
 def _corrections(
-    house: House, session: Session, key: str, participant: str
+    house: House, session: Session, key: str, own: frozenset[str]
 ) -> proof.Corrections | None:
     """Return what later entries of the log correct, as far as a checkpoint is confirmed."""
     newest = _newest_judged(house, session)
@@ -158,10 +159,10 @@ def _corrections(
         select(CorrectionRow)
         .where(
             CorrectionRow.interval == key,
-            col(CorrectionRow.point).in_(_owned(session, participant)),
+            col(CorrectionRow.point).in_(own),
             col(CorrectionRow.log_index) < newest.size,
         )
-        .order_by(CorrectionRow.point)
+        .order_by(CorrectionRow.point, col(CorrectionRow.version))
     ).all()
     items = tuple(
         proof.Correction(
@@ -170,12 +171,6 @@ def _corrections(
         for row in rows
     )
     return proof.Corrections(_anchor(house, session, newest), items) if items else None
-
-
-def _owned(session: Session, participant: str) -> Sequence[str]:
-    return session.exec(
-        select(MeteringPointRow.gsrn).where(MeteringPointRow.participant == participant)
-    ).all()
 
 
 def _included(house: House, identifier: str) -> InclusionProof:
@@ -209,12 +204,11 @@ def _payment(house: House, session: Session, payment: Payment) -> proof.Payment:
 def _points(
     house: House,
     session: Session,
-    participant: str,
+    own: frozenset[str],
     slots: Sequence[SlotRow],
     size: int,
 ) -> list[proof.PointProof]:
     key = slots[0].interval
-    owned = frozenset(_owned(session, participant))
     ids = [end for slot in slots for end in (slot.opening, slot.closing) if end is not None]
     readings = borders.by_ids(session, ids)
     slot_hashes = [slot.leaf for slot in slots]
@@ -241,7 +235,7 @@ def _points(
             ),
         )
         for slot in slots
-        if slot.point in owned
+        if slot.point in own
     ]
 
 

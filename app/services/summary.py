@@ -7,7 +7,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, and_
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, SQLModel, col, func, select
 
 from app.services.accounts import accounts
@@ -100,9 +101,18 @@ def summarise(
 
 
 def corrected() -> ColumnElement[bool]:
-    """Return the condition that joins a slot to its correction."""
-    return (col(CorrectionRow.interval) == SlotRow.interval) & (
-        col(CorrectionRow.point) == SlotRow.point
+    """Return the condition that joins a slot to the newest version of its correction."""
+    version = aliased(CorrectionRow)
+    newest = (
+        select(func.max(version.version))
+        .where(version.interval == SlotRow.interval, version.point == SlotRow.point)
+        .correlate(SlotRow)
+        .scalar_subquery()
+    )
+    return and_(
+        col(CorrectionRow.interval) == SlotRow.interval,
+        col(CorrectionRow.point) == SlotRow.point,
+        col(CorrectionRow.version) == newest,
     )
 
 

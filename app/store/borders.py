@@ -78,6 +78,21 @@ def of_point(session: Session, point: str, first_ms: int, last_ms: int) -> Mappi
     return first
 
 
+def any_since(session: Session, point: str, border_ms: int) -> bool:
+    """Return whether a point has a border reading at ``border_ms`` or at any border after it."""
+    found = session.exec(
+        select(ReadingRow.id)
+        .where(
+            ReadingRow.point == point,
+            col(ReadingRow.answered_ms) >= border_ms,
+            col(ReadingRow.answered_ms) % LENGTH_MS <= BORDER_WINDOW_MS,
+            ReadingRow.quality == "measured",
+        )
+        .limit(1)
+    )
+    return found.first() is not None
+
+
 def _border_ms(row: ReadingRow) -> int:
     return row.answered_ms - row.answered_ms % LENGTH_MS
 

@@ -161,7 +161,8 @@ def test_correcting_again_changes_nothing(kit: Kit) -> None:
     assert kit.postings() == postings
 
 
-def test_a_final_interval_is_not_corrected(tmp_path: Path, sqlite_url: str) -> None:
+def test_a_gap_that_closes_after_final_is_a_note(tmp_path: Path, sqlite_url: str) -> None:
+    """Energy is never lost: what was settled for good is made good by a debit note."""
     kit = Kit(tmp_path, sqlite_url, changes={"correction_days": 0})
     kit.live(silent=["flat"], flat=(100, 0))
     kit.worker.run_due()
@@ -169,7 +170,11 @@ def test_a_final_interval_is_not_corrected(tmp_path: Path, sqlite_url: str) -> N
     kit.live(silent=["flat"], flat=(100, 0))
     assert kit.state(key(0)) == "final"
     kit.live(flat=(100, 0))
-    assert kit.corrections("flat") == {}  # of the gap's beginning nothing is left to correct
+    assert kit.corrections("flat") == {key(number): (100, 0) for number in range(4)}
+    notes = {row.interval: row.note for row in kit.rows(CorrectionRow)}
+    assert notes[key(0)] == "debit"
+    assert notes[key(3)] is None  # its window is open
+    assert kit.state(key(0)) == "final"
     kit.check()
     kit.close()
 

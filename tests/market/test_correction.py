@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market.correction import correct
+from market.correction import Metered, Settled, correct
 from market.money import Money, Price
 from market.settlement import Direction, MemoQuantities, SettledEnergy, memo_lines
 from market.tariff import Tariff
@@ -21,7 +21,7 @@ def _settled(drawn, fed_in):
 
 
 def _correct(settled, drawn_wh, fed_in_wh, tariff=TARIFF):
-    return correct("ref", "p", tariff, *settled, drawn_wh, fed_in_wh)
+    return correct("ref", Settled("p", tariff, *settled), Metered(drawn_wh, fed_in_wh))
 
 
 # drawn and fed in (local own residual), newly metered import and export -> lines, local after
