@@ -9,7 +9,7 @@ from app.services.checkpoints import public_keys
 from app.services.house import House
 from app.services.live import LiveBoard
 from app.services.views import flows
-from app.store import people
+from app.store import people, registry
 from metering.interval import from_ms
 
 
@@ -48,8 +48,9 @@ def build_router(house: House, board: LiveBoard) -> APIRouter:
     def district() -> DistrictStatus:
         """Return the district's flows now, without prices, balances or people."""
         with house.database.read() as session:
-            row = people.district(session)
-        now = flows(board.powers(house.clock.now_ms()))
+            row, alone = people.district(session), registry.alone(session)
+        powers = board.powers(house.clock.now_ms())
+        now = flows({point: w for point, w in powers.items() if point not in alone})
         return DistrictStatus(
             district=row.origin,
             name=row.name,

@@ -14,7 +14,7 @@ from app.services.alarms import alarm
 from app.services.enrolment import roster
 from app.services.forecasts.score import due_days, score_day
 from app.services.house import House
-from app.store import forecasts, people
+from app.store import forecasts, people, registry
 from app.tables import ExpectedPriceRow, ForecastRow, ForecastRunRow
 from metering.interval import Interval, from_ms, to_ms
 from optimizer.forecast.engine import VERSIONS, Forecast, Model, Site, forecast
@@ -115,9 +115,14 @@ def make(house: House, now_ms: int) -> Made:
         zone = ZoneInfo(people.district(session).zone)
         points = [seat.point for seat in roster(session, upto)]
         begin = Interval(upto.start - timedelta(weeks=_WEEKS[model]))
-        history = History.of(
-            upto, _WEEKS[model], zone, points, forecasts.measured(session, begin.key)
+        began = registry.since(session, upto.key)
+        # What is shown to whoever is there now must not tell how their predecessors lived.
+        known = (
+            row
+            for row in forecasts.measured(session, begin.key)
+            if began.get(row[1], row[0]) <= row[0]
         )
+        history = History.of(upto, _WEEKS[model], zone, points, known)
         made = forecast(history, site, model)
         prices, failed = expect_prices(house, session, made)
     faults = "; ".join(text for text in (fault, made.fault, failed) if text)

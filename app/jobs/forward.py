@@ -17,7 +17,7 @@ from app.services.forward.calendar import Span, gate_ms, next_span
 from app.services.forward.forecast import enter_forecasts
 from app.services.forward.results import LEFT_OUT, Outcome, outcomes, without_contracts
 from app.services.house import ENGINE_VERSION, House
-from app.store import forward, log, people
+from app.store import forward, log, people, registry
 from app.tables import (
     ForwardFillRow,
     ForwardOrderRow,
@@ -36,6 +36,7 @@ from optimizer.compiled import CompileError, SolverError
 RULE: Final = "uniform"
 GAP_PPM: Final = 1_000
 _REASON: Final = "the credit line was used up when the gate closed, so that nothing could be bought"
+_MOVED: Final = "the metering point changes hands in this session, or did before it"
 _STOPPING: Final = (CompileError, SessionError, SolverError)
 # A session is where the slowest of its intervals is; `cleared` and `delivered` go by the clock.
 _FOLLOWED: Final = ("cleared", "delivered", "metered", "settled", "sealed")
@@ -117,9 +118,11 @@ def _close(house: House, first: str) -> None:
         if held_by is None:
             return
         enter_forecasts(house, session, held_by)
-        solvent = eligible(session)
+        solvent, holders = eligible(session), registry.holders(session, first, held_by.last)
         for order in forward.entered(forward.final_orders(session, first)):
-            if buys(order) and order.participant not in solvent:
+            if holders.get(order.point) != order.participant:
+                session.add(_result(order, LEFT_OUT, _MOVED))
+            elif buys(order) and order.participant not in solvent:
                 session.add(_result(order, LEFT_OUT, _REASON))
         held_by.state = "closed"
 

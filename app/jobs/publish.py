@@ -17,8 +17,8 @@ from app.services.alarms import alarm
 from app.services.broker import BrokerError, publish
 from app.services.forecasts.prices import NoForecastError, expected_prices, message
 from app.services.house import House
-from app.store import agents, forecasts, people, sharing
-from app.tables import ExpectedPriceRow, InstructionRow
+from app.store import agents, forecasts, people, registry, sharing
+from app.tables import ExpectedPriceRow, InstructionRow, LinkRow
 from market.agents import Standing, net_limits, with_wishes
 from market.book import BookError
 from market.money import Price
@@ -47,16 +47,17 @@ def expect_prices(
     The rows have no run yet. A point without a forecast of its import takes no part; a
     quarter-hour without any such point, or one that cannot be cleared, has no row.
     """
-    tariffs, points = people.tariffs_by_point(session), people.points(session)
+    tariffs = people.tariffs_by_point(session)
     standings = _Standings(session)
     rows: list[ExpectedPriceRow] = []
     failed: list[str] = []
     for number in range(forecast.quarters):
         key = Interval.containing_ms(forecast.first.start_ms + number * LENGTH_MS).key
+        held = standings.held(key)
         expected = [
             MeteredPoint(
                 point=each.point,
-                participant=points[each.point].participant,
+                participant=held[each.point].participant,
                 imported=Energy(import_wh),
                 exported=Energy(each.export_wh[number] or 0),
                 estimated=False,
@@ -64,6 +65,8 @@ def expect_prices(
             )
             for each in forecast.points
             if (import_wh := each.import_wh[number]) is not None
+            and each.point in held
+            and held[each.point].purpose is None
         ]
         try:
             if expected:
@@ -74,7 +77,7 @@ def expect_prices(
 
 
 class _Standings:
-    """What every point's instruction says from one quarter-hour to the next, asked when it changes.
+    """What holds for every point from one quarter-hour to the next, asked when it changes.
 
     Ask in time order.
     """
@@ -82,21 +85,32 @@ class _Standings:
     def __init__(self, session: Session) -> None:
         self.session = session
         self._changes = deque(_changes(session))
-        self._now: Mapping[str, Standing] | None = None
+        self._now: Mapping[str, Standing] = {}
+        self._held: Mapping[str, registry.Standing] = {}
 
     def at(self, key: str) -> Mapping[str, Standing]:
-        """Return the standing of each point in an interval, by GSRN."""
-        if self._now is None or (self._changes and self._changes[0] <= key):
+        """Return what each point's instruction says in an interval, by GSRN."""
+        self._step(key)
+        return self._now
+
+    def held(self, key: str) -> Mapping[str, registry.Standing]:
+        """Return what each point is bound to in an interval, by GSRN."""
+        self._step(key)
+        return self._held
+
+    def _step(self, key: str) -> None:
+        if not self._held or (self._changes and self._changes[0] <= key):
             versions = agents.holding(self.session, key)
             self._now = {point: version.standing for point, version in versions.items()}
+            self._held = registry.standing(self.session, key)
             while self._changes and self._changes[0] <= key:
                 self._changes.popleft()
-        return self._now
 
 
 def _changes(session: Session) -> Sequence[str]:
-    """Return the interval keys from which on some instruction holds, in time order."""
-    return sorted(session.exec(select(InstructionRow.valid_from).distinct()))
+    """Return the interval keys from which on some instruction or link holds, in time order."""
+    instructions = session.exec(select(InstructionRow.valid_from).distinct())
+    return sorted({*instructions, *session.exec(select(LinkRow.valid_from).distinct())})
 
 
 def _trades(

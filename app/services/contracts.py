@@ -6,7 +6,7 @@ from sqlmodel import Session
 
 from app.services.house import House
 from app.services.limits.instructions import next_interval
-from app.store import contracts, people
+from app.store import contracts, people, registry
 from app.tables import ContractRow
 from market.contracts import Contract, ContractError
 from metering.interval import Interval
@@ -24,7 +24,7 @@ def add(
     with house.database.write() as session:
         people.district(session, lock=True)
         start = valid_from or next_interval(house)
-        _check(house, session, contract)
+        _check(house, session, contract, start)
         if start.start_ms < next_interval(house).start_ms:
             raise ContractError(f"{start.key} has begun: {next_interval(house).key} is the first")
         if ends is not None and ends.start_ms <= start.start_ms:
@@ -76,18 +76,18 @@ def listed(house: House) -> list[ContractRow]:
         return rows
 
 
-def _check(house: House, session: Session, contract: Contract) -> None:
+def _check(house: House, session: Session, contract: Contract, start: Interval) -> None:
     if session.get(ContractRow, contract.contract_id) is not None:
         raise ContractError(f"there is a contract {contract.contract_id!r} already")
-    known, points = people.participants(session), people.points(session)
+    known, held = people.participants(session), registry.standing(session, start.key)
     for party, point in (
         (contract.seller, contract.seller_point),
         (contract.buyer, contract.buyer_point),
     ):
         if party not in known:
             raise ContractError(f"there is no participant {party!r}, only {', '.join(known)}")
-        if point and (point not in points or points[point].participant != party):
-            raise ContractError(f"{party} has no metering point {point!r}")
+        if point and (point not in held or held[point].participant != party):
+            raise ContractError(f"{party} has no metering point {point!r} in {start.key}")
     tick = house.settings.price_tick_micro_per_kwh
     if contract.price.micro_per_kwh % tick:
         raise ContractError(

@@ -12,7 +12,7 @@ from app.services.house import House
 from app.services.ledger_trace import traces
 from app.services.notices import notices
 from app.services.summary import corrected, savings
-from app.store import payments, people, wallets
+from app.store import payments, people, registry, wallets
 from app.tables import CorrectionRow, IntervalRow, SettlementLine, SlotRow, StatementRow
 from ledger_client.stardust.bech32 import encode_address_text
 from ledger_client.verify import Statement as StatementLeaf
@@ -26,9 +26,6 @@ def page(house: House, session: Session, participant: str) -> ParticipantPage:
     """Return everything that a participant sees of their own."""
     row = people.participants(session)[participant]
     account = booked_accounts(session)[participant]
-    points = [
-        point.gsrn for point in people.points(session).values() if point.participant == participant
-    ]
     address = bytes.fromhex(wallets.current_address(session, row))
     return ParticipantPage(
         participant=row.id,
@@ -41,12 +38,12 @@ def page(house: House, session: Session, participant: str) -> ParticipantPage:
         unconfirmed_micro=account.unconfirmed_micro,
         saving_micro=savings(session)[participant],
         address=encode_address_text(house.settings.hrp, address),
-        quarters=_quarters(session, participant, points),
-        notices=notices(session, points),
+        quarters=_quarters(session, participant),
+        notices=notices(session, registry.stays(session, [participant])),
     )
 
 
-def _quarters(session: Session, participant: str, points: Sequence[str]) -> list[QuarterLine]:
+def _quarters(session: Session, participant: str) -> list[QuarterLine]:
     statements = session.exec(
         select(StatementRow, IntervalRow)
         .join(IntervalRow, col(IntervalRow.key) == StatementRow.interval)
@@ -62,7 +59,7 @@ def _quarters(session: Session, participant: str, points: Sequence[str]) -> list
             .outerjoin(CorrectionRow, corrected())
             .where(
                 col(SlotRow.interval).in_(keys),
-                col(SlotRow.point).in_(points),
+                registry.held_by(participant, SlotRow.point, SlotRow.interval),
                 col(SlotRow.estimated),
                 col(CorrectionRow.interval).is_(None),
             )

@@ -14,7 +14,7 @@ from app.services.house import House
 from app.services.live import LiveBoard
 from app.services.notices import notices
 from app.services.summary import corrected, energies
-from app.store import people
+from app.store import people, registry
 from app.tables import (
     CorrectionRow,
     IntervalRow,
@@ -78,7 +78,7 @@ class DatabaseViews:
                 clock_ms=self._house.clock.now_ms(),
                 clock_simulated=self._house.clock.simulated,
                 clock_speed=self._clock_speed,
-                flows=flows(self._board.powers(self._house.clock.now_ms())),
+                flows=flows(self._powers(session)),
                 points=self._points(session, viewer),
                 intervals=shown,
                 notices=notices(session, self._watched(session, viewer)),
@@ -164,12 +164,16 @@ class DatabaseViews:
             return self.managed
         return frozenset({viewer.participant}) if viewer.participant else frozenset()
 
-    def _watched(self, session: Session, viewer: Viewer) -> Sequence[str] | None:
-        """Return the points whose notices concern the viewer: a prosumer's own, else all."""
+    def _watched(self, session: Session, viewer: Viewer) -> Sequence[registry.Stay] | None:
+        """Return the stays whose notices concern the viewer: a prosumer's own, else all."""
         if viewer.role is not Role.PROSUMER:
             return None
-        own = self._own(viewer)
-        return [row.gsrn for row in people.points(session).values() if row.participant in own]
+        return registry.stays(session, self._own(viewer))
+
+    def _powers(self, session: Session) -> Mapping[str, int]:
+        """Return the power in W of every point that settles, as heard of now."""
+        powers, alone = self._board.powers(self._house.clock.now_ms()), registry.alone(session)
+        return {point: power_w for point, power_w in powers.items() if point not in alone}
 
     def _points(self, session: Session, viewer: Viewer) -> list[PointNow]:
         """Return every meter; what other people's meters show is private, but to the operator."""
@@ -253,7 +257,8 @@ def _slot_sums(session: Session, keys: Sequence[str]) -> Mapping[str, _Sums]:
 
     def of_keys(query: Select[str, int, int]) -> Mapping[str, tuple[int, int]]:
         joined = query.outerjoin(CorrectionRow, corrected())
-        chosen = joined.where(col(SlotRow.interval).in_(keys)).group_by(SlotRow.interval)
+        theirs = joined.where(col(SlotRow.interval).in_(keys), registry.settling(SlotRow.point))
+        chosen = theirs.group_by(SlotRow.interval)
         return {key: (int(one), int(other)) for key, one, other in session.exec(chosen)}
 
     unmeasured = of_keys(gaps)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import ColumnElement
 from sqlmodel import Session, col, func, select
 
-from app.store import people
-from app.tables import InstructionRow, MeteringPointRow
+from app.store import people, registry
+from app.tables import InstructionRow, LinkRow, MeteringPointRow
 from market.agents import Instruction, Standing, Strategy
 from market.money import Price
-from market.place import Place, PlaceError, Wish
+from market.place import Wish
+from market.registry import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,12 @@ def holding(session: Session, key: str) -> Mapping[str, Version]:
     """Return what holds for every metering point in an interval, by GSRN.
 
     Of the versions that are valid by then the highest counts, so that a later one also replaces
-    what was planned before it.
+    what was planned before it. Only those count that were entered for the participant whose the
+    point is then, in their present time there: whoever moves in starts with the default.
     """
     newest = (
         select(InstructionRow.point, func.max(InstructionRow.version).label("version"))
-        .where(InstructionRow.valid_from <= key)
+        .where(InstructionRow.valid_from <= key, _in_present_time(key))
         .group_by(InstructionRow.point)
         .subquery()
     )
@@ -41,18 +44,45 @@ def holding(session: Session, key: str) -> Mapping[str, Version]:
         )
     )
     found = {row.point: row for row in rows}
+    points = people.points(session)
     return {
-        gsrn: _version(point, found.get(gsrn)) for gsrn, point in people.points(session).items()
+        gsrn: _version(held, points[gsrn], found.get(gsrn))
+        for gsrn, held in registry.standing(session, key).items()
     }
 
 
-def versions(session: Session, point: str) -> Sequence[InstructionRow]:
-    """Return every version of a point's instruction, newest first."""
+def _in_present_time(key: str) -> ColumnElement[bool]:
+    """Return the condition that a version is of whose the point is in an interval, since then."""
+    return (
+        select(LinkRow.id)
+        .where(LinkRow.role == Role.PARTICIPANT.value, LinkRow.point == InstructionRow.point)
+        .where(LinkRow.valid_from <= key, LinkRow.valid_from <= InstructionRow.valid_from)
+        .where(col(LinkRow.valid_to).is_(None) | (col(LinkRow.valid_to) > key))
+        .where(
+            col(InstructionRow.participant).is_(None)
+            | (col(InstructionRow.participant) == LinkRow.target)
+        )
+        .exists()
+    )
+
+
+def versions(session: Session, point: str, key: str) -> Sequence[InstructionRow]:
+    """Return the versions of a point's instruction, newest first.
+
+    They are those of the participant whose the point is in the interval ``key``, since it is
+    theirs: nobody sees what others wanted there.
+    """
     return session.exec(
         select(InstructionRow)
-        .where(InstructionRow.point == point)
+        .where(InstructionRow.point == point, _in_present_time(key))
         .order_by(col(InstructionRow.version).desc())
     ).all()
+
+
+def next_version(session: Session, point: str) -> int:
+    """Return the number that the next version of a point's instruction gets, whoever's it is."""
+    newest = select(func.max(InstructionRow.version)).where(InstructionRow.point == point)
+    return (session.exec(newest).one() or 0) + 1
 
 
 def lock_point(session: Session, point: str) -> MeteringPointRow | None:
@@ -60,14 +90,6 @@ def lock_point(session: Session, point: str) -> MeteringPointRow | None:
     return session.exec(
         select(MeteringPointRow).where(MeteringPointRow.gsrn == point).with_for_update()
     ).first()
-
-
-def place_of(point: MeteringPointRow) -> Place:
-    """Return where a metering point stands; the district where its names are no place."""
-    try:
-        return Place(point.feeder, point.building or "")
-    except PlaceError:
-        return Place()
 
 
 def to_instruction(row: InstructionRow | None) -> Instruction:
@@ -100,8 +122,10 @@ def to_row(point: str, version: int, instruction: Instruction) -> InstructionRow
     )
 
 
-def _version(point: MeteringPointRow, row: InstructionRow | None) -> Version:
-    standing = Standing(place_of(point), bool(point.green), to_instruction(row))
+def _version(
+    held: registry.Standing, point: MeteringPointRow, row: InstructionRow | None
+) -> Version:
+    standing = Standing(held.place, bool(point.green), to_instruction(row))
     return Version(standing, row.version if row else None)
 
 

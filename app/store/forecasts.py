@@ -55,6 +55,14 @@ def read_list(text: str) -> list[int | None]:
     return found
 
 
+def tells_of(run: ForecastRunRow, began: str) -> bool:
+    """Return whether a run is made from the time since ``began`` (a key, or '').
+
+    One from before knows only those who were at the point then, and is nothing for who came.
+    """
+    return Interval.containing_ms(run.issued_ms).next().key >= began
+
+
 def forecasts_wh(
     session: Session, interval_keys: Sequence[str]
 ) -> Mapping[str, Mapping[str, tuple[int, int]]]:

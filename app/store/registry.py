@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
+from sqlalchemy import ColumnElement, or_
+from sqlalchemy.orm import InstrumentedAttribute
 from sqlmodel import Session, col, func, select
 
 from app.store import people
@@ -47,6 +49,14 @@ class Standing:
             return Place()
 
 
+class Stay(NamedTuple):
+    """A point and the time that it is a participant's: [begin, end) as interval keys."""
+
+    point: str
+    begin: str
+    end: str | None
+
+
 def standing(session: Session, key: str) -> Mapping[str, Standing]:
     """Return what holds for every metering point in an interval, by GSRN, in GSRN order.
 
@@ -54,9 +64,7 @@ def standing(session: Session, key: str) -> Mapping[str, Standing]:
     """
     held: dict[str, dict[str, str]] = {}
     for point, role, target in session.exec(
-        select(LinkRow.point, LinkRow.role, LinkRow.target)
-        .where(LinkRow.valid_from <= key)
-        .where(col(LinkRow.valid_to).is_(None) | (col(LinkRow.valid_to) > key))
+        select(LinkRow.point, LinkRow.role, LinkRow.target).where(*_held_at(key))
     ):
         held.setdefault(point, {})[role] = target
     purposes = session.exec(
@@ -67,6 +75,11 @@ def standing(session: Session, key: str) -> Mapping[str, Standing]:
         for point, purpose in purposes
         if point in held
     }
+
+
+def _held_at(key: str) -> tuple[ColumnElement[bool], ...]:
+    ended = col(LinkRow.valid_to)
+    return col(LinkRow.valid_from) <= key, or_(ended.is_(None), ended > key)
 
 
 def _standing(point: str, held: Mapping[str, str], purpose: str | None) -> Standing:
@@ -80,6 +93,78 @@ def _standing(point: str, held: Mapping[str, str], purpose: str | None) -> Stand
         building=held[Role.BUILDING],
         purpose=purpose,
     )
+
+
+def of(session: Session, participant: str, key: str) -> Mapping[str, Standing]:
+    """Return what is a participant's in an interval, by GSRN."""
+    found = standing(session, key)
+    return {point: held for point, held in found.items() if held.participant == participant}
+
+
+def holders(session: Session, first: str, last: str) -> Mapping[str, str]:
+    """Return whose each point is that changes hands in none of the intervals, by GSRN.
+
+    ``last`` belongs to them.
+    """
+    rows = session.exec(
+        select(LinkRow.point, LinkRow.target)
+        .where(LinkRow.role == Role.PARTICIPANT.value, *_held_at(first))
+        .where(col(LinkRow.valid_to).is_(None) | (col(LinkRow.valid_to) > last))
+        .order_by(LinkRow.point)
+    )
+    return dict(rows.all())
+
+
+def stays(session: Session, participants: Collection[str]) -> list[Stay]:
+    """Return when which points were, are and will be of some participants."""
+    rows = session.exec(
+        select(LinkRow.point, LinkRow.valid_from, LinkRow.valid_to)
+        .where(LinkRow.role == Role.PARTICIPANT.value, col(LinkRow.target).in_(participants))
+        .order_by(LinkRow.point, LinkRow.valid_from)
+    )
+    return [Stay(*row) for row in rows]
+
+
+def since(session: Session, key: str) -> Mapping[str, str]:
+    """Return from which interval on each point is whose it is in the interval ``key``, by GSRN.
+
+    '' where nobody had it before: whatever is known of it is theirs.
+    """
+    whose = LinkRow.role == Role.PARTICIPANT.value
+    begun = select(LinkRow.point, LinkRow.valid_from).where(whose)
+    first = select(LinkRow.point, func.min(LinkRow.valid_from)).where(whose)
+    firsts = dict(session.exec(first.group_by(LinkRow.point)).all())
+    return {
+        point: "" if begin == firsts[point] else begin
+        for point, begin in session.exec(begun.where(*_held_at(key)).order_by(LinkRow.point))
+    }
+
+
+def held_by(
+    participant: str,
+    point: InstrumentedAttribute[str] | str,
+    interval: InstrumentedAttribute[str] | str,
+) -> ColumnElement[bool]:
+    """Return the condition that a (row's) point was the participant's in a (row's) interval."""
+    return (
+        select(LinkRow.id)
+        .where(LinkRow.role == Role.PARTICIPANT.value, LinkRow.target == participant)
+        .where(LinkRow.point == point, LinkRow.valid_from <= interval)
+        .where(col(LinkRow.valid_to).is_(None) | (col(LinkRow.valid_to) > interval))
+        .exists()
+    )
+
+
+def alone(session: Session) -> frozenset[str]:
+    """Return the points that measure alone: they are in no sum of the district."""
+    purpose = col(MeteringPointRow.purpose)
+    return frozenset(session.exec(select(MeteringPointRow.gsrn).where(purpose.is_not(None))).all())
+
+
+def settling(point: InstrumentedAttribute[str] | str) -> ColumnElement[bool]:
+    """Return the condition that a row's point settles: it does not measure alone."""
+    purpose = col(MeteringPointRow.purpose)
+    return col(point).not_in(select(MeteringPointRow.gsrn).where(purpose.is_not(None)))
 
 
 def participant_at(session: Session, point: str, key: str) -> str:

@@ -91,28 +91,46 @@ def add(
     return row
 
 
-def shared_wh(session: Session, first: str, after: str) -> Mapping[Pair, int]:
-    """Return what each pair shared in the intervals from ``first`` to before ``after`` (keys)."""
-    rows = session.exec(
+def shared_wh(
+    session: Session, first: str, after: str, participant: str | None = None
+) -> Mapping[Pair, int]:
+    """Return what each pair shared in the intervals from ``first`` to before ``after`` (keys).
+
+    With a ``participant``, only what was shared with or by them.
+    """
+    query = (
         select(TradeRow.seller_order, TradeRow.buyer_order, func.sum(TradeRow.wh))
         .join(IntervalRow, col(IntervalRow.key) == TradeRow.interval)
         .where(*_shared_in(first, after))
         .group_by(TradeRow.seller_order, TradeRow.buyer_order)
     )
+    if participant is not None:
+        orders = select(OrderRow.order_id).where(
+            OrderRow.participant == participant,
+            OrderRow.interval == TradeRow.interval,
+            col(OrderRow.order_id).in_((TradeRow.seller_order, TradeRow.buyer_order)),
+        )
+        query = query.where(orders.exists())
+    rows = session.exec(query)
     return {
         Pair(seller.removesuffix(f"-{Side.OFFER}"), buyer.removesuffix(f"-{Side.BID}")): int(wh)
         for seller, buyer, wh in rows
     }
 
 
-def surplus_wh(session: Session, first: str, after: str) -> Mapping[str, int]:
-    """Return what each point had to share out in those intervals."""
-    rows = session.exec(
+def surplus_wh(
+    session: Session, first: str, after: str, participant: str | None = None
+) -> Mapping[str, int]:
+    """Return what each point (of a participant) had to share out in those intervals."""
+    query = (
         select(OrderRow.point, func.sum(OrderRow.wh))
         .join(IntervalRow, col(IntervalRow.key) == OrderRow.interval)
         .where(*_shared_in(first, after), OrderRow.side == Side.OFFER.value)
         .group_by(OrderRow.point)
     )
+    if participant is not None:
+        query = query.where(OrderRow.participant == participant)
+    rows = session.exec(query)
     return {point: int(wh) for point, wh in rows}
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from sqlmodel import Session, col, select
 
 from app.services.forecasts.prices import shown_prices
 from app.services.house import House
-from app.store import forecasts, people
+from app.store import forecasts, people, registry
 from app.tables import ExpectedPriceRow, ForecastRow, ForecastRunRow, ForecastScoreRow
 from metering.interval import Interval
 from optimizer.forecast.score import DISTRICT
@@ -28,14 +30,20 @@ class ForecastDesk:
     def page(self, own: Collection[str], point: str, *, prices: bool) -> ForecastPage:
         """Return what is expected of the district or of a point, from now on, and how it did."""
         with self._house.database.read() as session:
-            points = people.points(session)
-            choices = {gsrn: row.name for gsrn, row in points.items() if row.participant in own}
+            points, now = people.points(session), Interval.containing_ms(self._house.clock.now_ms())
+            choices = {
+                gsrn: points[gsrn].name
+                for gsrn, held in registry.standing(session, now.key).items()
+                if held.participant in own
+            }
             if point and point not in choices:
                 raise NotFoundError("there is no such metering point among yours")
             row = people.district(session)
             run = forecasts.newest_run(session)
             sums = {each.interval: each for each in shown_prices(session, run)} if run else {}
-            found = session.get(ForecastRow, (run.id, point)) if run and point else None
+            began = registry.since(session, now.key)[point] if point else ""
+            told = run if run and point and forecasts.tells_of(run, began) else None
+            found = session.get(ForecastRow, (told.id, point)) if told else None
             quarters = _point(run, found, sums) if point else _district(sums)
             hidden = not point and run is not None and not sums
             return ForecastPage(
@@ -47,7 +55,7 @@ class ForecastDesk:
                 remark=run.remark if run else "",
                 hidden=hidden,
                 quarters=self._ahead(quarters, prices=prices),
-                scores=[] if hidden else _scores(session, point),
+                scores=[] if hidden else _scores(session, point, _day_after(began, row.zone)),
                 choices=sorted(choices.items(), key=lambda each: each[1]),
             )
 
@@ -104,11 +112,20 @@ def _point(
     ]
 
 
-def _scores(session: Session, point: str) -> list[ScoreLine]:
-    """Return the newest days' scores of a point, or of the district's sum."""
+def _day_after(began: str, zone: str) -> str:
+    """Return the first local day (ISO) that lies wholly in the time since an interval."""
+    if not began:
+        return ""
+    last_before = Interval.parse(began).previous().start.astimezone(ZoneInfo(zone)).date()
+    return (last_before + timedelta(days=1)).isoformat()
+
+
+def _scores(session: Session, point: str, first_day: str) -> list[ScoreLine]:
+    """Return the newest days' scores of the district's sum, or of a point from a day on."""
     rows = session.exec(
         select(ForecastScoreRow)
         .where(ForecastScoreRow.point == (point or DISTRICT))
+        .where(ForecastScoreRow.day >= (first_day if point else ""))
         .order_by(col(ForecastScoreRow.day).desc(), col(ForecastScoreRow.direction).desc())
         .limit(2 * _DAYS)
     )

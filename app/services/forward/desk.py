@@ -17,10 +17,11 @@ from app.services.forward.orders import ForwardError, GateError
 from app.services.forward.view import cleared_session
 from app.services.forward.words import in_words, read_form, to_form
 from app.services.house import House
-from app.store import forward, people
+from app.store import forward, people, registry
 from app.store.forward import Said
-from app.tables import ForwardOrderRow, ForwardSessionRow
+from app.tables import ForwardOrderRow, ForwardSessionRow, MeteringPointRow
 from market.money import Price
+from metering.interval import Interval
 from web.ports import NotFoundError, RefusedError
 from web.ports.forward import (
     ClearedSession,
@@ -56,9 +57,9 @@ class ForwardDesk:
         """Return a participant's own page."""
         settings = self._house.settings
         with self._house.database.read() as db:
-            mine = [row for row in people.points(db).values() if row.participant == participant]
-            tariffs = [people.tariffs_by_point(db)[row.gsrn] for row in mine]
             held_by = next(iter(forward.in_state(db, "open")), None)
+            mine = self._own(db, participant, held_by)
+            tariffs = [people.tariffs_by_point(db)[row.gsrn] for row in mine]
             standing = forward.standing(db).get(participant)
             cleared = [row for row in forward.newest(db, _SESSIONS) if row.log_index is not None]
             return OrdersPage(
@@ -175,6 +176,16 @@ class ForwardDesk:
             )
             for row in forward.final_orders(db, held_by.first, participant)
         ]
+
+    def _own(
+        self, db: Session, participant: str, held_by: ForwardSessionRow | None
+    ) -> list[MeteringPointRow]:
+        """Return the points that are the participant's throughout the open session."""
+        now = Interval.containing_ms(self._house.clock.now_ms()).key
+        first, last = (held_by.first, held_by.last) if held_by else (now, now)
+        theirs = registry.holders(db, first, last)
+        rows = people.points(db)
+        return [rows[point] for point, who in theirs.items() if who == participant]
 
     def _names(self, db: Session) -> Mapping[str, str]:
         names = {row.id: row.name for row in people.participants(db).values()}

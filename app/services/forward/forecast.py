@@ -11,8 +11,8 @@ from sqlmodel import Session
 from app.services.forecasts.prices import expected_price
 from app.services.forward.book import Steps, qualified, session_of, text_of
 from app.services.house import House
-from app.store import agents, forward, people
-from app.store.forecasts import forecasts_wh
+from app.store import agents, forward, people, registry
+from app.store.forecasts import forecasts_wh, newest_run, tells_of
 from app.store.forward import Said
 from app.tables import ForwardSessionRow
 from market.agents import net_limits
@@ -38,7 +38,7 @@ def enter_forecasts(house: House, session: Session, held_by: ForwardSessionRow) 
     For everybody who asked for it and has no order standing: per point and interval what is
     forecast, less own energy (the participant's other points serve each other first) and less the
     point's own smaller side; a step each, at the point's standing limits. Without a forecast of an
-    interval there is no step in it.
+    interval there is no step in it; a point that changes hands in the session takes no part.
     """
     asked = {who for who, row in forward.standing(session).items() if row.by_forecast}
     rows = forward.final_orders(session, held_by.first)
@@ -46,11 +46,21 @@ def enter_forecasts(house: House, session: Session, held_by: ForwardSessionRow) 
     if not asked:
         return
     before = {row.order_id: row for row in rows}
-    owners = {gsrn: row.participant for gsrn, row in people.points(session).items()}
+    owners = _owners(session, held_by)
     for (point, side), steps in _steps_by_order(house, session, held_by, asked, owners).items():
         said = _said(owners[point], point, side, steps)
         last = before.get(said.order_id)
         forward.add_version(session, last, said, held_by.first, house.clock.now_ms(), BY)
+
+
+def _owners(session: Session, held_by: ForwardSessionRow) -> Mapping[str, str]:
+    """Return whose points are all through a session, where the forecast tells of their own time."""
+    run, began = newest_run(session), registry.since(session, held_by.first)
+    return {
+        point: who
+        for point, who in registry.holders(session, held_by.first, held_by.last).items()
+        if run is not None and tells_of(run, began[point])
+    }
 
 
 def _said(participant: str, point: str, side: Side, steps: Mapping[int, _Step]) -> Said:

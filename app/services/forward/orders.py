@@ -12,7 +12,7 @@ from sqlmodel import Session
 
 from app.services.forward.book import Wanted, orders_of, own_id_of, qualified, text_of, to_book
 from app.services.house import House
-from app.store import forward, people
+from app.store import forward, people, registry
 from app.store.forward import Said
 from app.tables import ForwardOrderRow, ForwardSessionRow, ForwardStandingRow, MeteringPointRow
 from market.money import Price
@@ -112,11 +112,14 @@ def _enter(
     participant, entered_by = who
     held_by = _open(house, session, first)
     points, now_ms = people.points(session), house.clock.now_ms()
+    theirs = registry.holders(session, held_by.first, held_by.last)
     found = []
     for item in wanted:
         own_id = item.own_id or _next_id(session, first, participant)
         with _row_named(item.row):
-            said = _checked(house, own_id, participant, points.get(item.point), item)
+            if theirs.get(item.point) != participant:
+                raise ForwardError(_not_theirs(session, participant, item.point, held_by), "point")
+            said = _checked(house, own_id, participant, points[item.point], item)
         before = next(iter(forward.versions(session, first, said.order_id)[-1:]), None)
         changed = before is None or Said.of(before) != said
         if changed:
@@ -235,16 +238,22 @@ def _next_id(session: Session, first: str, participant: str) -> str:
     return next(str(n) for n in range(1, len(taken) + 2) if str(n) not in taken)
 
 
+def _not_theirs(session: Session, participant: str, point: str, held_by: ForwardSessionRow) -> str:
+    """Say why a participant cannot order for a point: it is not theirs, or not all the time."""
+    ends = (registry.of(session, participant, key) for key in (held_by.first, held_by.last))
+    if any(point in end for end in ends):
+        return f"{point} changes hands in this session: until then its energy is at the tariff"
+    return f"{point[:40]!r} is no metering point of yours"
+
+
 def _checked(
-    house: House, own_id: str, participant: str, point: MeteringPointRow | None, item: Wanted
+    house: House, own_id: str, participant: str, point: MeteringPointRow, item: Wanted
 ) -> Said:
     """Return what an order says once everything that it says by itself is right."""
     if not _ORDER_ID.fullmatch(own_id):
         raise ForwardError(
             f"{own_id[:60]!r} is no order id: 1 to 40 letters, digits, '-' or '_'", "order_id"
         )
-    if point is None or point.participant != participant:
-        raise ForwardError(f"{item.point[:40]!r} is no metering point of yours", "point")
     said = Said(
         order_id=qualified(participant, own_id),
         state="entered",

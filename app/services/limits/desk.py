@@ -12,7 +12,7 @@ from app.services.forecasts.prices import expected_price
 from app.services.house import House
 from app.services.limits import history, instructions
 from app.services.typed import MICRO_OF_CENT, TypedError, scaled, written
-from app.store import agents, people
+from app.store import agents, people, registry
 from app.tables import InstructionRow, MeteringPointRow
 from market.agents import (
     Instruction,
@@ -59,7 +59,7 @@ class LimitsDesk:
         house, key = self._house, instructions.next_interval(self._house).key
         with house.database.read() as session:
             expected = expected_price(session, key)
-            own = [p for p in people.points(session).values() if p.participant == participant]
+            rows, own = people.points(session), registry.of(session, participant, key)
             return LimitsPage(
                 participant=participant,
                 name=people.participants(session)[participant].name,
@@ -69,19 +69,22 @@ class LimitsDesk:
                 tick_micro_per_kwh=house.settings.price_tick_micro_per_kwh,
                 expected_micro_per_kwh=expected.micro_per_kwh if expected is not None else None,
                 next_key=key,
-                points=[self._point(session, point, key, expected) for point in own],
+                points=[
+                    self._point(session, held, rows[point], key, expected)
+                    for point, held in own.items()
+                ],
             )
 
     def preview(self, participant: str, point: str, asked: AskedLimits) -> LimitsView:
         """Say what limits would come out, and what they would have let through yesterday."""
         key = instructions.next_interval(self._house).key
         with _on_the_page(), self._house.database.read() as session:
-            row = people.points(session).get(point)
-            if row is None or row.participant != participant:
+            held = registry.of(session, participant, key).get(point)
+            if held is None:
                 raise InstructionError("there is no such metering point among yours", "point")
             instruction = to_instruction(asked)
-            check(instruction, agents.place_of(row), instructions.tick(self._house))
-            return self._view(session, row, instruction, expected_price(session, key))
+            check(instruction, held.place, instructions.tick(self._house))
+            return self._view(session, held, instruction, expected_price(session, key))
 
     def enter(self, participant: str, point: str, asked: AskedLimits, role: str) -> bool:
         """Enter limits; return whether they are others than those that hold already."""
@@ -97,31 +100,36 @@ class LimitsDesk:
             return instructions.repeat(self._house, participant, point, version, role) is not None
 
     def _point(
-        self, session: Session, row: MeteringPointRow, key: str, expected: Price | None
+        self,
+        session: Session,
+        held: registry.Standing,
+        row: MeteringPointRow,
+        key: str,
+        expected: Price | None,
     ) -> PointLimits:
         tariff = people.tariffs_by_point(session)[row.gsrn]
         standing = agents.holding(session, key)[row.gsrn]
         return PointLimits(
             point=row.gsrn,
             name=row.name,
-            place=str(agents.place_of(row)),
-            has_building=bool(row.building),
+            place=str(held.place),
+            has_building=bool(held.building),
             green=bool(row.green),
             ceiling_micro_per_kwh=tariff.ceiling.micro_per_kwh,
             floor_micro_per_kwh=tariff.floor.micro_per_kwh,
             retail_all_in_micro_per_kwh=all_in_of(tariff.ceiling, tariff).micro_per_kwh,
-            now=self._view(session, row, standing.standing.instruction, expected),
-            versions=_versions(agents.versions(session, row.gsrn), standing.version, key),
+            now=self._view(session, held, standing.standing.instruction, expected),
+            versions=_versions(agents.versions(session, row.gsrn, key), standing.version, key),
         )
 
     def _view(
         self,
         session: Session,
-        row: MeteringPointRow,
+        held: registry.Standing,
         instruction: Instruction,
         expected: Price | None,
     ) -> LimitsView:
-        tariff = people.tariffs_by_point(session)[row.gsrn]
+        tariff = people.tariffs_by_point(session)[held.point]
         given = (instruction, tariff, expected, instructions.tick(self._house))
         bid, offer = bid_limit(*given), offer_limit(*given)
         premium = instruction.wish.premium
@@ -132,7 +140,7 @@ class LimitsDesk:
             buy=_limit_view(bid, tariff),
             buy_green=_limit_view(bid, tariff, premium) if premium != Price(0) else None,
             sell=_limit_view(offer, None),
-            outcomes=history.outcomes(session, row.gsrn, tariff, bid.net, offer.net, premium),
+            outcomes=history.outcomes(session, held, tariff, bid.net, offer.net, premium),
         )
 
 

@@ -7,6 +7,8 @@ from typing import Final, NamedTuple
 
 from sqlmodel import Session, col, or_, select
 
+from app.store import registry
+from app.store.registry import Standing
 from app.tables import IntervalRow, TradeRow
 from market.agents import all_in_of
 from market.money import Price
@@ -27,15 +29,17 @@ class _Traded(NamedTuple):
 
 
 def outcomes(
-    session: Session, point: str, tariff: Tariff, bid: Price, offer: Price, premium: Price
+    session: Session, held: Standing, tariff: Tariff, bid: Price, offer: Price, premium: Price
 ) -> list[Outcome]:
     """Return, per side with own trades, which of them net limits would have let through.
+
+    Only trades from the participant's own time at the point count.
 
     Judged at the prices of then: a wider limit might have traded more, and others' shares might
     have been different.
     """
     found = []
-    bought, sold = (_trades(session, point, side) for side in (Side.BID, Side.OFFER))
+    bought, sold = (_trades(session, held, side) for side in (Side.BID, Side.OFFER))
     normal = all_in_of(tariff.ceiling, tariff)
     if bought:
         kept = [t for t in bought if t.price <= (bid + premium if t.green else bid)]
@@ -64,7 +68,7 @@ def _outcome(
     )
 
 
-def _trades(session: Session, point: str, side: Side) -> list[_Traded]:
+def _trades(session: Session, held: Standing, side: Side) -> list[_Traded]:
     """Return a point's own trades of the last day's settled quarter-hours."""
     last_day = (
         select(IntervalRow.key)
@@ -73,11 +77,12 @@ def _trades(session: Session, point: str, side: Side) -> list[_Traded]:
         .limit(DAY)
         .subquery()
     )
-    order = f"{point}-{side}"
+    order, theirs = f"{held.point}-{side}", (held.participant, held.point)
     rows = session.exec(
         select(TradeRow)
         .join(last_day, last_day.c.key == TradeRow.interval)
         .where(or_(TradeRow.buyer_order == order, TradeRow.seller_order == order))
+        .where(registry.held_by(*theirs, TradeRow.interval))
     )
     return [
         _Traded(row.interval, row.wh, Price(row.price_micro_per_kwh), row.product == Product.GREEN)

@@ -8,8 +8,9 @@ from typing import Final
 from sqlmodel import Session
 
 from app.services.house import House
-from app.store import agents
-from app.tables import InstructionRow, MeteringPointRow
+from app.store import agents, registry
+from app.store.registry import Standing
+from app.tables import InstructionRow
 from market.agents import Instruction, InstructionError, check
 from market.money import Price
 from metering.interval import Interval
@@ -35,9 +36,9 @@ def enter(
             written.
     """
     with house.database.write() as session:
-        row = _locked(session, participant, point)
-        _check(house, row, instruction)
-        return _add(house, session, point, instruction, entered_by, _from(house, valid_from))
+        held, start = _locked(house, session, participant, point), _from(house, valid_from)
+        check(instruction, held.place, tick(house))
+        return _add(house, session, held, instruction, entered_by, start)
 
 
 def repeat(
@@ -51,13 +52,13 @@ def repeat(
         InstructionError: there is no such version, or the district can no longer do it.
     """
     with house.database.write() as session:
-        row = _locked(session, participant, point)
-        there = {each.version: each for each in agents.versions(session, point)}
+        held, start = _locked(house, session, participant, point), _from(house, None)
+        there = {each.version: each for each in agents.versions(session, point, start.key)}
         if version and version not in there:
             raise InstructionError(f"there is no version {version} of these limits", "")
         instruction = agents.to_instruction(there.get(version))
-        _check(house, row, instruction)
-        added = _add(house, session, point, instruction, entered_by, _from(house, None))
+        check(instruction, held.place, tick(house))
+        added = _add(house, session, held, instruction, entered_by, start)
         if added is not None:
             added.repeats = version
         return added
@@ -73,15 +74,13 @@ def next_interval(house: House) -> Interval:
     return Interval.containing_ms(house.clock.now_ms()).next()
 
 
-def _locked(session: Session, participant: str, point: str) -> MeteringPointRow:
-    row = agents.lock_point(session, point)
-    if row is None or row.participant != participant:
+def _locked(house: House, session: Session, participant: str, point: str) -> Standing:
+    """Return what will hold for a participant's own point in the next interval, its row locked."""
+    agents.lock_point(session, point)
+    held = registry.of(session, participant, next_interval(house).key).get(point)
+    if held is None:
         raise InstructionError("there is no such metering point among yours", "point")
-    return row
-
-
-def _check(house: House, row: MeteringPointRow, instruction: Instruction) -> None:
-    check(instruction, agents.place_of(row), tick(house))
+    return held
 
 
 def _from(house: House, valid_from: Interval | None) -> Interval:
@@ -100,15 +99,16 @@ def _from(house: House, valid_from: Interval | None) -> Interval:
 def _add(
     house: House,
     session: Session,
-    point: str,
+    held: Standing,
     instruction: Instruction,
     entered_by: str,
     start: Interval,
 ) -> InstructionRow | None:
-    before = agents.versions(session, point)
-    if _holds_already(before, instruction, start):
+    point, now = held.point, next_interval(house).key
+    if _holds_already(agents.versions(session, point, now), instruction, start):
         return None
-    row = agents.to_row(point, before[0].version + 1 if before else 1, instruction)
+    row = agents.to_row(point, agents.next_version(session, point), instruction)
+    row.participant = held.participant
     row.valid_from, row.known_ms, row.entered_by = start.key, house.clock.now_ms(), entered_by
     session.add(row)
     session.flush()

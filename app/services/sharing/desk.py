@@ -15,7 +15,7 @@ from app.services.house import House
 from app.services.sharing import keys
 from app.services.sharing.file import OPTIONAL, REQUIRED, SharingFileError, SharingInputError
 from app.services.sharing.keys import Planned, Version
-from app.store import people
+from app.store import people, registry
 from app.store import sharing as store
 from app.tables import MeteringPointRow
 from market.money import PPM
@@ -83,8 +83,9 @@ class SharingDesk:
     def own(self, participant: str) -> OwnSharing:
         """Return what a participant sees: others' roofs by letters, their own in sums."""
         with self._house.database.read() as session:
-            day, points = self._day(session), people.points(session)
-            mine = {p: row for p, row in points.items() if row.participant == participant}
+            day, points = self._day(session, participant), people.points(session)
+            now = keys.begun(session, self._house).key
+            mine = {point: points[point] for point in registry.of(session, participant, now)}
             live = [each for each in keys.listed(session, self._house) if each.state in _LIVE]
             names = _letters(each.row.point for each in live)
             shares = [
@@ -150,15 +151,16 @@ class SharingDesk:
         now = keys.begun(session, self._house)
         return now.start.astimezone(self._house.settings.tz).date()
 
-    def _day(self, session: Session) -> _Day:
+    def _day(self, session: Session, participant: str | None = None) -> _Day:
+        """Return the local day's sums: of all, or of what a participant had a part in."""
         day = self._today(session)
         first, after = (
             day_start(each, self._house.settings.tz).key for each in (day, day + timedelta(days=1))
         )
         return _Day(
             day,
-            store.surplus_wh(session, first, after),
-            store.shared_wh(session, first, after),
+            store.surplus_wh(session, first, after, participant),
+            store.shared_wh(session, first, after, participant),
         )
 
     def _local_day(self, valid_from: str) -> str:
