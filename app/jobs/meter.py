@@ -12,8 +12,8 @@ from sqlmodel import Session, col, select
 from app.services import border_pairs, enrolment
 from app.services.border_pairs import Fault, Measured
 from app.services.house import House
+from app.services.tariffs.sealed import tariff_texts
 from app.store import borders, intervals, people
-from app.store.leaves import tariff_texts
 from app.tables import EnrolmentRow, ReadingRow, SlotRow
 from ledger_client.merkle import leaf_hash, root
 from ledger_client.proof import Borders, slot_leaf
@@ -57,7 +57,7 @@ def _write_slots(house: House, session: Session, interval: Interval) -> None:
         if seat.point in opening or seat.point in joined
     ]
     found = _judge(session, seats, opening, closing)
-    history, tariffs = _history(session, interval), tariff_texts(session)
+    history, tariffs = _history(session, interval), tariff_texts(house, session, interval)
     names = {gsrn: row.name for gsrn, row in people.points(session).items()}
     for position, seat in enumerate(seats):
         first, last = opening.get(seat.point), closing.get(seat.point)

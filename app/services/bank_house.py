@@ -11,10 +11,11 @@ from sqlmodel import select
 from app.clock import Clock, RealClock, SimulatedClock
 from app.db import Database
 from app.services.bank_errors import NotThereError
+from app.services.certificates import devices
 from app.services.house import House
 from app.services.keyring import Keyring
 from app.settings import Settings
-from app.store import registry
+from app.store import registry, tariffs
 from app.tables import DistrictRow
 from ledger_client.ledger import Ledger, LedgerUnavailableError
 from ledger_client.reader import LedgerReader
@@ -57,6 +58,8 @@ def open_house(settings: Settings) -> Iterator[House]:
             raise NotThereError(f"the database of {settings.data} holds no district yet")
         with database.write() as session:
             registry.ensure(session)  # the folder may be older than links with validity
+            tariffs.ensure(session)
+            devices.ensure(session)
         clock: Clock = SimulatedClock(district.clock_ms) if district.simulated else RealClock()
         ledger, reader = _ledger(settings, stack)
         yield House(settings, database, Keyring.open(keys), clock, ledger, reader)

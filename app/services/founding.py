@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from sqlmodel import Session, select
 
+from app.services.certificates import devices
 from app.services.enrolment import allow_gateway, endorse, enrol
 from app.services.keyring import Keyring
 from app.settings import Settings
-from app.store import journal, payments, registry, wallets
+from app.store import journal, payments, registry, tariffs, wallets
 from app.tables import DistrictRow, MeteringPointRow, ParticipantRow, TariffRow
 from ledger_client.wallet import TREASURY_ACCOUNT, Wallet
 from market.journal import BANK, entry_of, wallet
@@ -77,6 +78,8 @@ def found(
     if there is not None:
         wallets.ensure(session)
         registry.ensure(session)
+        tariffs.ensure(session)
+        devices.ensure(session)
         return _same(there, settings, founding)
     row = DistrictRow(
         origin=settings.origin,
@@ -94,6 +97,8 @@ def found(
         _add_participant(session, settings, keyring, founding, person, account)
     wallets.ensure(session)
     registry.ensure(session)
+    tariffs.ensure(session)
+    devices.ensure(session)
     _top_up(session, founding)
     return row
 

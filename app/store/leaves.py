@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from sqlmodel import Session, col, select
 
-from app.store import people
 from app.tables import EnrolmentRow, OrderRow, SlotRow, StatementRow
 from ledger_client.merkle import leaf_hash
 from ledger_client.proof import order_leaf, roster_leaf, statement_leaf, tariff_leaf
-from ledger_client.verify import Agreed, Order, RosterEntry, canonical, parse
+from ledger_client.verify import Agreed, Order, RosterEntry, parse
 from market.tariff import Tariff
 
 
@@ -73,12 +72,6 @@ def agreed(order: OrderRow) -> tuple[Agreed, ...]:
 def order_hashes(district: str, rows: Sequence[OrderRow]) -> list[bytes]:
     """Return the leaf hashes of an order tree."""
     return [leaf_hash(order_leaf(row.salt, order_text(district, row))) for row in rows]
-
-
-def tariff_texts(session: Session) -> Mapping[str, str]:
-    """Return the canonical text of each point's tariff by GSRN."""
-    tariffs = people.tariffs_by_point(session)
-    return {point: canonical(tariff.payload()).decode() for point, tariff in tariffs.items()}
 
 
 def tariff_of(slot: SlotRow) -> Tariff:

@@ -11,7 +11,7 @@ import pytest
 
 from app.jobs import clear as clear_job
 from app.services.limits import instructions
-from app.store import log
+from app.store import log, tariffs
 from app.tables import MeteringPointRow, TariffRow, TradeRow
 from ledger_client.log import decode_entry
 from ledger_client.verify import HubPrice, render
@@ -62,9 +62,9 @@ def instruct(kit: Kit, name: str, **more: Any) -> None:
 
 def place(kit: Kit, **where: str) -> None:
     """Put homes into buildings of the feeder; the solar roof is green."""
+    for name, building in where.items():
+        kit.move_to(name, "building", building)
     with kit.database.write() as session:
-        for name, building in where.items():
-            session.get_one(MeteringPointRow, kit.homes[name].point).building = building
         session.get_one(MeteringPointRow, kit.homes["solar"].point).green = True
 
 
@@ -133,8 +133,8 @@ def test_pay_as_bid_caps_a_bid_at_the_districts_ceiling(make_plain: MakeKit) -> 
     with kit.database.write() as session:
         odd = session.get_one(TariffRow, "t").model_dump() | {"id": "odd"}
         session.add(TariffRow(**odd | {"energy_micro_per_kwh": 300_000}))
-        session.flush()
-        session.get_one(MeteringPointRow, kit.homes["flat"].point).tariff = "odd"
+        tariffs.ensure(session)
+    kit.move_to("flat", "tariff", "odd")
     kit.live(**SURPLUS)
     assert {price for *_, price in trades(kit, key(0))} == {CEILING}
     assert {o.limit_micro_per_kwh for o in kit.orders(key(0))} == {CEILING, FEED_IN}
@@ -210,10 +210,7 @@ def test_green_only_waits_for_green_energy(make_plain: MakeKit) -> None:
 
 def make_negative(kit: Kit) -> None:
     """Feeding in costs 20 ct/kWh, and the ceiling is 7: energy is given away with money on top."""
-    with kit.database.write() as session:
-        row = session.get_one(TariffRow, "t")
-        row.feed_in_micro_per_kwh = -200_000
-        row.energy_micro_per_kwh = 20_000
+    kit.reprice(feed_in_micro_per_kwh=-200_000, energy_micro_per_kwh=20_000)
 
 
 def test_at_a_negative_price_the_seller_pays(make_plain: MakeKit) -> None:

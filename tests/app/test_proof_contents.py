@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from app.store import leaves
-from app.tables import TariffRow
 from ledger_client.verify import render
 from tests.app.district_kit import Kit, key
 
@@ -45,8 +44,7 @@ def test_a_correction_stands_in_the_proof_once_it_is_anchored(kit: Kit) -> None:
 
 def test_a_new_tariff_leaves_earlier_proofs_alone(kit: Kit) -> None:
     kit.live(**TRADE)
-    with kit.database.write() as session:
-        session.get_one(TariffRow, "t").levy_micro_per_kwh += 1
+    kit.reprice(levy_micro_per_kwh=20_001)
     kit.live(**TRADE)
     for interval in (key(0), key(1)):
         verdict = kit.prove(interval, "flat")

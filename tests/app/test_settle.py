@@ -9,7 +9,7 @@ import pytest
 
 from app.services.accounts import Account
 from app.store import journal
-from app.tables import OrderRow, ParticipantRow, TariffRow, TradeRow
+from app.tables import OrderRow, ParticipantRow, TradeRow
 from tests.app.district_kit import CEILING, FEED_IN, RATE, TOP_UP, Kit, key
 
 MakeKit = Callable[..., Kit]
@@ -109,10 +109,7 @@ def test_the_rule_is_that_of_when_the_interval_opened(make_plain: MakeKit) -> No
 def test_a_free_price_is_a_price(make_plain: MakeKit) -> None:
     """Ceiling and feed-in at 0: energy is given away, which is not the same as no trade."""
     kit = make_plain()
-    with kit.database.write() as session:
-        row = session.get_one(TariffRow, "t")
-        row.feed_in_micro_per_kwh = 0
-        row.energy_micro_per_kwh, row.grid_fee_micro_per_kwh = 0, row.local_grid_fee_micro_per_kwh
+    kit.reprice(feed_in_micro_per_kwh=0, energy_micro_per_kwh=0, grid_fee_micro_per_kwh=40_000)
     kit.live(solar=(0, 900), flat=(300, 0))
     assert kit.interval(key(0)).price_micro_per_kwh == 0
     assert kit.seal(key(0)).price == 0
@@ -186,10 +183,8 @@ def test_carry_accumulates_until_the_period_ends(make: MakeKit) -> None:
 def test_dust_is_carried_until_an_output_can_hold_it(make: MakeKit) -> None:
     """A seller without money earns 10 micro-euros a quarter-hour: 34 are the least to move."""
     kit = make(top_up_micro=0, changes={"credit_limit_micro": 10**6})
-    with kit.database.write() as session:
-        row = session.get_one(TariffRow, "t")
-        row.feed_in_micro_per_kwh = 9_000
-        row.energy_micro_per_kwh = 11_000 - 50_000  # ceiling 11,000: the rate is 10 a Wh
+    # The ceiling is 11,000: the rate is 10 a Wh.
+    kit.reprice(feed_in_micro_per_kwh=9_000, energy_micro_per_kwh=11_000 - 50_000)
     carries, moved = [], []
     for number in range(5):
         kit.live(solar=(0, 1), flat=(1, 0))
@@ -206,10 +201,7 @@ def test_a_buyers_last_units_are_never_less_than_an_output_holds(
     make_plain: MakeKit, top_up: int
 ) -> None:
     kit = make_plain(top_up_micro=top_up)
-    with kit.database.write() as session:
-        row = session.get_one(TariffRow, "t")
-        row.feed_in_micro_per_kwh = 9_000
-        row.energy_micro_per_kwh = 11_000 - 50_000
+    kit.reprice(feed_in_micro_per_kwh=9_000, energy_micro_per_kwh=11_000 - 50_000)
     for number in range(6):
         kit.live(solar=(0, 3), flat=(3, 0))
         kit.check()

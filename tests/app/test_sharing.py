@@ -9,7 +9,7 @@ import pytest
 
 from app.services.sharing import keys
 from app.store import sharing as store
-from app.tables import OrderRow, ParticipantRow, TariffRow
+from app.tables import OrderRow, ParticipantRow
 from metering.interval import Interval
 from tests.app.district_kit import CEILING, TOP_UP, Kit
 from tests.app.sharing_kit import NAMES, after, csv, key_file, shared, sharing_kit
@@ -135,8 +135,7 @@ def test_a_tariff_that_became_cheaper_keeps_a_member_aside(make_plain: MakeKit) 
     content = key_file(kit, [("flat", "")], terms=f"equal,,{CEILING}")
     keys.take(kit.house, "keys.csv", content)
     kit.live(solar=(0, 1_000), flat=(900, 0))
-    with kit.database.write() as session:
-        session.get_one(TariffRow, "t").energy_micro_per_kwh -= 1
+    kit.reprice(energy_micro_per_kwh=199_999)
     kit.live(solar=(0, 1_000), flat=(900, 0))
     assert shared(kit, after(1)) == {}
     assert kit.interval(after(1)).price_micro_per_kwh is None

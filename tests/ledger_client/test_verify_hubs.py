@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from ledger_client.proof import SaltedLeaf, to_bytes
-from ledger_client.verify import HubPrice, Order, admits, render, verify_bytes
+from ledger_client.verify import HubPrice, Order, Tariff, admits, render, verify_bytes
 from tests.ledger_client.proof_chain import World, failing_step
-from tests.ledger_client.proof_records import ROOF, Json, line, order
+from tests.ledger_client.proof_records import ROOF, Json, line, order, tariff
 
 Bend = Callable[[World], None]
 
@@ -275,4 +275,4 @@ def test_what_an_order_admits(row: str) -> None:
     said = {"place": place, "wish": " ".join(words[3:-5]).removeprefix("-")}
     found = Order.load(order(ROOF, side, int(limit), 1) | {k: v for k, v in said.items() if v})
     sealed = HubPrice.load(hub(level, hub_place.strip("-"), product, int(price)))
-    assert admits(found, sealed) is (expected == "yes")
+    assert admits(found, sealed, Tariff.load(tariff(301_002))) is (expected == "yes")
