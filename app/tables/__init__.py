@@ -71,7 +71,13 @@ from app.tables.registry import (
     LinkRow,
     SupplierRow,
 )
-from app.tables.settled import BillLineRow, LossRow, RollupRow, SettledRow
+from app.tables.settled import (
+    BillLineRow,
+    LossRow,
+    ProductionRollupRow,
+    RollupRow,
+    SettledRow,
+)
 from app.tables.sharing import SharingMemberRow, SharingVersionRow
 from app.tables.statements import DisputeRow, MonthlyStatementRow, StatementRunRow
 from app.tables.tariffs import PriceRow, TariffVersionRow
@@ -145,6 +151,7 @@ __all__ = [
     "PaymentParty",
     "PostingRow",
     "PriceRow",
+    "ProductionRollupRow",
     "ReadingRow",
     "ReceiptBatchRow",
     "RefusedCorrectionRow",

@@ -72,6 +72,22 @@ class RollupRow(SQLModel, table=True):
     saving_micro: int = Field(sa_type=BigInteger)
 
 
+class ProductionRollupRow(SQLModel, table=True):
+    """What a production unit's own meter counted over a local day or month, as sealed at first.
+
+    ``start`` as in :class:`RollupRow`; ``point`` is the metering point that the unit stands behind.
+    """
+
+    __tablename__ = "production_rollup"
+    span: str = Field(primary_key=True)  # day, month
+    start: str = Field(primary_key=True)
+    meter: str = Field(primary_key=True)  # the sub-meter's metering point
+    point: str = Field(primary_key=True)
+    intervals: int
+    estimated: int  # of them: they count as 0
+    output_wh: int = Field(sa_type=BigInteger)
+
+
 class BillLineRow(SQLModel, table=True):
     """The lines of one kind that a monthly statement will show, summed as they come.
 
