@@ -21,7 +21,7 @@ def anchor(house: House) -> bool:
     with house.database.read() as session:
         checkpoint = session.exec(
             select(CheckpointRow)
-            .where(CheckpointRow.state != "confirmed")
+            .where(col(CheckpointRow.state).in_(("pending", "submitted")))
             .order_by(col(CheckpointRow.size))
             .limit(1)
         ).first()

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Literal, NamedTuple
 
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func, select
 
 from app.store import intervals, leaves, registry
 from app.store.bulk import insert_all
-from app.tables import IntervalRow, OrderRow, SettlementLine, StatementRow, TradeRow
+from app.tables import IntervalRow, OrderRow, ParticipantRow, SettlementLine, StatementRow, TradeRow
 from ledger_client.verify import Agreed, HubPrice, canonical, parse
 from ledger_client.verify import Statement as StatementLeaf
 from market.book import Book
@@ -221,16 +222,21 @@ def line_row(key: str, version: int, participant: str, line: Line) -> Settlement
 
 
 def carries(session: Session, before: str | None = None) -> Mapping[str, Money]:
-    """Return each participant's closing carry of their latest statement (before an interval)."""
-    latest = select(StatementRow.participant, func.max(StatementRow.interval).label("interval"))
+    """Return each participant's closing carry of their latest statement (before an interval).
+
+    One look at the index per participant, however many statements there are.
+    """
+    own = aliased(StatementRow)
+    newest = select(func.max(own.interval)).where(own.participant == ParticipantRow.id)
     if before is not None:
-        latest = latest.where(StatementRow.interval < before)
-    newest = latest.group_by(StatementRow.participant).subquery()
+        newest = newest.where(own.interval < before)
     rows = session.exec(
-        select(StatementRow.participant, StatementRow.closing_carry_micro).join(
-            newest,
-            (newest.c.participant == StatementRow.participant)
-            & (newest.c.interval == StatementRow.interval),
+        select(StatementRow.participant, StatementRow.closing_carry_micro)
+        .select_from(ParticipantRow)
+        .join(
+            StatementRow,
+            (col(StatementRow.participant) == ParticipantRow.id)
+            & (col(StatementRow.interval) == newest.correlate(ParticipantRow).scalar_subquery()),
         )
     )
     return {participant: Money(micro) for participant, micro in rows}

@@ -6,14 +6,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
+from typing import Final
 
-from sqlalchemy import insert
+from sqlalchemy import ColumnElement, insert
 from sqlmodel import Session, col, func, select
 
 from app.store.locks import locked
 from app.tables import AddressRow, Payment, PaymentInput, PaymentMove, PaymentParty
 
 MAX_PARTIES = 60
+_OPEN: Final = ("planned", "signed", "submitted")
 _CHUNK = 500  # how many values one query may name
 
 
@@ -86,19 +88,24 @@ def groups(moves: Sequence[Move]) -> list[Sequence[Move]]:
     ]
 
 
+def is_open() -> ColumnElement[bool]:
+    """Return the condition that a payment is not confirmed; the states' index answers it."""
+    return col(Payment.state).in_(_OPEN)
+
+
 def open_payments(session: Session) -> Sequence[Payment]:
     """Return the payments that are not confirmed, in the order of their planning.
 
     All of them, since what stands still must not hide what stands behind it. A transaction is only
     there for those under way, whose participants are all different.
     """
-    query = select(Payment).where(Payment.state != "confirmed")
+    query = select(Payment).where(is_open())
     return session.exec(query.order_by(col(Payment.id))).all()
 
 
 def all_confirmed(session: Session) -> bool:
     """Return whether no payment on the ledger is under way."""
-    return session.exec(select(Payment.id).where(Payment.state != "confirmed")).first() is None
+    return session.exec(select(Payment.id).where(is_open()).limit(1)).first() is None
 
 
 def in_state(session: Session, state: str) -> Sequence[Payment]:
@@ -137,7 +144,7 @@ def _chunks(payments: Sequence[int]) -> Iterator[Sequence[int]]:
 
 def unpaid(session: Session) -> frozenset[str]:
     """Return the keys of the intervals with a payment that is not confirmed."""
-    query = select(Payment.interval).where(Payment.state != "confirmed").distinct()
+    query = select(Payment.interval).where(is_open()).distinct()
     return frozenset(key for key in session.exec(query) if key is not None)
 
 
@@ -176,7 +183,7 @@ def waiting(session: Session) -> Mapping[str, int]:
     query = (
         select(PaymentParty.participant, func.sum(PaymentParty.micro))
         .join(Payment, col(Payment.id) == PaymentParty.payment)
-        .where(Payment.state != "confirmed")
+        .where(is_open())
         .group_by(PaymentParty.participant)
     )
     return {participant: int(micro) for participant, micro in session.exec(query)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, UniqueConstraint
+from sqlalchemy import BigInteger, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 
@@ -22,9 +22,10 @@ class PostingRow(SQLModel, table=True):
     """One posting; immutable, corrections are further postings."""
 
     __tablename__ = "posting"
+    __table_args__ = (Index("posting_account", "account", "entry"),)
     id: int | None = Field(default=None, primary_key=True)
     entry: int = Field(foreign_key="journal_entry.id", index=True)
-    account: str = Field(index=True)
+    account: str
     micro: int = Field(sa_type=BigInteger)
 
 
@@ -60,6 +61,7 @@ class StatementRow(SQLModel, table=True):
     """A participant's statement leaf of one interval, verbatim."""
 
     __tablename__ = "interval_statement"
+    __table_args__ = (Index("interval_statement_latest", "participant", "interval"),)
     interval: str = Field(primary_key=True, foreign_key="interval.key")
     participant: str = Field(primary_key=True, foreign_key="participant.id")
     position: int  # index in the settlement tree

@@ -32,4 +32,4 @@ class CheckpointRow(SQLModel, table=True):
     note: str
     data: bytes  # what the anchor carries
     block_id: str | None = None
-    state: str  # pending, submitted, confirmed
+    state: str = Field(index=True)  # pending, submitted, confirmed

@@ -10,6 +10,7 @@ class IntervalRow(SQLModel, table=True):
     """The state of one interval and the figures of its clearing and seal."""
 
     __tablename__ = "interval"
+    __table_args__ = (Index("interval_state", "state", "key"),)
     key: str = Field(primary_key=True)
     state: str
     payment: str = "none"  # none, submitted, confirmed
@@ -33,7 +34,10 @@ class SlotRow(SQLModel, table=True):
     """A roster point's place in an interval: its borders, its energy, its leaf."""
 
     __tablename__ = "slot"
-    __table_args__ = (Index("slot_estimated", "estimated", "interval"),)
+    __table_args__ = (
+        Index("slot_estimated", "estimated", "interval"),
+        Index("slot_point", "point", "interval"),
+    )
     interval: str = Field(primary_key=True, foreign_key="interval.key")
     point: str = Field(primary_key=True, foreign_key="metering_point.gsrn")
     position: int  # index in roster order

@@ -64,8 +64,8 @@ class DeviceRow(SQLModel, table=True):
     """A device behind a metering point: a production unit, a storage or a charger.
 
     ``meter_point`` is the metering point of its own sub-meter; None: the point's own registers are
-    all that measures it. ``output_register`` is the sub-meter's register that counts what comes out of
-    the device; a storage charges on the other one.
+    all that measures it. ``output_register`` is the sub-meter's register that counts what comes out
+    of the device; a storage charges on the other one.
     """
 
     __tablename__ = "device"
