@@ -8,6 +8,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from app.api import log, prices, problems, readings, status
 from app.api.limits import READINGS_PATH, BodyLimits
 from app.services.bank_desk import BankDesk
+from app.services.books.desk import BooksDesk
 from app.services.forecasts.desk import ForecastDesk
 from app.services.forward.desk import ForwardDesk
 from app.services.house import House
@@ -58,6 +59,7 @@ def create_app(
         sharing=SharingDesk(house),
         forecasts=ForecastDesk(house),
         forward=ForwardDesk(house),
+        books=BooksDesk(house, views.managed),
     )
     app.include_router(build_router(ports))
     mount_static(app)

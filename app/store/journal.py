@@ -56,6 +56,21 @@ class Booked(NamedTuple):
     micro: int
 
 
+_COLUMNS: Final = tuple(
+    col(each)
+    for each in (
+        PostingRow.id,
+        PostingRow.entry,
+        JournalEntry.ref,
+        JournalEntry.kind,
+        JournalEntry.interval,
+        JournalEntry.booked_ms,
+        PostingRow.account,
+        PostingRow.micro,
+    )
+)
+
+
 class JournalError(Exception):
     """The stored journal does not add up: stop settlement and ask a person."""
 
@@ -115,7 +130,12 @@ def postings(session: Session, ref: str, kind: str) -> tuple[Posting, ...]:
 
 
 def balances(session: Session, prefix: str) -> Mapping[str, int]:
-    """Return the balance in micro-euros of every account whose name begins with ``prefix``."""
+    """Return the balance in micro-euros of every account whose name begins with ``prefix``.
+
+    The sums by month tell it; in a folder that has none yet, its postings do.
+    """
+    if found := months.balances(session, prefix):
+        return found
     rows = session.exec(
         select(PostingRow.account, func.sum(PostingRow.micro))
         .where(col(PostingRow.account).startswith(prefix, autoescape=True))
@@ -153,18 +173,8 @@ def count(session: Session, wanted: Wanted) -> int:
 
 def stream(session: Session, wanted: Wanted) -> Iterator[Booked]:
     """Yield postings in the order in which they were booked, a few thousand in memory at a time."""
-    columns = (
-        PostingRow.id,
-        PostingRow.entry,
-        JournalEntry.ref,
-        JournalEntry.kind,
-        JournalEntry.interval,
-        JournalEntry.booked_ms,
-        PostingRow.account,
-        PostingRow.micro,
-    )
     query = (
-        sql_select(*(col(each) for each in columns))
+        sql_select(*_COLUMNS)
         .join(JournalEntry, col(JournalEntry.id) == PostingRow.entry)
         .where(*_conditions(wanted))
         .order_by(col(PostingRow.id))
@@ -172,6 +182,33 @@ def stream(session: Session, wanted: Wanted) -> Iterator[Booked]:
     )
     for row in session.connection().execute(query):
         yield Booked._make(row)
+
+
+def of_account(
+    session: Session, account: str, month: str, *, before: int | None = None, limit: int
+) -> Sequence[Booked]:
+    """Return what was booked on an account in a local month, newest first.
+
+    ``before`` is the number of an entry: the page ends below it.
+    """
+    start_ms, end_ms = months.bounds_ms(month, months.zone_of(session))
+    within = (col(JournalEntry.booked_ms) >= start_ms, col(JournalEntry.booked_ms) < end_ms)
+    # The month's entries lie close together: their numbers bound what the account's index walks.
+    first, last = session.exec(
+        select(
+            func.coalesce(func.min(JournalEntry.id), 0),
+            func.coalesce(func.max(JournalEntry.id), -1),
+        ).where(*within)
+    ).one()
+    last = last if before is None else min(last, before - 1)
+    query = (
+        sql_select(*_COLUMNS)
+        .join(JournalEntry, col(JournalEntry.id) == PostingRow.entry)
+        .where(PostingRow.account == account, col(PostingRow.entry).between(first, last), *within)
+        .order_by(col(PostingRow.entry).desc())
+        .limit(limit)
+    )
+    return [Booked._make(row) for row in session.connection().execute(query)]
 
 
 def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:

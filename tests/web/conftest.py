@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.web.bank_fakes import FakeBank
+from tests.web.books_fakes import FakeBooks
 from tests.web.browsing import Console, Open, Served
 from tests.web.forecast_fakes import FakeForecasts
 from tests.web.forward_fakes import FakeForward
@@ -53,6 +54,11 @@ def ledger() -> FakeLedgerViews:
 @pytest.fixture
 def bank() -> FakeBank:
     return FakeBank()
+
+
+@pytest.fixture
+def books() -> FakeBooks:
+    return FakeBooks()
 
 
 @pytest.fixture

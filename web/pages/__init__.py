@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
 from web.pages import (
+    books,
     district,
     entrance,
     forecasts,
@@ -36,6 +37,7 @@ from web.pages.desk import BODY_LIMITS, Desk, PageRoute, error_page
 from web.pages.problems import ProblemPages, as_page
 from web.ports import Sessions, Views
 from web.ports.bank import Bank
+from web.ports.books import Books
 from web.ports.forecasts import Forecasts
 from web.ports.forward import Forward
 from web.ports.ledger import LedgerViews
@@ -69,6 +71,7 @@ class Ports:
     sharing: Sharing
     forecasts: Forecasts
     forward: Forward
+    books: Books
 
 
 def build_router(ports: Ports) -> APIRouter:
@@ -83,6 +86,7 @@ def build_router(ports: Ports) -> APIRouter:
     sharing.add_routes(router, desk, ports.sharing)
     forecasts.add_routes(router, desk, ports.forecasts)
     forward.add_routes(router, desk, ports.forward)
+    books.add_routes(router, desk, ports.books)
     for module in (money, treasury):
         module.add_routes(router, desk, ports.bank)
     for route in router.routes:

@@ -1,0 +1,1 @@
+"""The books: the chart of accounts and the trial balance."""
