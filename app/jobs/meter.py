@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, exists, select
 
 from app.services import border_pairs, enrolment
 from app.services.border_pairs import Fault, Measured
 from app.services.house import House
 from app.services.tariffs.sealed import tariff_texts
 from app.store import borders, intervals, people
+from app.store.bulk import insert_all
 from app.tables import EnrolmentRow, ReadingRow, SlotRow
 from ledger_client.merkle import leaf_hash, root
 from ledger_client.proof import Borders, slot_leaf
@@ -59,6 +60,7 @@ def _write_slots(house: House, session: Session, interval: Interval) -> None:
     found = _judge(session, seats, opening, closing)
     history, tariffs = _history(session, interval), tariff_texts(house, session, interval)
     names = {gsrn: row.name for gsrn, row in people.points(session).items()}
+    rows = []
     for position, seat in enumerate(seats):
         first, last = opening.get(seat.point), closing.get(seat.point)
         told = found.get(seat.point)
@@ -68,7 +70,8 @@ def _write_slots(house: House, session: Session, interval: Interval) -> None:
             # What does not go on from the opening closes nothing: it is the next one's opening.
             last = None if first else last
         readings, tariff = leaves.get(seat.point, ()), tariffs[seat.point]
-        session.add(_slot(interval, position, seat, (first, last), readings, amount, tariff))
+        rows.append(_slot(interval, position, seat, (first, last), readings, amount, tariff))
+    insert_all(session, SlotRow, rows)
 
 
 def _judge(
@@ -97,7 +100,7 @@ def _slot(
     leaves: Sequence[bytes],
     amount: Metered,
     tariff: str,
-) -> SlotRow:
+) -> dict[str, object]:
     salt = secrets.token_bytes(32)
     opening, closing = ends
     held = Borders(
@@ -107,26 +110,29 @@ def _slot(
         root=root(leaves),
     )
     heard_of = bool(leaves or opening or closing)
-    return SlotRow(
-        interval=interval.key,
-        point=seat.point,
-        position=position,
-        enrolment=seat.id or 0,
-        tariff=tariff,
-        opening=opening.id if opening else None,
-        closing=closing.id if closing else None,
-        estimated=amount.estimated,
-        import_wh=amount.import_wh,
-        export_wh=amount.export_wh,
-        salt=salt,
-        count=len(leaves),
-        readings_root=held.root,
-        leaf=leaf_hash(slot_leaf(seat.point, interval.key, salt, held if heard_of else None)),
-    )
+    return {
+        "interval": interval.key,
+        "point": seat.point,
+        "position": position,
+        "enrolment": seat.id or 0,
+        "tariff": tariff,
+        "opening": opening.id if opening else None,
+        "closing": closing.id if closing else None,
+        "estimated": amount.estimated,
+        "fault": None,
+        "import_wh": amount.import_wh,
+        "export_wh": amount.export_wh,
+        "salt": salt,
+        "count": len(leaves),
+        "readings_root": held.root,
+        "leaf": leaf_hash(slot_leaf(seat.point, interval.key, salt, held if heard_of else None)),
+    }
 
 
 def _joined(session: Session) -> frozenset[str]:
-    return frozenset(session.exec(select(SlotRow.point).distinct()))
+    """Return the points that had a slot ever before; each is one look at an index."""
+    had = exists().where(col(SlotRow.point) == EnrolmentRow.point)
+    return frozenset(session.exec(select(EnrolmentRow.point).where(had)))
 
 
 def _history(session: Session, interval: Interval) -> Mapping[str, Sequence[Energy]]:

@@ -125,6 +125,17 @@ def add(session: Session, entries: Sequence[Entry], booked_ms: int) -> None:
     session.connection().execute(upsert, rows)
 
 
+def balances(session: Session, prefix: str) -> dict[str, int]:
+    """Return the balance in micro-euros of every account whose name begins with ``prefix``."""
+    net = func.sum(col(AccountMonthRow.credit_micro) - col(AccountMonthRow.debit_micro))
+    rows = session.exec(
+        select(AccountMonthRow.account, net)
+        .where(col(AccountMonthRow.account).startswith(prefix, autoescape=True))
+        .group_by(AccountMonthRow.account)
+    )
+    return {account: int(micro) for account, micro in rows}
+
+
 def before(session: Session, month: str) -> dict[str, int]:
     """Return the balance of each account at the beginning of a month, in micro-euros."""
     net = func.sum(col(AccountMonthRow.credit_micro) - col(AccountMonthRow.debit_micro))
