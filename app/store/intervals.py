@@ -7,6 +7,7 @@ from typing import Final
 
 from sqlmodel import Session, col, select
 
+from app.store import registry
 from app.tables import EnrolmentRow, IntervalRow, SlotRow
 from market.sharing import RULE
 from metering.interval import Interval
@@ -18,6 +19,7 @@ def ensure_through(session: Session, now_ms: int, rule: str, mode: str = "metere
     """Make sure that every interval from the first enrolment to ``now_ms`` has its row.
 
     ``rule`` and ``mode`` are fixed here, whatever the settings say later; sharing has its own rule.
+    The points' rows follow what begins to hold for them.
     """
     last = newest(session)
     if last is None:
@@ -30,6 +32,8 @@ def ensure_through(session: Session, now_ms: int, rule: str, mode: str = "metere
     else:
         interval = Interval.parse(last).next()
     rule = RULE if mode == "sharing" else rule
+    if interval.start_ms <= now_ms:
+        registry.project(session, last or "", Interval.containing_ms(now_ms).key)
     while interval.start_ms <= now_ms:
         session.add(IntervalRow(key=interval.key, state="open", rule=rule, mode=mode))
         interval = interval.next()

@@ -14,7 +14,7 @@ from app.store import people
 from app.store.chain import insert_once
 from app.tables import EnrolmentRow, LinkRow, MeteringPointRow
 from market.place import Place, PlaceError
-from market.registry import Role
+from market.registry import Link, Role, Timeline
 from metering.interval import Interval
 
 FOUNDING: Final = "founding"
@@ -176,6 +176,78 @@ def participant_at(session: Session, point: str, key: str) -> str:
         .order_by(col(LinkRow.valid_from).desc())
         .limit(1)
     ).one()
+
+
+def successors(session: Session, participants: Collection[str]) -> frozenset[str]:
+    """Return who followed (or will follow) some participants at the points that they had first."""
+    whose = LinkRow.role == Role.PARTICIPANT.value
+    first = select(LinkRow.point, func.min(LinkRow.valid_from).label("begin")).where(whose)
+    begun = first.group_by(LinkRow.point).subquery()
+    theirs = (
+        select(LinkRow.point)
+        .join(begun, (begun.c.point == LinkRow.point) & (begun.c.begin == LinkRow.valid_from))
+        .where(whose, col(LinkRow.target).in_(participants))
+    )
+    followed = select(LinkRow.target).where(whose, col(LinkRow.point).in_(theirs)).distinct()
+    return frozenset(session.exec(followed).all())
+
+
+def timeline(session: Session, point: str, role: Role) -> Timeline:
+    """Return a point's links in a role.
+
+    Raises:
+        RegistryError: it has none (a point that there is not), or they are no timeline.
+    """
+    rows = session.exec(
+        select(LinkRow).where(LinkRow.point == point, LinkRow.role == role.value)
+    ).all()
+    return Timeline.of(
+        Link.read(row.point, row.role, row.target, row.valid_from, row.valid_to) for row in rows
+    )
+
+
+def write(session: Session, changed: Timeline, known_ms: int, entered_by: str) -> None:
+    """Make the stored links of a point and role those of a timeline."""
+    first = changed.links[0]
+    rows = session.exec(
+        select(LinkRow).where(LinkRow.point == first.point, LinkRow.role == first.role.value)
+    )
+    there = {row.valid_from: row for row in rows}
+    wanted = {link.valid_from.key: link for link in changed.links}
+    for begin in there.keys() - wanted.keys():
+        session.delete(there[begin])
+    for begin, link in wanted.items():
+        end = link.valid_to.key if link.valid_to else None
+        row = there.get(begin)
+        if row is None:
+            row = LinkRow(
+                point=link.point,
+                role=link.role.value,
+                target=link.target,
+                valid_from=begin,
+                known_ms=known_ms,
+                entered_by=entered_by,
+            )
+        row.target, row.valid_to = link.target, end
+        session.add(row)
+    session.flush()
+
+
+def project(session: Session, after: str, key: str) -> None:
+    """Let points' rows say what holds in the interval ``key``, where that began after another.
+
+    They are for pages of now; whatever counts asks :func:`standing`.
+    """
+    begun = select(LinkRow.point).where(LinkRow.valid_from > after, LinkRow.valid_from <= key)
+    points = frozenset(session.exec(begun.distinct()).all())
+    held = standing(session, key) if points else {}
+    rows = session.exec(select(MeteringPointRow).where(col(MeteringPointRow.gsrn).in_(points)))
+    for row in rows if points else ():
+        now = held[row.gsrn]
+        row.participant, row.tariff = now.participant, now.tariff
+        row.feeder, row.building = now.feeder, now.building or None
+        session.add(row)
+    session.flush()
 
 
 def ensure(session: Session) -> None:

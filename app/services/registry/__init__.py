@@ -1,0 +1,1 @@
+"""Who and what is behind metering points: entered, shown beforehand, taken back."""
