@@ -132,19 +132,20 @@ def check(instruction: Instruction, place: Place, tick: Price) -> None:
         )
 
 
-def net_of(all_in: Price, tariff: Tariff) -> Price:
+def net_of(all_in: Price, tariff: Tariff, level: Level = Level.DISTRICT) -> Price:
     """Return the highest net hub price that costs a local buyer no more than ``all_in`` per kWh.
 
-    All-in is what a kWh costs with the local grid fee, the levy and VAT, rounded as a bill rounds.
+    All-in is what a kWh from as far as ``level`` costs with its grid fee, levy, tax and VAT,
+    rounded as a bill rounds. Limits in the book are those of the district.
     """
     net = all_in.micro_per_kwh * PPM // (PPM + tariff.vat_ppm)
-    return Price(net) - tariff.local_grid_fee - tariff.levy
+    return Price(net) - tariff.local_fee(level) - tariff.levy - tariff.tax
 
 
-def all_in_of(net: Price, tariff: Tariff) -> Price:
+def all_in_of(net: Price, tariff: Tariff, level: Level = Level.DISTRICT) -> Price:
     """Return what a kWh at a net hub price costs a local buyer, VAT rounded as a bill rounds."""
-    before_tax = (net + tariff.local_grid_fee + tariff.levy).micro_per_kwh
-    return Price(before_tax + Money(before_tax).share(tariff.vat_ppm).micro)
+    before_vat = (net + tariff.local_fee(level) + tariff.levy + tariff.tax).micro_per_kwh
+    return Price(before_vat + Money(before_vat).share(tariff.vat_ppm).micro)
 
 
 def bid_limit(
@@ -202,14 +203,15 @@ def net_limits(
     return found
 
 
-def with_wishes(book: Book, standings: Mapping[str, Standing]) -> Book:
+def with_wishes(book: Book, standings: Mapping[str, Standing], *, placed: bool = False) -> Book:
     """Return the book with places and wishes, or as it is where no order of it wishes anything.
 
-    An offer's product is what its point feeds in. A level below the lowest that the point's place
-    has counts as that one.
+    With ``placed`` places matter all the same: fees go by how far energy comes. An offer's product
+    is what its point feeds in. A level below the lowest that the point's place has counts as that
+    one.
     """
     orders = [_wishing(order, standings[order.point]) for order in book.orders]
-    return Book(tuple(orders)) if any(map(_wants, orders)) else book
+    return Book(tuple(orders)) if placed or any(map(_wants, orders)) else book
 
 
 def _wants(order: Order) -> bool:

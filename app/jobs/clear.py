@@ -27,8 +27,8 @@ from market.parties import MeteredPoint, metered_book, own_transfers
 from market.trade import Trade, traded_wh
 from optimizer.clearing import NO_ANSWER, clear
 from optimizer.fallback import fall_back
-from optimizer.metered import metered_problem, payable
-from optimizer.problem import Clearing, Problem
+from optimizer.metered import fees, metered_problem, payable
+from optimizer.problem import Clearing, Fees, Problem
 
 
 class _Asked(NamedTuple):
@@ -175,7 +175,8 @@ def _book(
     )
     full = metered_book(points, own_transfers(points), limits)
     kept = [o for o in full.orders if o.side is Side.OFFER or o.participant in eligible]
-    return with_wishes(Book(tuple(kept)), stands)
+    book = Book(tuple(kept))
+    return with_wishes(book, stands, placed=fees(book, row.rule, points) != Fees())
 
 
 def _expected(session: Session, key: str, standing: Iterable[agents.Version]) -> Price | None:

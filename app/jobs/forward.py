@@ -17,7 +17,7 @@ from app.services.forward.calendar import Span, gate_ms, next_span
 from app.services.forward.forecast import enter_forecasts
 from app.services.forward.results import LEFT_OUT, Outcome, outcomes, without_contracts
 from app.services.house import ENGINE_VERSION, House
-from app.store import forward, log, people, registry
+from app.store import forward, log, people, registry, tariffs
 from app.tables import (
     ForwardFillRow,
     ForwardOrderRow,
@@ -173,19 +173,20 @@ def _problem(
 ) -> SessionProblem:
     """Return what is to be cleared: the supplier stands at the medians of the tariffs, if it can.
 
-    The (lower) medians of feed-in and of the local ceiling over the points that have an order; no
-    supplier where there is none, or no room between the two.
+    The (lower) medians of feed-in and of the local ceiling in each interval, over the points that
+    have an order. No supplier where there is none, or no room between the two in any interval;
+    in one without room it buys and sells at the ceiling.
     """
-    held = people.tariffs_by_point(session)
-    tariffs = [held[point] for point in sorted({row.point for row in rows})]
-    floor, ceiling = price_bounds(tariffs, tariffs)
-    number = book.session.intervals
-    room = floor is not None and ceiling is not None and floor <= ceiling
+    points = sorted({row.point for row in rows})
+    each = tariffs.over(session, book.session.keys, house.settings.tz)
+    bounds = [price_bounds([h[p] for p in points], [h[p] for p in points]) for h in each]
+    known = [(low, high) for low, high in bounds if low is not None and high is not None]
+    room = any(low <= high for low, high in known)
     return SessionProblem(
         book,
         book.session.first_interval_key.encode(),
-        floors=(floor,) * number if floor is not None and room else None,
-        ceilings=(ceiling,) * number if ceiling is not None and room else None,
+        floors=tuple(min(pair) for pair in known) if room else None,
+        ceilings=tuple(high for _, high in known) if room else None,
         gap_ppm=GAP_PPM,
         time_limit_s=house.settings.clear_timeout_s,
     )

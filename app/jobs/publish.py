@@ -17,7 +17,7 @@ from app.services.alarms import alarm
 from app.services.broker import BrokerError, publish
 from app.services.forecasts.prices import NoForecastError, expected_prices, message
 from app.services.house import House
-from app.store import agents, forecasts, people, registry, sharing
+from app.store import agents, forecasts, registry, sharing, tariffs
 from app.tables import ExpectedPriceRow, InstructionRow, LinkRow
 from market.agents import Standing, net_limits, with_wishes
 from market.book import BookError
@@ -32,7 +32,8 @@ from metering.quantities import Energy
 from optimizer.clearing import NO_ANSWER, clear
 from optimizer.fallback import fall_back
 from optimizer.forecast.engine import Forecast
-from optimizer.metered import metered_problem
+from optimizer.metered import fees, metered_problem
+from optimizer.problem import Fees
 
 BROKER_TIMEOUT_S: Final = 5.0
 _REST_S: Final = 60.0  # wall seconds between two tries
@@ -47,12 +48,16 @@ def expect_prices(
     The rows have no run yet. A point without a forecast of its import takes no part; a
     quarter-hour without any such point, or one that cannot be cleared, has no row.
     """
-    tariffs = people.tariffs_by_point(session)
     standings = _Standings(session)
+    first = forecast.first.start_ms
+    keys = [
+        Interval.containing_ms(first + number * LENGTH_MS).key
+        for number in range(forecast.quarters)
+    ]
+    shelf = tariffs.shelf(session, house.settings.tz, keys)
     rows: list[ExpectedPriceRow] = []
     failed: list[str] = []
-    for number in range(forecast.quarters):
-        key = Interval.containing_ms(forecast.first.start_ms + number * LENGTH_MS).key
+    for number, key in enumerate(keys):
         held = standings.held(key)
         expected = [
             MeteredPoint(
@@ -61,7 +66,7 @@ def expect_prices(
                 imported=Energy(import_wh),
                 exported=Energy(each.export_wh[number] or 0),
                 estimated=False,
-                tariff=tariffs[each.point],
+                tariff=shelf.at(held[each.point].tariff, Interval.parse(key)),
             )
             for each in forecast.points
             if (import_wh := each.import_wh[number]) is not None
@@ -126,8 +131,9 @@ def _trades(
     tariffs = {point.point: point.tariff for point in points}
     # Whoever follows the expected price cannot make it: without one they are at grid parity.
     limits = net_limits(stands, tariffs, None, Price(house.settings.price_tick_micro_per_kwh))
-    book = with_wishes(metered_book(points, own, limits), stands)
-    given = metered_problem(key, house.settings.rule, book, points)
+    rule, book = house.settings.rule, metered_book(points, own, limits)
+    book = with_wishes(book, stands, placed=fees(book, rule, points) != Fees())
+    given = metered_problem(key, rule, book, points)
     try:
         return clear(given).local_trades
     except NO_ANSWER:

@@ -13,14 +13,13 @@ from app.services.checkpoints import CheckpointError, consistency_proof, public_
 from app.services.house import House
 from app.services.live import LiveBoard
 from app.services.notices import notices
-from app.services.summary import corrected, energies
-from app.store import people, registry
+from app.services.summary import corrected, energies, savings
+from app.store import people, registry, tariffs
 from app.tables import (
     CorrectionRow,
     IntervalRow,
     MeteringPointRow,
     SlotRow,
-    StatementRow,
 )
 from ledger_client import verify
 from market.tariff import Tariff
@@ -64,12 +63,9 @@ class DatabaseViews:
         """Return the live page; the grid operator gets no prices and no savings."""
         with self._house.database.read() as session:
             row = people.district(session)
-            tariff = next(iter(people.tariffs_by_point(session).values()))
+            tariff = _tariff_now(self._house, session)
             energy = energies(session)
-            saving = session.exec(
-                select(func.coalesce(func.sum(StatementRow.saving_micro), 0))
-            ).one()
-            retail = tariff.energy + tariff.grid_fee + tariff.levy
+            retail = tariff.energy + tariff.grid_fee + tariff.levy + tariff.tax
             all_in = retail.micro_per_kwh * (1_000_000 + tariff.vat_ppm) // 1_000_000
             shown = summaries(session, None, _LIST, viewer)
             return District(
@@ -88,7 +84,7 @@ class DatabaseViews:
                 local_share_ppm=energy.traded_wh * 1_000_000 // energy.import_wh
                 if energy.import_wh
                 else None,
-                saving_micro=0 if _blind(viewer) else int(saving),
+                saving_micro=0 if _blind(viewer) else sum(savings(session).values()),
                 idle_devices=self._idle,
                 mode=self._house.settings.mode,
             )
@@ -218,13 +214,21 @@ def summaries(
     return [_summary(row, sums.get(row.key), viewer) for row in rows]
 
 
+def _tariff_now(house: House, session: Session) -> Tariff:
+    """Return what most metering points are on now."""
+    now = Interval.containing_ms(house.clock.now_ms())
+    found = tariffs.shelf(session, house.settings.tz, [now.key])
+    return found.at(tariffs.most_common(session, now.key), now)
+
+
 def _local_all_in(shown: Sequence[IntervalSummary], tariff: Tariff) -> int | None:
     """Return what a neighbour's kWh of the newest priced interval costs its buyer, with VAT."""
     prices = (summary.price_micro_per_kwh for summary in shown)
     price = next((price for price in prices if price is not None), None)
     if price is None:
         return None
-    net = price + tariff.local_grid_fee.micro_per_kwh + tariff.levy.micro_per_kwh
+    levies = tariff.levy + tariff.tax
+    net = price + tariff.local_grid_fee.micro_per_kwh + levies.micro_per_kwh
     return net * (1_000_000 + tariff.vat_ppm) // 1_000_000
 
 

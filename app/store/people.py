@@ -35,12 +35,6 @@ def points(session: Session) -> Mapping[str, MeteringPointRow]:
     return {row.gsrn: row for row in rows}
 
 
-def tariffs_by_point(session: Session) -> Mapping[str, Tariff]:
-    """Return the tariff of every metering point by GSRN."""
-    tariffs = {row.id: to_tariff(row) for row in session.exec(select(TariffRow))}
-    return {point.gsrn: tariffs[point.tariff] for point in points(session).values()}
-
-
 def to_tariff(row: TariffRow) -> Tariff:
     """Turn a row into the domain's tariff."""
     return Tariff(

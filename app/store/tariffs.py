@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, tzinfo
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -40,6 +41,7 @@ class Shelf:
     versions: Mapping[str, Sequence[tuple[str, TariffVersion]]]  # (first day, version), in order
     spot: Mapping[str, Price]
     made_up: bool
+    known: dict[tuple[str, str], Tariff] = field(default_factory=dict)
 
     def version(self, tariff: str, interval: Interval) -> TariffVersion:
         """Return the version that holds in an interval; before all of them, the first.
@@ -68,9 +70,12 @@ class Shelf:
         Raises:
             UnknownTariffError: the tariff has no version.
         """
-        version = self.version(tariff, interval)
-        known = self.spot_price(interval) if version.uses_spot else None
-        return version.at(interval, self.zone, known)
+        found = self.known.get((tariff, interval.key))
+        if found is None:
+            version = self.version(tariff, interval)
+            price = self.spot_price(interval) if version.uses_spot else None
+            found = self.known[tariff, interval.key] = version.at(interval, self.zone, price)
+        return found
 
 
 class Held(NamedTuple):
@@ -136,6 +141,29 @@ def version_on(session: Session, tariff: str, day: date) -> TariffVersion:
         UnknownTariffError: the tariff has none.
     """
     return shelf(session, zone(session), []).version_on(tariff, day)
+
+
+def over(session: Session, keys: Sequence[str], zone: tzinfo) -> Sequence[Mapping[str, Tariff]]:
+    """Return :func:`holding` of each interval of a run, with few questions to the database.
+
+    Whatever a point is bound to in the first of them holds for the whole run.
+    """
+    found = shelf(session, zone, keys)
+    standing = registry.standing(session, keys[0]) if keys else {}
+    return [
+        {point: found.at(each.tariff, Interval.parse(key)) for point, each in standing.items()}
+        for key in keys
+    ]
+
+
+def most_common(session: Session, key: str) -> str:
+    """Return the tariff that most metering points are on in an interval; of equals the first by id.
+
+    Before any point began it is the first tariff by id.
+    """
+    count = Counter(each.tariff for each in registry.standing(session, key).values())
+    known = count or Counter(session.exec(select(TariffRow.id)).all())
+    return min(known, key=lambda tariff: (-known[tariff], tariff))
 
 
 def versions(session: Session, tariff: str) -> Sequence[TariffVersionRow]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from typing import TypedDict
 
 from sqlmodel import Session
 
 from app.services.privacy import FEWEST
-from app.store import forecasts, people
-from app.tables import ExpectedPriceRow, ForecastRunRow, TariffRow
+from app.store import forecasts, people, tariffs
+from app.tables import ExpectedPriceRow, ForecastRunRow
 from market.money import PPM, Price
 from market.tariff import Tariff
-from metering.interval import from_ms
+from metering.interval import Interval, from_ms
 
 
 class NoForecastError(Exception):
@@ -35,7 +34,7 @@ class ExpectedInterval(TypedDict):
 
 
 class ExpectedPrices(TypedDict):
-    """A run's expected prices; moments are UTC."""
+    """A run's expected prices; moments are UTC. The tariff's own are of the first interval."""
 
     district: str
     issued_at: str
@@ -76,16 +75,18 @@ def expected_prices(session: Session) -> ExpectedPrices:
         raise NoForecastError(
             f"the forecast knows fewer than {FEWEST} participants, so their prices stay private"
         )
-    row = district_tariff(session)
-    tariff = people.to_tariff(row)
+    keys = [each.interval for each in shown]
+    tariff, zone = tariffs.most_common(session, keys[0]), tariffs.zone(session)
+    shelf = tariffs.shelf(session, zone, keys)
+    first = shelf.at(tariff, Interval.parse(keys[0]))
     return {
         "district": people.district(session).origin,
         "issued_at": from_ms(run.issued_ms).isoformat().replace("+00:00", "Z"),
         "model": run.model,
-        "tariff": row.id,
-        "grid_all_in_micro_per_kwh": grid_all_in(tariff),
-        "feed_in_micro_per_kwh": tariff.feed_in.micro_per_kwh,
-        "intervals": [interval(each, tariff) for each in shown],
+        "tariff": tariff,
+        "grid_all_in_micro_per_kwh": grid_all_in(first),
+        "feed_in_micro_per_kwh": first.feed_in.micro_per_kwh,
+        "intervals": [interval(e, shelf.at(tariff, Interval.parse(e.interval))) for e in shown],
     }
 
 
@@ -100,7 +101,7 @@ def shown_prices(session: Session, run: ForecastRunRow) -> Sequence[ExpectedPric
 
 
 def interval(row: ExpectedPriceRow, tariff: Tariff) -> ExpectedInterval:
-    """Return one quarter-hour on the district's tariff.
+    """Return one quarter-hour on the tariff that most points are on.
 
     The mean is what a kWh drawn then costs: the local share at the local price all-in, the rest at
     the supplier's.
@@ -121,24 +122,17 @@ def interval(row: ExpectedPriceRow, tariff: Tariff) -> ExpectedInterval:
     }
 
 
-def district_tariff(session: Session) -> TariffRow:
-    """Return the tariff that most metering points are on; of equals the first by id."""
-    count = Counter(point.tariff for point in people.points(session).values())
-    chosen = min(count, key=lambda tariff: (-count[tariff], tariff))
-    return session.get_one(TariffRow, chosen)
-
-
 def local_all_in(tariff: Tariff, price_micro_per_kwh: int | None) -> int | None:
     """Return what a neighbour's kWh costs its buyer, with VAT, rounded down."""
     if price_micro_per_kwh is None:
         return None
-    net = Price(price_micro_per_kwh) + tariff.local_grid_fee + tariff.levy
+    net = Price(price_micro_per_kwh) + tariff.local_grid_fee + tariff.levy + tariff.tax
     return _with_vat(net, tariff)
 
 
 def grid_all_in(tariff: Tariff) -> int:
     """Return what a kWh of the supplier costs, with VAT, rounded down."""
-    return _with_vat(tariff.energy + tariff.grid_fee + tariff.levy, tariff)
+    return _with_vat(tariff.energy + tariff.grid_fee + tariff.levy + tariff.tax, tariff)
 
 
 def _with_vat(net: Price, tariff: Tariff) -> int:

@@ -17,7 +17,7 @@ from app.services.forward.orders import ForwardError, GateError
 from app.services.forward.view import cleared_session
 from app.services.forward.words import in_words, read_form, to_form
 from app.services.house import House
-from app.store import forward, people, registry
+from app.store import forward, people, registry, tariffs
 from app.store.forward import Said
 from app.tables import ForwardOrderRow, ForwardSessionRow, MeteringPointRow
 from market.money import Price
@@ -59,7 +59,11 @@ class ForwardDesk:
         with self._house.database.read() as db:
             held_by = next(iter(forward.in_state(db, "open")), None)
             mine = self._own(db, participant, held_by)
-            tariffs = [people.tariffs_by_point(db)[row.gsrn] for row in mine]
+            key = (
+                held_by.first if held_by else Interval.containing_ms(self._house.clock.now_ms()).key
+            )
+            on = tariffs.holding(db, key, settings.tz)
+            own = [on[row.gsrn] for row in mine]
             standing = forward.standing(db).get(participant)
             cleared = [row for row in forward.newest(db, _SESSIONS) if row.log_index is not None]
             return OrdersPage(
@@ -70,8 +74,8 @@ class ForwardDesk:
                 clock_ms=self._house.clock.now_ms(),
                 points=[(row.gsrn, row.name) for row in mine],
                 tick_micro_per_kwh=settings.price_tick_micro_per_kwh,
-                ceiling_micro_per_kwh=_median([each.ceiling for each in tariffs]),
-                floor_micro_per_kwh=_median([each.floor for each in tariffs]),
+                ceiling_micro_per_kwh=_median([each.ceiling for each in own]),
+                floor_micro_per_kwh=_median([each.floor for each in own]),
                 open=_open(held_by, self._house.clock.now_ms()),
                 orders=self._entered(db, held_by, participant) if held_by else [],
                 by_forecast=standing.by_forecast if standing else False,

@@ -11,7 +11,7 @@ from sqlmodel import Session
 from app.services.forecasts.prices import expected_price
 from app.services.forward.book import Steps, qualified, session_of, text_of
 from app.services.house import House
-from app.store import agents, forward, people, registry
+from app.store import agents, forward, registry, tariffs
 from app.store.forecasts import forecasts_wh, newest_run, tells_of
 from app.store.forward import Said
 from app.tables import ForwardSessionRow
@@ -88,16 +88,16 @@ def _steps_by_order(
     owners: Mapping[str, str],
 ) -> Mapping[tuple[str, Side], dict[int, _Step]]:
     """Return the steps of each point and side by the index of their interval."""
-    tariffs = people.tariffs_by_point(session)
     tick = Price(house.settings.price_tick_micro_per_kwh)
     mine = {point: who for point, who in owners.items() if who in asked}
     found: dict[tuple[str, Side], dict[int, _Step]] = defaultdict(dict)
     keys = session_of(held_by).keys
     expected = forecasts_wh(session, keys)
-    for index, key in enumerate(keys):
+    held = tariffs.over(session, keys, house.settings.tz)
+    for index, (key, on) in enumerate(zip(keys, held, strict=True)):
         standing = {point: each.standing for point, each in agents.holding(session, key).items()}
-        limits = net_limits(standing, tariffs, expected_price(session, key), tick)
-        for step in _steps(_forecast(expected.get(key, {}), mine, tariffs), limits):
+        limits = net_limits(standing, on, expected_price(session, key), tick)
+        for step in _steps(_forecast(expected.get(key, {}), mine, on), limits):
             found[step.point, step.side][index] = step
     return found
 

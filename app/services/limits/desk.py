@@ -12,7 +12,7 @@ from app.services.forecasts.prices import expected_price
 from app.services.house import House
 from app.services.limits import history, instructions
 from app.services.typed import MICRO_OF_CENT, TypedError, scaled, written
-from app.store import agents, people, registry
+from app.store import agents, people, registry, tariffs
 from app.tables import InstructionRow, MeteringPointRow
 from market.agents import (
     Instruction,
@@ -107,7 +107,7 @@ class LimitsDesk:
         key: str,
         expected: Price | None,
     ) -> PointLimits:
-        tariff = people.tariffs_by_point(session)[row.gsrn]
+        tariff = self._tariff(session, row.gsrn)
         standing = agents.holding(session, key)[row.gsrn]
         return PointLimits(
             point=row.gsrn,
@@ -122,6 +122,11 @@ class LimitsDesk:
             versions=_versions(agents.versions(session, row.gsrn, key), standing.version, key),
         )
 
+    def _tariff(self, session: Session, point: str) -> Tariff:
+        """Return what a point is on in the next interval."""
+        key = instructions.next_interval(self._house).key
+        return tariffs.holding(session, key, self._house.settings.tz)[point]
+
     def _view(
         self,
         session: Session,
@@ -129,7 +134,7 @@ class LimitsDesk:
         instruction: Instruction,
         expected: Price | None,
     ) -> LimitsView:
-        tariff = people.tariffs_by_point(session)[held.point]
+        tariff = self._tariff(session, held.point)
         given = (instruction, tariff, expected, instructions.tick(self._house))
         bid, offer = bid_limit(*given), offer_limit(*given)
         premium = instruction.wish.premium

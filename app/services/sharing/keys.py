@@ -20,10 +20,11 @@ from app.services.sharing.file import (
     SharingInputError,
     read_keys,
 )
-from app.store import intervals, people, sharing
+from app.store import intervals, people, sharing, tariffs
 from app.tables import SharingVersionRow
 from market.money import Price
 from market.sharing import Share
+from market.tariff import Tariff
 from metering.interval import Interval
 
 
@@ -205,13 +206,15 @@ def _doubled(versions: Sequence[Version], drafts: Sequence[Draft]) -> Iterator[F
 
 
 def _beyond_tariffs(session: Session, drafts: Sequence[Draft]) -> Iterator[Fault]:
-    """Compare each price but 0 with the tariffs of today; at clearing those of then decide."""
-    tariffs = people.tariffs_by_point(session)
+    """Compare each price but 0 with the tariffs of its start; at clearing those of then decide."""
+    zone, known = tariffs.zone(session), dict[str, Mapping[str, Tariff]]()
     for draft in drafts:
         price = draft.terms.price
         if price == Price(0):
             continue
-        floor = tariffs[draft.generator].floor
+        key = draft.start.key
+        on = known.get(key) or known.setdefault(key, tariffs.holding(session, key, zone))
+        floor = on[draft.generator].floor
         if price < floor:
             yield Fault(
                 draft.row,
@@ -219,7 +222,7 @@ def _beyond_tariffs(session: Session, drafts: Sequence[Draft]) -> Iterator[Fault
                 f"{draft.generator}: only 0 (given away) may be",
             )
         for member, row in draft.rows.items():
-            ceiling = tariffs[member].ceiling
+            ceiling = on[member].ceiling
             if price > ceiling:
                 yield Fault(
                     row,
