@@ -16,16 +16,19 @@ from app.services.house import House
 from app.services.ledger import LedgerFigures
 from app.store import journal, people
 from app.tables import (
+    BillLineRow,
     CorrectionRow,
     EnrolmentRow,
     IntervalRow,
     MeteringPointRow,
     ReadingRow,
+    RollupRow,
     SecurityEventRow,
     SlotRow,
-    StatementRow,
     TradeRow,
 )
+from market.settled import Span
+from market.settlement import Kind
 from metering.interval import from_ms
 
 
@@ -125,17 +128,20 @@ class Energies(NamedTuple):
 
 
 def energies(session: Session) -> Energies:
-    """Return what was traded, imported and exported so far."""
-    traded = session.exec(select(func.coalesce(func.sum(IntervalRow.traded_wh), 0))).one()
+    """Return what was traded, imported and exported so far, from the sums by month.
+
+    What was traded stays traded: corrections leave it as it is.
+    """
+    traded = session.exec(
+        select(func.coalesce(func.sum(BillLineRow.wh), 0)).where(
+            BillLineRow.kind == Kind.LOCAL_SELL.value
+        )
+    ).one()
     imported, exported = session.exec(
         select(
-            func.coalesce(func.sum(func.coalesce(CorrectionRow.import_wh, SlotRow.import_wh)), 0),
-            func.coalesce(func.sum(func.coalesce(CorrectionRow.export_wh, SlotRow.export_wh)), 0),
-        )
-        .select_from(SlotRow)
-        .join(IntervalRow, col(IntervalRow.key) == SlotRow.interval)
-        .outerjoin(CorrectionRow, corrected())
-        .where(col(IntervalRow.state).in_(("settled", "sealed", "final")))
+            func.coalesce(func.sum(RollupRow.import_wh), 0),
+            func.coalesce(func.sum(RollupRow.export_wh), 0),
+        ).where(RollupRow.span == Span.MONTH.value)
     ).one()
     return Energies(int(traded), int(imported), int(exported))
 
@@ -148,12 +154,15 @@ def local_share(traded_wh: int, import_wh: int) -> str:
 
 
 def savings(session: Session) -> Mapping[str, int]:
-    """Return what each participant saved against the normal tariff, in micro-euros."""
+    """Return what each participant saved against the normal tariff, in micro-euros, as known now.
+
+    A participant's is the sum over their months; corrections are in it.
+    """
     found = dict.fromkeys(people.participants(session), 0)
     rows = session.exec(
-        select(StatementRow.participant, func.sum(StatementRow.saving_micro)).group_by(
-            StatementRow.participant
-        )
+        select(RollupRow.participant, func.sum(RollupRow.saving_micro))
+        .where(RollupRow.span == Span.MONTH.value)
+        .group_by(RollupRow.participant)
     )
     return found | {participant: int(micro) for participant, micro in rows}
 

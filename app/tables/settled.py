@@ -46,7 +46,10 @@ class RollupRow(SQLModel, table=True):
     """
 
     __tablename__ = "rollup"
-    __table_args__ = (Index("rollup_point", "point", "span", "start"),)
+    __table_args__ = (
+        Index("rollup_point", "point", "span", "start"),
+        Index("rollup_participant", "participant", "span", "start"),
+    )
     span: str = Field(primary_key=True)  # hour, day, month
     start: str = Field(primary_key=True)
     point: str = Field(primary_key=True)
@@ -96,6 +99,7 @@ class BillLineRow(SQLModel, table=True):
     """
 
     __tablename__ = "bill_line"
+    __table_args__ = (Index("bill_line_kind", "kind", "month"),)
     month: str = Field(primary_key=True)
     participant: str = Field(primary_key=True)
     point: str = Field(primary_key=True)

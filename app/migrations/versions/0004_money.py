@@ -78,6 +78,9 @@ def upgrade() -> None:
             "month", "participant", "point", "origin", "kind", "vat_ppm", "supplier"
         ),
     )
+    with op.batch_alter_table("bill_line", recreate="never") as batch_op:
+        batch_op.create_index("bill_line_kind", ["kind", "month"], unique=False)
+
     op.create_table(
         "certificate_event",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -181,6 +184,7 @@ def upgrade() -> None:
         ),
     )
     with op.batch_alter_table("rollup", recreate="never") as batch_op:
+        batch_op.create_index("rollup_participant", ["participant", "span", "start"], unique=False)
         batch_op.create_index("rollup_point", ["point", "span", "start"], unique=False)
 
     op.create_table(
@@ -675,6 +679,7 @@ def downgrade() -> None:
     op.drop_table("statement_run")
     with op.batch_alter_table("rollup", recreate="never") as batch_op:
         batch_op.drop_index("rollup_point")
+        batch_op.drop_index("rollup_participant")
 
     op.drop_table("rollup")
     op.drop_table("production_rollup")
@@ -685,6 +690,9 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_certificate_event_issuance_id"))
 
     op.drop_table("certificate_event")
+    with op.batch_alter_table("bill_line", recreate="never") as batch_op:
+        batch_op.drop_index("bill_line_kind")
+
     op.drop_table("bill_line")
     op.drop_table("balance_party")
     op.drop_table("account_month")
