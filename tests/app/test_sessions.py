@@ -44,13 +44,13 @@ def store(kit: Kit, wall: FakeWall) -> SessionStore:
     return SessionStore(kit.database, "flat")
 
 
-@pytest.mark.parametrize("role", Role)
-def test_a_role_and_its_participant(store: SessionStore, role: Role) -> None:
-    viewer = store.viewer(store.demo_enter(role))
-    assert viewer is not None
-    assert viewer.role is role
-    assert viewer.participant == ("flat" if role is Role.PROSUMER else None)
-    assert len(viewer.csrf_token) >= 32
+def test_a_role_and_its_participant(store: SessionStore) -> None:
+    for role in Role:
+        viewer = store.viewer(store.demo_enter(role))
+        assert viewer is not None
+        assert viewer.role is role
+        assert viewer.participant == ("flat" if role is Role.PROSUMER else None)
+        assert len(viewer.csrf_token) >= 32
 
 
 def test_cookies_and_tokens_are_never_the_same(store: SessionStore) -> None:
@@ -69,10 +69,10 @@ def test_only_the_cookies_hash_is_at_rest(kit: Kit, store: SessionStore) -> None
     assert store.viewer(row.cookie_hash) is None  # what is at rest opens nothing
 
 
-@pytest.mark.parametrize("cookie", [None, "", "x", "x" * 10_000, "' OR 1=1 --", "\x00", "é"])
-def test_strange_cookies_open_nothing(store: SessionStore, cookie: str | None) -> None:
+def test_strange_cookies_open_nothing(store: SessionStore) -> None:
     store.demo_enter(Role.MANAGER)
-    assert store.viewer(cookie) is None
+    for cookie in (None, "", "x", "x" * 10_000, "' OR 1=1 --", "\x00", "é"):
+        assert store.viewer(cookie) is None, cookie
 
 
 @pytest.mark.parametrize(("idle_ms", "lives"), [(0, True), (IDLE_MS, True), (IDLE_MS + 1, False)])
