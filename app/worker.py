@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from app.jobs.anchor import anchor
+from app.jobs.certificates import expire_daily
 from app.jobs.clear import clear_interval
 from app.jobs.correct import correct_estimates
 from app.jobs.cosign import Cosigner
@@ -64,6 +65,7 @@ class Worker:
         self._cosigner = cosigner or Cosigner(house)
         self._forecaster = Forecaster(house)
         self._reconciled = ""  # day of the last reconciliation
+        self._expired = ""  # day of the last look for certificates that are too old
         self._stated = ""  # day on which statements were looked at last
 
     def run_due(self) -> None:
@@ -84,6 +86,7 @@ class Worker:
         self._cosigner.run()
         self._forecaster.run()
         self._reconciled = reconcile_daily(self._house, self._reconciled)
+        self._expired = expire_daily(self._house, self._expired)
 
     def _open_and_close(self) -> None:
         now_ms = self._house.clock.now_ms()

@@ -105,13 +105,13 @@ Charging = Mapping[str, Mapping[str, int]]
 """Wh that storages took in, by metering point and storage."""
 
 
-def unmetered_production(exported_wh: int, metered_wh: int, discharged_wh: int) -> int:
+def unmetered_production(exported_wh: int, metered_wh: int) -> int:
     """Return what a device without a sub-meter gave, told by its point's export register alone.
 
-    What other devices gave and storages discharged behind the same point comes first: the rest of
-    the export is its own, and what it gave to the house remains unknown and uncertified.
+    What the metered devices behind the same point gave, discharges included, comes first: the rest
+    of the export is its own, and what it gave to the house remains unknown and uncertified.
     """
-    return max(0, exported_wh - metered_wh - discharged_wh)
+    return max(0, exported_wh - metered_wh)
 
 
 def allot(borders: Iterable[Border], charging: Charging) -> dict[Lot, int]:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from sqlmodel import col, select
 
+from app.services.certificates import final as certificates
 from app.services.house import House
 from app.tables import IntervalRow, Payment
 from metering.interval import Interval, from_ms
@@ -33,5 +34,7 @@ def finalise(house: House) -> None:
         if session.exec(ready.limit(1)).first() is None:
             return
     with house.database.write() as session:
-        for row in session.exec(ready):
+        rows = session.exec(ready).all()
+        certificates.finalise(house, session, [row.key for row in rows])
+        for row in rows:
             row.state = "final"
