@@ -35,7 +35,7 @@ from app.services.live import LiveBoard
 from app.services.proofs import settlement_proof
 from app.services.views import DatabaseViews
 from app.settings import Settings
-from app.store import journal, log, tariffs
+from app.store import intervals, journal, log, tariffs
 from app.tables import (
     CorrectionRow,
     EnrolmentRow,
@@ -419,6 +419,9 @@ class Kit:
     ) -> None:
         """Write an interval of weeks ago, as if it had been metered then."""
         with self.database.write() as session:
+            # The district's own first, or the weeks between would be metered, too.
+            intervals.ensure_through(session, self.clock.now_ms(), self.settings.rule)
+            session.flush()
             if session.get(IntervalRow, interval.key) is None:
                 session.add(IntervalRow(key=interval.key, state="final", rule="mid-market"))
                 session.flush()
