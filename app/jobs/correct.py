@@ -21,7 +21,7 @@ from app.services.corrections.record import (
     write,
 )
 from app.services.house import House
-from app.store import borders, people
+from app.store import borders, people, registry
 from app.tables import CorrectionRow, IntervalRow, ReadingRow, SlotRow
 from ledger_client.merkle import leaf_hash
 from ledger_client.proof import Borders, slot_leaf
@@ -98,17 +98,25 @@ def _estimated(session: Session) -> Mapping[str, Sequence[SlotRow]]:
 
 
 def _awaits() -> Sequence[ColumnElement[bool]]:
-    """Return the condition of a settled slot that was estimated and never made good."""
+    """Return the condition of a settled slot that was estimated and never made good.
+
+    Of points that measure alone nothing was settled: their estimates stay. Rows from before
+    ``made_good`` was kept have a correction alone.
+    """
     of_slot = (
         col(CorrectionRow.interval) == col(SlotRow.interval),
         col(CorrectionRow.point) == col(SlotRow.point),
         or_(col(CorrectionRow.source).is_(None), col(CorrectionRow.source) == READINGS),
     )
-    settled = select(IntervalRow.key).where(col(IntervalRow.state).in_(_SETTLED))
+    settled = exists().where(
+        col(IntervalRow.key) == col(SlotRow.interval), col(IntervalRow.state).in_(_SETTLED)
+    )
     return (
         col(SlotRow.estimated).is_(True),
         col(SlotRow.fault).is_(None),
-        col(SlotRow.interval).in_(settled),
+        col(SlotRow.made_good).is_(None),
+        registry.settling(SlotRow.point),
+        settled,
         ~exists().where(*of_slot),
     )
 
@@ -161,6 +169,7 @@ def _correct_gap(house: House, session: Session, gap: Gap, told: Measured) -> No
     for slot, now in found[len(late) :]:  # the older ones come first
         evidence = Evidence(_REASON, leaf_hash(_new_leaf(gap, slot)))
         write(house, session, draft(house, session, slot, now), evidence)
+        slot.made_good = True
     if len(late) < len(found):
         _tell_of_return(house, session, gap)
 

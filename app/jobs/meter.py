@@ -120,6 +120,7 @@ def _slot(
         "closing": closing.id if closing else None,
         "estimated": amount.estimated,
         "fault": None,
+        "made_good": None,
         "import_wh": amount.import_wh,
         "export_wh": amount.export_wh,
         "salt": salt,

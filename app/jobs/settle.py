@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 
 from sqlmodel import Session
 
-from app.services import settled
+from app.services import losses, settled
+from app.services.certificates.issuing import issue
 from app.services.house import House
-from app.store import intervals, journal, leaves, market, payments, people, wallets
+from app.store import balance, intervals, journal, leaves, market, payments, people, wallets
 from app.store.bulk import insert_all
-from app.tables import SettlementLine, StatementRow
+from app.tables import AddressRow, SettlementLine, StatementRow
 from ledger_client.merkle import root
 from ledger_client.wallet import Wallet
 from market.money import Money
 from market.parties import MeteredPoint, own_transfers
-from market.settlement import LedgerAccount, Settlement, Statement, saving, settle
+from market.settlement import LedgerAccount, Settlement, Statement, payout, saving, settle
 from metering.interval import LENGTH_MS, Interval
 
 
@@ -25,18 +26,21 @@ def settle_interval(house: House, key: str) -> None:
         row = intervals.lock(session, key, "cleared")
         if row is None:
             return
-        points = market.metered_points(session, key)
+        points, carried = market.metered_points(session, key), market.carries(session, before=key)
         settlement = settle(
             key,
             points,
             own_transfers(points),
             market.book(session, key),
             market.trades(session, key),
-            market.carries(session, before=key),
-            _accounts(house, session, key, points) if pays(house, key) else {},
+            carried,
+            _accounts(house, session, key, points, carried) if pays(house, key) else {},
         )
         _save(house, session, key, settlement)
         settled.record(session, house.settings.tz, key, settlement)
+        losses.record(house, session, key)
+        balance.record_production(session, house.settings.tz, key)
+        issue(house, session, key)
         row.settlement_root = root(leaves.statement_hashes(leaves.statements(session, key)))
         _plan_payment(session, key, row.settlement_root, settlement.statements)
         row.state = "settled"
@@ -48,21 +52,35 @@ def pays(house: House, key: str) -> bool:
 
 
 def _accounts(
-    house: House, session: Session, key: str, points: Sequence[MeteredPoint]
+    house: House,
+    session: Session,
+    key: str,
+    points: Sequence[MeteredPoint],
+    carried: Mapping[str, Money],
 ) -> Mapping[str, LedgerAccount]:
-    """Return this month's address of each participant, and what planned payments leave where."""
+    """Return this month's address of each participant, and what planned payments leave where.
+
+    Whoever has no point any more is there, at the address of their last month, while something
+    that the ledger can move is still carried for them.
+    """
     month = wallets.month_of(session, Interval.parse(key))
     metered = {point.participant for point in points}
     settled = [row for row in people.participants(session).values() if row.id in metered]
     owned = wallets.open_month(session, Wallet(house.keyring.wallet_seed), month, settled)
-    return {
-        row.id: LedgerAccount(
-            owned[row.id][-1].address,
-            Money(owned[row.id][-1].planned_micro),
-            tuple((old.address, Money(old.planned_micro)) for old in owned[row.id][:-1]),
-        )
-        for row in settled
+    waiting = {who for who, carry in carried.items() if carry.micro} - metered
+    gone = {who: _account(owned[who]) for who in sorted(waiting)}
+    return {row.id: _account(owned[row.id]) for row in settled} | {
+        who: account for who, account in gone.items() if payout(carried[who], account.whole).micro
     }
+
+
+def _account(owned: Sequence[AddressRow]) -> LedgerAccount:
+    *older, current = owned
+    return LedgerAccount(
+        current.address,
+        Money(current.planned_micro),
+        tuple((old.address, Money(old.planned_micro)) for old in older),
+    )
 
 
 def _save(house: House, session: Session, key: str, settlement: Settlement) -> None:

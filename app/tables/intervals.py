@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Index
+from sqlalchemy import BigInteger, Index, text
 from sqlmodel import Field, SQLModel
 
 
@@ -37,6 +37,14 @@ class SlotRow(SQLModel, table=True):
     __table_args__ = (
         Index("slot_estimated", "estimated", "interval"),
         Index("slot_point", "point", "interval"),
+        # Estimates that may still be made good; the words are those of the query that asks for it.
+        Index(
+            "slot_awaits",
+            "point",
+            "interval",
+            sqlite_where=text("estimated IS 1 AND fault IS NULL AND made_good IS NULL"),
+            postgresql_where=text("estimated IS true AND fault IS NULL AND made_good IS NULL"),
+        ),
     )
     interval: str = Field(primary_key=True, foreign_key="interval.key")
     point: str = Field(primary_key=True, foreign_key="metering_point.gsrn")
@@ -47,6 +55,7 @@ class SlotRow(SQLModel, table=True):
     closing: int | None = Field(default=None, foreign_key="reading.id")
     estimated: bool
     fault: str | None = None  # why the estimate stays for good; None while it may be corrected
+    made_good: bool | None = None  # a correction holds what the registers told of the estimate
     # As settled at first; a correction stands beside it, it does not replace it.
     import_wh: int = Field(sa_type=BigInteger)
     export_wh: int = Field(sa_type=BigInteger)

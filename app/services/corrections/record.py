@@ -13,6 +13,7 @@ from typing import Final
 
 from sqlmodel import Session
 
+from app.services import losses
 from app.services import settled as settled_rows
 from app.services.certificates.issuing import issue
 from app.services.house import House
@@ -165,16 +166,11 @@ def refuse(
 
 
 def _follow(house: House, session: Session, plan: Draft) -> None:
-    """Amend what rests on a settled interval, in this order: sums and bills first."""
-    settled_rows.amend(
-        session,
-        house.settings.tz,
-        plan.slot.interval,
-        plan.done,
-        plan.settled.tariff,
-        plan.version,
-    )
-    issue(house, session, plan.slot.interval, plan.slot.point)
+    """Amend what rests on a settled interval: sums and bills first, which the others read."""
+    key, zone = plan.slot.interval, house.settings.tz
+    settled_rows.amend(session, zone, key, plan.done, plan.settled.tariff, plan.version)
+    losses.record(house, session, key)
+    issue(house, session, key, plan.slot.point)
 
 
 def _row(house: House, session: Session, plan: Draft, evidence: Evidence) -> CorrectionRow:

@@ -6,6 +6,6 @@ Pages, statements and exports read these rows and never scan quarters of a year.
 
 from app.services.settled.amending import amend
 from app.services.settled.backfill import ensure
-from app.services.settled.writing import bill_month, bill_months, record
+from app.services.settled.writing import bill_month, bill_months, borders, record
 
-__all__ = ["amend", "bill_month", "bill_months", "ensure", "record"]
+__all__ = ["amend", "bill_month", "bill_months", "borders", "ensure", "record"]
