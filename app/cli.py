@@ -17,6 +17,7 @@ from app.commands.exchange import exchange_cli
 from app.commands.export import export_cli
 from app.commands.node import node_cli
 from app.commands.share import share_cli
+from app.commands.statement import statement_cli
 
 cli = typer.Typer(
     name="wattloom",
@@ -32,6 +33,7 @@ cli.add_typer(contract_cli, name="contract")
 cli.add_typer(correct_cli, name="correct")
 cli.add_typer(exchange_cli, name="exchange")
 cli.add_typer(export_cli, name="export")
+cli.add_typer(statement_cli, name="statement")
 
 _FRESH = typer.Option("--fresh", help="Put an earlier run aside (old-1, ...), begin again.")
 _FEE = "Grid fee on energy that stays {}, micro-euros/kWh."

@@ -7,6 +7,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from app.api import log, prices, problems, readings, status
 from app.api.limits import READINGS_PATH, BodyLimits
+from app.jobs.statements import issue_shown
 from app.services.bank_desk import BankDesk
 from app.services.books.desk import BooksDesk
 from app.services.forecasts.desk import ForecastDesk
@@ -19,6 +20,7 @@ from app.services.live import LiveBoard
 from app.services.market.desk import MarketDesk
 from app.services.sessions import SessionStore
 from app.services.sharing.desk import SharingDesk
+from app.services.statements.desk import StatementDesk
 from app.services.views import DatabaseViews
 from metering.batch import MAX_BODY_BYTES
 from web.pages import BODY_LIMITS, Ports, ProblemPages, as_page, build_router, mount_static
@@ -59,6 +61,7 @@ def create_app(
         sharing=SharingDesk(house),
         forecasts=ForecastDesk(house),
         forward=ForwardDesk(house),
+        statements=StatementDesk(house, views.managed, issue_shown),
         books=BooksDesk(house, views.managed),
     )
     app.include_router(build_router(ports))

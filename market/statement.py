@@ -228,7 +228,7 @@ def _header_object(header: Header) -> dict[str, object]:
         "month": header.month,
         "number": header.number,
         "participant": header.participant,
-        "period": {"from": header.first_day, "to": header.last_day, "zone": header.zone},
+        "period": {"first": header.first_day, "last": header.last_day, "zone": header.zone},
         "recipient": dict(header.recipient),
     }
 
@@ -266,7 +266,7 @@ def _section_object(
         "energy": energy,
         "lines": [{**item, "ref": f"{place}.{n}"} for n, item in enumerate(objects, 1)],
         "name": section.name,
-        "periods": [{"from": first, "to": last} for first, last in section.periods],
+        "periods": [{"first": first, "last": last} for first, last in section.periods],
         "point": section.point,
         "supplier": section.supplier,
     }

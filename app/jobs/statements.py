@@ -79,6 +79,14 @@ def issue(
         return Issued(month, tuple(writer.numbers), writer.credit_notes, log_index, found.waiting)
 
 
+def issue_shown(house: House, month: str, by: str) -> int:
+    """Issue what is due of a month for its page; return how many statements.
+
+    Raises: as :func:`issue`.
+    """
+    return len(issue(house, month, by).numbers)
+
+
 class _Writer:
     """Writes the statements of one issue, chunk by chunk, and at the end its log entry."""
 

@@ -13,6 +13,7 @@ from app.store import months
 from app.tables import (
     BillLineRow,
     CertificateMonthRow,
+    CheckpointRow,
     CorrectionRow,
     DeviceRow,
     IntervalRow,
@@ -359,12 +360,6 @@ def newest_interval(session: Session) -> str | None:
     return session.exec(select(func.max(IntervalRow.key))).one()
 
 
-def of_month(session: Session, month: str) -> Mapping[str, MonthlyStatementRow]:
-    """Return the statements that were issued for a month, by participant."""
-    rows = session.exec(select(MonthlyStatementRow).where(MonthlyStatementRow.month == month))
-    return {row.participant: row for row in rows}
-
-
 def issued_to(session: Session, month: str) -> Mapping[str, str]:
     """Return the numbers of a month's statements by participant, in id order."""
     rows = session.exec(
@@ -398,6 +393,14 @@ def find(session: Session, number: str) -> tuple[MonthlyStatementRow, StatementR
         .join(StatementRunRow, col(StatementRunRow.id) == MonthlyStatementRow.run)
         .where(MonthlyStatementRow.number == number)
     ).first()
+
+
+def is_anchored(session: Session, log_index: int) -> bool:
+    """Tell whether a checkpoint over an entry of the log is confirmed on the ledger."""
+    confirmed = select(CheckpointRow.size).where(
+        CheckpointRow.state == "confirmed", col(CheckpointRow.size) > log_index
+    )
+    return session.exec(confirmed.limit(1)).first() is not None
 
 
 def last_numbers(session: Session, year: str) -> tuple[int, int]:

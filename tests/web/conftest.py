@@ -21,6 +21,7 @@ from tests.web.ledger_fakes import FakeLedgerViews
 from tests.web.limits_fakes import FakeLimits
 from tests.web.market_fakes import FakeMarket
 from tests.web.sharing_fakes import FakeSharing
+from tests.web.statement_fakes import FakeStatements
 from tests.web.web_fakes import FakeSessions, FakeViews
 from web.pages import STATIC, Ports, build_router, mount_static
 from web.security import SecurityMiddleware
@@ -54,6 +55,11 @@ def ledger() -> FakeLedgerViews:
 @pytest.fixture
 def bank() -> FakeBank:
     return FakeBank()
+
+
+@pytest.fixture
+def statements() -> FakeStatements:
+    return FakeStatements()
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from web.pages import (
     people,
     proofs,
     sharing,
+    statements,
     transparency,
     treasury,
 )
@@ -44,6 +45,7 @@ from web.ports.ledger import LedgerViews
 from web.ports.limits import Limits
 from web.ports.market import Market
 from web.ports.sharing import Sharing
+from web.ports.statements import Statements
 
 STATIC: Final = Path(__file__).parents[1] / "static"
 
@@ -71,6 +73,7 @@ class Ports:
     sharing: Sharing
     forecasts: Forecasts
     forward: Forward
+    statements: Statements
     books: Books
 
 
@@ -86,6 +89,7 @@ def build_router(ports: Ports) -> APIRouter:
     sharing.add_routes(router, desk, ports.sharing)
     forecasts.add_routes(router, desk, ports.forecasts)
     forward.add_routes(router, desk, ports.forward)
+    statements.add_routes(router, desk, ports.statements)
     books.add_routes(router, desk, ports.books)
     for module in (money, treasury):
         module.add_routes(router, desk, ports.bank)
