@@ -123,6 +123,11 @@ class LedgerAccount:
     balance: Money
     older: tuple[tuple[str, Money], ...] = ()
 
+    @property
+    def whole(self) -> Money:
+        """What all the addresses hold together."""
+        return self.balance + Money(sum(balance.micro for _, balance in self.older))
+
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
@@ -202,7 +207,8 @@ def settle(
 
     Trades with ``GRID`` are left aside: what local trades and own transfers do not cover settles
     as residual at the point's tariff. A participant without a ledger account is carried, and so
-    is everyone between two payment dates (``accounts`` empty).
+    is everyone between two payment dates (``accounts`` empty). One who has an account and no point
+    any more is paid what was carried for them.
 
     Raises:
         SettlementError: trades exceed what was metered, touch an estimate, or name no order.
@@ -218,7 +224,8 @@ def settle(
     for p in points:
         by_participant[p.participant].append(p)
     statements = []
-    for participant, its_points in sorted(by_participant.items()):
+    for participant in sorted(by_participant.keys() | accounts.keys()):
+        its_points = by_participant.get(participant, [])
         lines = [
             line
             for p in its_points
@@ -459,8 +466,8 @@ def _statement(
 
 def _transfers(want: Money, account: LedgerAccount) -> tuple[Transfer, ...]:
     """Empty the older addresses into the current one, together with what can be moved of want."""
-    older = Money(sum(balance.micro for _, balance in account.older))
-    moved = payout(want, account.balance + older)
+    older = account.whole - account.balance
+    moved = payout(want, account.whole)
     transfers = [Transfer(address, -balance.micro) for address, balance in account.older]
     transfers.append(Transfer(account.address, (moved + older).micro))
     return tuple(transfer for transfer in transfers if transfer.micro)
