@@ -55,8 +55,10 @@ def ensure(session: Session) -> None:
     district = people.district(session, lock=True)
     for row in _without_device(session):
         began = session.exec(
-            select(func.min(LinkRow.valid_from)).where(LinkRow.point == row.gsrn)
-        ).one()
+            select(func.min(LinkRow.valid_from))
+            .where(LinkRow.point == row.gsrn)
+            .group_by(LinkRow.point)
+        ).first()
         if began is None:
             continue  # not linked yet: its turn comes with its first link
         through = district.metered_through
@@ -174,7 +176,8 @@ def _check(device: NewDevice) -> None:
 def _check_points(session: Session, device: NewDevice, first: str) -> None:
     """Refuse a device whose points are not there, of another purpose, or taken."""
     points, others = people.points(session), listed(session)
-    if device.id in {row.id for row in others} or session.get(ForeignDeviceRow, device.id):
+    taken_ids = {row.id for row in others}
+    if device.id in taken_ids or session.get(ForeignDeviceRow, device.id) is not None:
         raise CertificateError(f"device {device.id!r} is there already: choose another id")
     point = points.get(device.point)
     if point is None or point.purpose is not None:
