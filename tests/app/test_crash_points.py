@@ -90,12 +90,12 @@ def test_the_unbroken_life_is_worth_comparing(calm: Calm) -> None:
 # What a cut leaves on disk changes with each commit only; the steps between have to leave nothing.
 
 
-def test_a_cut_after_every_second_commit(calm: Calm, tmp_path: Path) -> None:
-    _cut_at(calm, tmp_path, calm.points(committed=True)[::2])
+def test_a_cut_after_every_third_commit(calm: Calm, tmp_path: Path) -> None:
+    _cut_at(calm, tmp_path, calm.points(committed=True)[::3])
 
 
 def test_a_cut_within_transactions_and_around_ledger_calls(calm: Calm, tmp_path: Path) -> None:
-    _cut_at(calm, tmp_path, calm.points(committed=False)[::23])
+    _cut_at(calm, tmp_path, calm.points(committed=False)[::41])
 
 
 @pytest.mark.long
