@@ -16,6 +16,7 @@ from app.commands.correct import correct_cli
 from app.commands.exchange import exchange_cli
 from app.commands.export import export_cli
 from app.commands.node import node_cli
+from app.commands.point import point_cli
 from app.commands.share import share_cli
 from app.commands.statement import statement_cli
 
@@ -28,6 +29,7 @@ cli = typer.Typer(
 )
 cli.add_typer(node_cli, name="node")
 cli.add_typer(bank_cli, name="bank")
+cli.add_typer(point_cli, name="point")
 cli.add_typer(share_cli, name="share")
 cli.add_typer(contract_cli, name="contract")
 cli.add_typer(correct_cli, name="correct")
