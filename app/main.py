@@ -5,11 +5,14 @@ from __future__ import annotations
 from fastapi import FastAPI, Request, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from app.api import log, prices, problems, readings, status
+from app.api import balance, log, prices, problems, readings, status
 from app.api.limits import READINGS_PATH, BodyLimits
 from app.jobs.statements import issue_shown
+from app.services.balance.desk import BalanceDesk
 from app.services.bank_desk import BankDesk
 from app.services.books.desk import BooksDesk
+from app.services.corrections.desk import CorrectionsDesk
+from app.services.disputes.desk import DisputesDesk
 from app.services.forecasts.desk import ForecastDesk
 from app.services.forward.desk import ForwardDesk
 from app.services.house import House
@@ -48,6 +51,7 @@ def create_app(
     app.include_router(status.build_router(house, board))
     app.include_router(log.build_router(house))
     app.include_router(prices.build_router(house))
+    app.include_router(balance.build_router(house, sessions, views.managed))
     ledger = LedgerExplorer(house, views.managed, views.keys_file)
     market = MarketDesk(house, views.managed)
     limits = LimitsDesk(house)
@@ -61,6 +65,9 @@ def create_app(
         sharing=SharingDesk(house),
         forecasts=ForecastDesk(house),
         forward=ForwardDesk(house),
+        corrections=CorrectionsDesk(house, views.managed),
+        disputes=DisputesDesk(house),
+        balance=BalanceDesk(house),
         statements=StatementDesk(house, views.managed, issue_shown),
         books=BooksDesk(house, views.managed),
     )

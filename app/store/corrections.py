@@ -77,19 +77,6 @@ def statement_number(session: Session, participant: str, month: str) -> str | No
     ).first()
 
 
-def of_month(session: Session, participant: str, month: str) -> Sequence[CorrectionRow]:
-    """Return the corrections that stand on a participant's statement of a local month.
-
-    ``original`` of each is the number of the statement that it corrects; None where the month's
-    own statement was not issued yet. ``note`` tells a credit or debit note from a correction.
-    """
-    return session.exec(
-        select(CorrectionRow)
-        .where(CorrectionRow.participant == participant, CorrectionRow.month == month)
-        .order_by(CorrectionRow.interval, CorrectionRow.point, col(CorrectionRow.version))
-    ).all()
-
-
 def newest_first(
     session: Session, limit: int, participants: Collection[str] | None = None
 ) -> Sequence[CorrectionRow]:

@@ -12,9 +12,11 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.web.balance_fakes import FakeBalance
 from tests.web.bank_fakes import FakeBank
 from tests.web.books_fakes import FakeBooks
 from tests.web.browsing import Console, Open, Served
+from tests.web.corrections_fakes import FakeCorrections, FakeDisputes
 from tests.web.forecast_fakes import FakeForecasts
 from tests.web.forward_fakes import FakeForward
 from tests.web.ledger_fakes import FakeLedgerViews
@@ -68,6 +70,11 @@ def books() -> FakeBooks:
 
 
 @pytest.fixture
+def balance() -> FakeBalance:
+    return FakeBalance()
+
+
+@pytest.fixture
 def market() -> FakeMarket:
     return FakeMarket()
 
@@ -90,6 +97,16 @@ def forward() -> FakeForward:
 @pytest.fixture
 def limits() -> FakeLimits:
     return FakeLimits()
+
+
+@pytest.fixture
+def corrections() -> FakeCorrections:
+    return FakeCorrections()
+
+
+@pytest.fixture
+def disputes() -> FakeDisputes:
+    return FakeDisputes()
 
 
 @pytest.fixture

@@ -17,7 +17,10 @@ from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
 from web.pages import (
+    balance,
     books,
+    corrections,
+    disputes,
     district,
     entrance,
     forecasts,
@@ -37,8 +40,11 @@ from web.pages import (
 from web.pages.desk import BODY_LIMITS, Desk, PageRoute, error_page
 from web.pages.problems import ProblemPages, as_page
 from web.ports import Sessions, Views
+from web.ports.balance import Balance
 from web.ports.bank import Bank
 from web.ports.books import Books
+from web.ports.corrections import Corrections
+from web.ports.disputes import Disputes
 from web.ports.forecasts import Forecasts
 from web.ports.forward import Forward
 from web.ports.ledger import LedgerViews
@@ -73,6 +79,9 @@ class Ports:
     sharing: Sharing
     forecasts: Forecasts
     forward: Forward
+    corrections: Corrections
+    disputes: Disputes
+    balance: Balance
     statements: Statements
     books: Books
 
@@ -89,8 +98,11 @@ def build_router(ports: Ports) -> APIRouter:
     sharing.add_routes(router, desk, ports.sharing)
     forecasts.add_routes(router, desk, ports.forecasts)
     forward.add_routes(router, desk, ports.forward)
+    balance.add_routes(router, desk, ports.balance)
     statements.add_routes(router, desk, ports.statements)
     books.add_routes(router, desk, ports.books)
+    corrections.add_routes(router, desk, ports.corrections)
+    disputes.add_routes(router, desk, ports.disputes)
     for module in (money, treasury):
         module.add_routes(router, desk, ports.bank)
     for route in router.routes:
