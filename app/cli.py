@@ -17,8 +17,10 @@ from app.commands.exchange import exchange_cli
 from app.commands.export import export_cli
 from app.commands.node import node_cli
 from app.commands.point import point_cli
+from app.commands.price import price_cli
 from app.commands.share import share_cli
 from app.commands.statement import statement_cli
+from app.commands.tariff import tariff_cli
 
 cli = typer.Typer(
     name="wattloom",
@@ -31,6 +33,8 @@ cli.add_typer(node_cli, name="node")
 cli.add_typer(bank_cli, name="bank")
 cli.add_typer(point_cli, name="point")
 cli.add_typer(share_cli, name="share")
+cli.add_typer(tariff_cli, name="tariff")
+cli.add_typer(price_cli, name="price")
 cli.add_typer(contract_cli, name="contract")
 cli.add_typer(correct_cli, name="correct")
 cli.add_typer(exchange_cli, name="exchange")

@@ -10,7 +10,8 @@ from datetime import date, tzinfo
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from sqlmodel import Session, col, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, SQLModel, col, func, select
 
 from app.store import people, registry
 from app.store.chain import insert_once
@@ -93,10 +94,7 @@ class Held(NamedTuple):
 def shelf(session: Session, zone: tzinfo, keys: Sequence[str]) -> Shelf:
     """Return the tariffs of these intervals, which follow each other."""
     versions: dict[str, list[tuple[str, TariffVersion]]] = {}
-    rows = session.exec(
-        select(TariffVersionRow).order_by(TariffVersionRow.tariff, TariffVersionRow.first_day)
-    )
-    for row in rows:
+    for row in all_versions(session):
         versions.setdefault(row.tariff, []).append(
             (row.first_day, tariff_text.load(row.definition))
         )
@@ -175,6 +173,12 @@ def versions(session: Session, tariff: str) -> Sequence[TariffVersionRow]:
     ).all()
 
 
+def all_versions(session: Session) -> Sequence[TariffVersionRow]:
+    """Return every version, by tariff, the first to hold first."""
+    order = TariffVersionRow.tariff, TariffVersionRow.first_day
+    return session.exec(select(TariffVersionRow).order_by(*order)).all()
+
+
 def zone(session: Session) -> ZoneInfo:
     """Return the district's time zone."""
     return ZoneInfo(people.district(session).zone)
@@ -227,17 +231,37 @@ def price(session: Session, series: str, key: str) -> Price | None:
     return prices(session, series, key, key).get(key)
 
 
+def price_rows(session: Session, series: str, first: str, last: str) -> Sequence[PriceRow]:
+    """Return a series' rows from ``first`` to ``last``, both included, in time order."""
+    return session.exec(
+        select(PriceRow)
+        .where(PriceRow.series == series, PriceRow.interval >= first, PriceRow.interval <= last)
+        .order_by(PriceRow.interval)
+    ).all()
+
+
 def save_prices(
     session: Session, series: str, found: Iterable[tuple[str, Price]], source: str, known_ms: int
 ) -> None:
     """Write prices that are new or others than before; the caller has looked at what changes."""
-    for key, value in found:
-        session.merge(
-            PriceRow(
-                series=series,
-                interval=key,
-                micro_per_kwh=value.micro_per_kwh,
-                source=source,
-                known_ms=known_ms,
-            )
-        )
+    rows = [
+        {
+            "series": series,
+            "interval": key,
+            "micro_per_kwh": value.micro_per_kwh,
+            "source": source,
+            "known_ms": known_ms,
+        }
+        for key, value in found
+    ]
+    connection, table = session.connection(), SQLModel.metadata.tables["price"]
+    on_postgresql = connection.dialect.name == "postgresql"
+    statement: postgresql.Insert | sqlite.Insert = (
+        postgresql.insert(table) if on_postgresql else sqlite.insert(table)
+    )
+    upsert = statement.on_conflict_do_update(
+        index_elements=["series", "interval"],
+        set_={name: statement.excluded[name] for name in ("micro_per_kwh", "source", "known_ms")},
+    )
+    if rows:
+        connection.execute(upsert, rows)

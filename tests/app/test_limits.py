@@ -213,9 +213,9 @@ def test_a_green_point_and_a_wish_stand_in_the_sealed_orders(make_plain: MakeKit
     """One wish gives every order of the interval its place; before it no leaf names any."""
     kit = make_plain()
     with kit.database.write() as session:
-        roof = session.get_one(MeteringPointRow, kit.homes["solar"].point)
-        roof.green, roof.building = True, "b1"
-        session.get_one(MeteringPointRow, kit.homes["flat"].point).building = "b1"
+        session.get_one(MeteringPointRow, kit.homes["solar"].point).green = True
+    for name in ("solar", "flat"):
+        kit.move_to(name, "building", "b1")
     wish = Wish(Product.GREEN, Price(10_000), level=Level.BUILDING)
     enter(kit, "flat", Instruction(wish=wish))
     kit.live(**SURPLUS)
