@@ -76,16 +76,26 @@ class Flows:
         return self.hidden_export_wh == 0
 
     @property
+    def made_here_wh(self) -> int:
+        """What of the consumption was made here; at most all of it."""
+        here = self.import_local_wh + self.import_own_wh + self.self_used_wh - self.cycled_wh
+        return min(max(here, 0), max(self.consumption_wh, 0))
+
+    @property
+    def used_here_wh(self) -> int:
+        """What of the production was used here; at most all of it."""
+        here = self.export_local_wh + self.export_own_wh + self.self_used_wh - self.cycled_wh
+        return min(max(here, 0), max(self.production_wh, 0))
+
+    @property
     def self_sufficiency_ppm(self) -> int | None:
         """How much of the consumption was made here; None without any consumption."""
-        made = self.import_local_wh + self.import_own_wh + self.self_used_wh - self.cycled_wh
-        return _share(made, self.consumption_wh)
+        return _share(self.made_here_wh, self.consumption_wh)
 
     @property
     def self_consumption_ppm(self) -> int | None:
         """How much of the production was used here; None without any production."""
-        used = self.export_local_wh + self.export_own_wh + self.self_used_wh - self.cycled_wh
-        return _share(used, self.production_wh)
+        return _share(self.used_here_wh, self.production_wh)
 
     @property
     def local_share_ppm(self) -> int | None:
@@ -95,9 +105,7 @@ class Flows:
     @property
     def ratio_ppm(self) -> int | None:
         """Production over consumption: above 1,000,000 ppm more was made than used."""
-        if self.consumption_wh <= 0:
-            return None
-        return round_half_up(self.production_wh * PPM, self.consumption_wh)
+        return _share(self.production_wh, self.consumption_wh)
 
     def __add__(self, other: object) -> Flows:
         if not isinstance(other, Flows):
@@ -112,10 +120,7 @@ def total(parts: Iterable[Flows]) -> Flows:
 
 
 def _share(part_wh: int, whole_wh: int) -> int | None:
-    """Return a part in ppm; at most all of it, since a storage may give out what it had before."""
-    if whole_wh <= 0:
-        return None
-    return round_half_up(min(max(part_wh, 0), whole_wh) * PPM, whole_wh)
+    return round_half_up(part_wh * PPM, whole_wh) if whole_wh > 0 else None
 
 
 @dataclass(frozen=True, slots=True)
