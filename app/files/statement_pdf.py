@@ -26,7 +26,7 @@ _SMALL, _PLAIN, _HEAD, _TITLE = 7.5, 9.0, 11.0, 17.0
 _LINE: Final = (200, 204, 210)
 _SHADE: Final = (240, 243, 246)
 _GREY: Final = (95, 102, 112)
-_SPELT: Final = str.maketrans(
+_SPELT: Final = str.maketrans({"\u00a0": " ", "\u2212": "-", "\u202f": " ", "Ł": "L", "ł": "l"})
     {"\u00a0": " ", "\u2212": "-", "\u202f": " ", "\u2192": "to", "\u0142": "l"}
 )
 
