@@ -27,8 +27,6 @@ _LINE: Final = (200, 204, 210)
 _SHADE: Final = (240, 243, 246)
 _GREY: Final = (95, 102, 112)
 _SPELT: Final = str.maketrans({"\u00a0": " ", "\u2212": "-", "\u202f": " ", "Ł": "L", "ł": "l"})
-    {"\u00a0": " ", "\u2212": "-", "\u202f": " ", "\u2192": "to", "\u0142": "l"}
-)
 
 
 class _Table(NamedTuple):
