@@ -67,8 +67,8 @@ class Beside(NamedTuple):
 class Units(NamedTuple):
     """Metering points by what stands behind them.
 
-    ``metered``: every production unit has a meter of its own. ``storages``: nothing but storages
-    without one, so that the border meter is theirs.
+    ``metered``: every production unit has a meter of its own. ``storages``: a storage and nothing
+    that produces, so that what they feed in was drawn before.
     """
 
     metered: frozenset[str]
@@ -130,8 +130,7 @@ def units(session: Session) -> Units:
         makes = [device for device in devices if device.kind == "production"]
         if makes and all(device.meter_point for device in makes):
             metered.add(point)
-        stores = [device for device in devices if device.kind == "storage"]
-        if stores and len(stores) == len(devices) and not any(d.meter_point for d in stores):
+        if not makes and any(device.kind == "storage" for device in devices):
             storages.add(point)
     return Units(frozenset(metered), frozenset(storages))
 

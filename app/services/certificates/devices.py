@@ -101,24 +101,36 @@ def add(house: House, device: NewDevice, start: Interval | None = None) -> Devic
         CertificateError: something about it is not possible; nothing is written.
     """
     with house.database.write() as session:
-        first = _from(house, start)
-        _check(device)
-        _check_points(session, device, first)
-        row = DeviceRow(
-            id=device.id,
-            point=device.point,
-            meter_point=device.meter_point,
-            output_register=device.output_register,
-            name=device.name or people.points(session)[device.point].name,
-            kind=device.kind,
-            technology=device.technology,
-            source=device.source,
-            capacity_w=device.capacity_w,
-            efficiency_ppm=device.efficiency_ppm,
-            emissions_mg_per_kwh=device.emissions_mg_per_kwh,
-            valid_from=first,
-        )
-        session.add(row)
+        return add_within(house, session, device, start)
+
+
+def add_within(
+    house: House, session: Session, device: NewDevice, start: Interval | None = None
+) -> DeviceRow:
+    """Add a device as :func:`add` does, in the caller's transaction.
+
+    Raises:
+        CertificateError: something about it is not possible.
+    """
+    first = _from(house, start)
+    _check(device)
+    _check_points(session, device, first)
+    row = DeviceRow(
+        id=device.id,
+        point=device.point,
+        meter_point=device.meter_point,
+        output_register=device.output_register,
+        name=device.name or people.points(session)[device.point].name,
+        kind=device.kind,
+        technology=device.technology,
+        source=device.source,
+        capacity_w=device.capacity_w,
+        efficiency_ppm=device.efficiency_ppm,
+        emissions_mg_per_kwh=device.emissions_mg_per_kwh,
+        valid_from=first,
+    )
+    session.add(row)
+    session.flush()
     return row
 
 
@@ -129,13 +141,24 @@ def end(house: House, device: str, at: Interval | None = None) -> DeviceRow:
         CertificateError: there is no such device, or it has ended.
     """
     with house.database.write() as session:
-        row = session.get(DeviceRow, device)
-        if row is None:
-            raise CertificateError(f"there is no device {device!r}: see `wattloom device list`")
-        last = _from(house, at)
-        if row.valid_to is not None and row.valid_to <= last:
-            raise CertificateError(f"device {device} has ended: {row.valid_to} is without it")
-        row.valid_to = max(last, row.valid_from)
+        return end_within(house, session, device, at)
+
+
+def end_within(
+    house: House, session: Session, device: str, at: Interval | None = None
+) -> DeviceRow:
+    """End a device as :func:`end` does, in the caller's transaction.
+
+    Raises:
+        CertificateError: there is no such device, or it has ended.
+    """
+    row = session.get(DeviceRow, device)
+    if row is None:
+        raise CertificateError(f"there is no device {device!r}: see `wattloom device list`")
+    last = _from(house, at)
+    if row.valid_to is not None and row.valid_to <= last:
+        raise CertificateError(f"device {device} has ended: {row.valid_to} is without it")
+    row.valid_to = max(last, row.valid_from)
     return row
 
 

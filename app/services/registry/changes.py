@@ -105,6 +105,26 @@ def enter(house: House, change: Change, entered_by: str) -> Effects:
         return _enter(house, session, change, entered_by)
 
 
+def enter_within(house: House, session: Session, change: Change, entered_by: str) -> Effects:
+    """Enter a change as :func:`enter` does, in the caller's transaction.
+
+    Raises:
+        RegistryError: as :func:`enter`; the caller rolls back.
+    """
+    return _enter(house, session, change, entered_by)
+
+
+def undo_within(
+    house: House, session: Session, points: Sequence[str], begin: Interval, entered_by: str
+) -> Effects:
+    """Take changes back as :func:`undo` does, in the caller's transaction.
+
+    Raises:
+        RegistryError: as :func:`undo`; the caller rolls back.
+    """
+    return _undo(house, session, points, begin, entered_by)
+
+
 def preview_undo(house: House, points: Sequence[str], begin: Interval) -> Effects:
     """Return what taking back the changes of some points at an interval would do now.
 
