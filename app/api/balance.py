@@ -6,7 +6,7 @@ theirs, too. The allocation, which names metering points, is the grid operator's
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
@@ -114,7 +114,7 @@ class AllocationList(BaseModel):
     totals: Sequence[dict[str, str | int | None]]
 
 
-def build_router(house: House, sessions: Sessions, managed: frozenset[str]) -> APIRouter:
+def build_router(house: House, sessions: Sessions, managed: Collection[str]) -> APIRouter:
     """Return both routes. ``managed`` are the participants of the building manager."""
     router = APIRouter(prefix="/api/v1", tags=["balance"])
 
@@ -170,11 +170,11 @@ def build_router(house: House, sessions: Sessions, managed: frozenset[str]) -> A
     return router
 
 
-def _sight(viewer: Viewer | None, managed: frozenset[str]) -> Sight:
+def _sight(viewer: Viewer | None, managed: Collection[str]) -> Sight:
     if viewer is None:
         return Sight()
     if viewer.role is Role.MANAGER:
-        return Sight(managed)
+        return Sight(frozenset(managed))
     own = frozenset({viewer.participant}) if viewer.participant else frozenset[str]()
     return Sight(own, everything=viewer.role is Role.OPERATOR)
 

@@ -13,6 +13,7 @@ from app.services.checkpoints import CheckpointError, consistency_proof, public_
 from app.services.house import House
 from app.services.live import LiveBoard
 from app.services.notices import notices
+from app.services.registry.managed import ManagedPeople
 from app.services.summary import corrected, energies, savings
 from app.store import people, registry, tariffs
 from app.tables import (
@@ -43,7 +44,10 @@ _LIST = 12
 
 
 class DatabaseViews:
-    """The views of one district. ``managed`` are the participants whose pages a manager opens."""
+    """The views of one district.
+
+    ``managed`` are the participants whose pages a manager opens, and who follows at their points.
+    """
 
     def __init__(
         self,
@@ -55,7 +59,7 @@ class DatabaseViews:
     ) -> None:
         self._house = house
         self._board = board
-        self.managed = managed
+        self.managed = ManagedPeople(house, managed)
         self._clock_speed = clock_speed
         self._idle = idle_devices
 
@@ -157,7 +161,7 @@ class DatabaseViews:
 
     def _own(self, viewer: Viewer) -> frozenset[str]:
         if viewer.role is Role.MANAGER:
-            return self.managed
+            return frozenset(self.managed)
         return frozenset({viewer.participant}) if viewer.participant else frozenset()
 
     def _watched(self, session: Session, viewer: Viewer) -> Sequence[registry.Stay] | None:

@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -79,7 +79,7 @@ class Pace:
 class MarketDesk:
     """The market of one district. ``managed`` are the participants of the manager."""
 
-    def __init__(self, house: House, managed: frozenset[str]) -> None:
+    def __init__(self, house: House, managed: Collection[str]) -> None:
         self._house = house
         self._managed = managed
         self.pace = Pace()
@@ -129,7 +129,7 @@ class MarketDesk:
 
     def _own(self, viewer: Viewer) -> frozenset[str]:
         if viewer.role is Role.MANAGER:
-            return self._managed
+            return frozenset(self._managed)
         return frozenset({viewer.participant}) if viewer.participant else frozenset()
 
     def _change(self, asked: Asked) -> Change:

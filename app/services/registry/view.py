@@ -24,6 +24,8 @@ from app.tables import (
 from market.registry import Role
 from metering.interval import Interval
 
+Names = Mapping[tuple[Role, str], str]  # by role and id
+
 PAST, HOLDS, COMING = "past", "holds", "to come"
 WORDS: Final[Mapping[Role, str]] = {
     Role.PARTICIPANT: "participant",
@@ -134,7 +136,7 @@ def gone(session: Session, of: Collection[str] | None = None) -> Sequence[Gone]:
     ]
 
 
-def names(session: Session) -> Mapping[tuple[Role, str], str]:
+def names(session: Session) -> Names:
     """Return the names of what points can be bound to, by role and id; '' of a building: none."""
     found = {(Role.PARTICIPANT, row.id): row.name for row in people.participants(session).values()}
     found |= {(Role.SUPPLIER, row.id): row.name for row in session.exec(select(SupplierRow))}
@@ -146,9 +148,7 @@ def names(session: Session) -> Mapping[tuple[Role, str], str]:
     return found | {(Role.BUILDING, ""): "none, directly at the feeder"}
 
 
-def _line(
-    row: LinkRow, called: Mapping[tuple[Role, str], str], now: str, *, first: bool
-) -> LinkLine:
+def _line(row: LinkRow, called: Names, now: str, *, first: bool) -> LinkLine:
     role = Role(row.role)
     over = row.valid_to is not None and row.valid_to <= now
     return LinkLine(

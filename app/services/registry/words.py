@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 
 from app.services.registry.changes import Effects
-from app.services.registry.view import WORDS
+from app.services.registry.view import WORDS, Names
 from market.registry import Role
 from metering.interval import Interval
 
@@ -15,7 +15,7 @@ _MICRO_PER_CENT = 10_000
 
 def told(
     effects: Effects,
-    names: Mapping[tuple[Role, str], str],
+    names: Names,
     points: Mapping[str, str],
     zone: tzinfo,
 ) -> Sequence[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from sqlmodel import Session
@@ -31,7 +32,7 @@ Issue = Callable[[House, str, str], int]
 class StatementDesk:
     """Monthly statements of one district. ``managed`` are those whose figures its manager sees."""
 
-    def __init__(self, house: House, managed: frozenset[str], issue: Issue) -> None:
+    def __init__(self, house: House, managed: AbstractSet[str], issue: Issue) -> None:
         self._house, self._managed, self._issue = house, managed, issue
 
     def own(self, participant: str) -> OwnStatements:
