@@ -50,6 +50,7 @@ from web.ports.forward import Forward
 from web.ports.ledger import LedgerViews
 from web.ports.limits import Limits
 from web.ports.market import Market
+from web.ports.people import People
 from web.ports.sharing import Sharing
 from web.ports.statements import Statements
 
@@ -79,6 +80,7 @@ class Ports:
     sharing: Sharing
     forecasts: Forecasts
     forward: Forward
+    people: People
     corrections: Corrections
     disputes: Disputes
     balance: Balance
@@ -95,6 +97,7 @@ def build_router(ports: Ports) -> APIRouter:
     ledger.add_routes(router, desk, ports.ledger)
     market.add_routes(router, desk, ports.market)
     limits.add_routes(router, desk, ports.limits)
+    people.add_point_routes(router, desk, ports.people)
     sharing.add_routes(router, desk, ports.sharing)
     forecasts.add_routes(router, desk, ports.forecasts)
     forward.add_routes(router, desk, ports.forward)
