@@ -21,6 +21,7 @@ from app.services.ledger_view import LedgerExplorer
 from app.services.limits.desk import LimitsDesk
 from app.services.live import LiveBoard
 from app.services.market.desk import MarketDesk
+from app.services.registry.desk import PeopleDesk
 from app.services.sessions import SessionStore
 from app.services.sharing.desk import SharingDesk
 from app.services.statements.desk import StatementDesk
@@ -65,6 +66,7 @@ def create_app(
         sharing=SharingDesk(house),
         forecasts=ForecastDesk(house),
         forward=ForwardDesk(house),
+        people=PeopleDesk(house, views.managed),
         corrections=CorrectionsDesk(house, views.managed),
         disputes=DisputesDesk(house),
         balance=BalanceDesk(house),
