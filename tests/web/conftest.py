@@ -22,6 +22,7 @@ from tests.web.forward_fakes import FakeForward
 from tests.web.ledger_fakes import FakeLedgerViews
 from tests.web.limits_fakes import FakeLimits
 from tests.web.market_fakes import FakeMarket
+from tests.web.people_fakes import FakePeople
 from tests.web.sharing_fakes import FakeSharing
 from tests.web.statement_fakes import FakeStatements
 from tests.web.web_fakes import FakeSessions, FakeViews
@@ -77,6 +78,11 @@ def balance() -> FakeBalance:
 @pytest.fixture
 def market() -> FakeMarket:
     return FakeMarket()
+
+
+@pytest.fixture
+def people() -> FakePeople:
+    return FakePeople()
 
 
 @pytest.fixture
