@@ -26,6 +26,7 @@ _Reason = Annotated[str, typer.Option(help="Who authorised it, and why; it stays
 _Dry = Annotated[bool, typer.Option("--dry-run", help="Only show what it would change.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _BY = "administrator"
+_NARROWEST = 132
 _CHANGES = ("point", "interval", "participant", "Wh drawn", "Wh fed in", "EUR", "statement")
 _KNOWN = ("known", "point", "interval", "version", "source", "Wh drawn", "Wh fed in", "EUR", "why")
 
@@ -184,10 +185,12 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     table = Table(box=None, pad_edge=False)
     for name in columns:
-        table.add_column(name)
+        table.add_column(name, no_wrap=name != columns[-1], overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    Console(highlight=False, soft_wrap=False).print(table)
+    console = Console(highlight=False, soft_wrap=False)
+    console.width = max(console.width, _NARROWEST)  # a GSRN cut short is no GSRN
+    console.print(table)
 
 
 def _run(settings: Path | None, data: Path | None, action: Callable[[House], int]) -> NoReturn:
