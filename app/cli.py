@@ -11,8 +11,10 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from app.commands.bank import bank_cli
+from app.commands.certificate import certificate_cli
 from app.commands.contract import contract_cli
 from app.commands.correct import correct_cli
+from app.commands.device import device_cli
 from app.commands.exchange import exchange_cli
 from app.commands.export import export_cli
 from app.commands.node import node_cli
@@ -36,6 +38,8 @@ cli.add_typer(share_cli, name="share")
 cli.add_typer(tariff_cli, name="tariff")
 cli.add_typer(price_cli, name="price")
 cli.add_typer(contract_cli, name="contract")
+cli.add_typer(certificate_cli, name="certificate")
+cli.add_typer(device_cli, name="device")
 cli.add_typer(correct_cli, name="correct")
 cli.add_typer(exchange_cli, name="exchange")
 cli.add_typer(export_cli, name="export")
@@ -201,25 +205,37 @@ def verify(context: typer.Context) -> None:
 
 
 @cli.command(
-    epilog="Example: wattloom audit 2026-06-23T09:00:00Z docs/samples/interval.json "
-    "--keys docs/samples/keys.json"
+    epilog="Examples: wattloom audit 2026-06-23T09:00:00Z docs/samples/interval.json "
+    "--keys docs/samples/keys.json; wattloom audit 2026-06 2026-06.zip --keys keys.json"
 )
 def audit(
-    key: Annotated[str, typer.Argument(help="The interval's UTC start.", metavar="KEY")],
-    file: Annotated[Path, typer.Argument(help="What `export interval` wrote.", metavar="FILE")],
+    what: Annotated[
+        str, typer.Argument(help="An interval's UTC start, or a local month.", metavar="WHAT")
+    ],
+    file: Annotated[
+        Path, typer.Argument(help="What `export interval` or `export month` wrote.", metavar="FILE")
+    ],
     *,
     keys: Annotated[
         Path | None, typer.Option(help="KEYS: the district's pinned public keys.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
 ) -> None:
-    """Clear an exported interval again, offline, and compare it with its seal.
+    """Work an exported interval or month out again, offline, and compare.
 
-    Exit code 0: it agrees; 1: it does not, and the step is named; 2: it could not be judged.
+    An interval is cleared again and compared with its seal. A month's statements are derived from
+    its readings, orders, trades and tariffs by code of their own, and compared to the cent.
+
+    Exit code 0: it agrees; 1: it does not, and what differs is named; 2: it could not be judged.
     """
-    from app.commands.audit import audit_shown
+    if "T" in what:
+        from app.commands.audit import audit_shown
 
-    code, text = audit_shown(key, file, keys, as_json=json)
+        code, text = audit_shown(what, file, keys, as_json=json)
+    else:
+        from app.commands.audit_month import audit_month_shown
+
+        code, text = audit_month_shown(what, file, keys, as_json=json)
     typer.echo(text)
     _exit(code)
 

@@ -93,6 +93,32 @@ def journal(
     _run(settings, data, act)
 
 
+@export_cli.command(
+    epilog="Example: wattloom export month 2026-06 --data data/demo --out 2026-06.zip"
+)
+def month(
+    which: Annotated[str, typer.Argument(help="The local month.", metavar="MONTH")],
+    *,
+    out: Annotated[Path, typer.Option(help="Where the file goes.", metavar="FILE")],
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    data: _Data = None,
+    settings: _Settings = None,
+) -> None:
+    """Write everything that a month's statements rest on, for `wattloom audit`.
+
+    The file holds everybody's readings, orders and statements: it is for an auditor.
+    """
+    from app.commands.audit_month import progress
+    from app.commands.month_export import export_month
+
+    def act(house: House) -> str:
+        with progress("intervals") as told:
+            count = export_month(house, which, out, force=force, told=told)
+        return f"{out}: {which}, {count} intervals, {out.stat().st_size} bytes"
+
+    _run(settings, data, act)
+
+
 def _run(settings: Path | None, data: Path | None, action: Callable[[House], str]) -> None:
     """Open the house, act and say what was done; exit 1 with a line that says why not."""
     from app.commands.interval_export import ExportError
