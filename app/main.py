@@ -5,12 +5,13 @@ from __future__ import annotations
 from fastapi import FastAPI, Request, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from app.api import balance, log, prices, problems, readings, status
+from app.api import balance, certificates, log, prices, problems, readings, status
 from app.api.limits import READINGS_PATH, BodyLimits
 from app.jobs.statements import issue_shown
 from app.services.balance.desk import BalanceDesk
 from app.services.bank_desk import BankDesk
 from app.services.books.desk import BooksDesk
+from app.services.certificates.desk import CertificateDesk
 from app.services.corrections.desk import CorrectionsDesk
 from app.services.disputes.desk import DisputesDesk
 from app.services.forecasts.desk import ForecastDesk
@@ -53,6 +54,7 @@ def create_app(
     app.include_router(log.build_router(house))
     app.include_router(prices.build_router(house))
     app.include_router(balance.build_router(house, sessions, views.managed))
+    app.include_router(certificates.build_router(house, sessions, views.managed))
     ledger = LedgerExplorer(house, views.managed, views.keys_file)
     market = MarketDesk(house, views.managed)
     limits = LimitsDesk(house)
@@ -72,6 +74,7 @@ def create_app(
         balance=BalanceDesk(house),
         statements=StatementDesk(house, views.managed, issue_shown),
         books=BooksDesk(house, views.managed),
+        certificates=CertificateDesk(house),
     )
     app.include_router(build_router(ports))
     mount_static(app)

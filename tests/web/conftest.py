@@ -16,6 +16,7 @@ from tests.web.balance_fakes import FakeBalance
 from tests.web.bank_fakes import FakeBank
 from tests.web.books_fakes import FakeBooks
 from tests.web.browsing import Console, Open, Served
+from tests.web.certificate_fakes import FakeCertificates
 from tests.web.corrections_fakes import FakeCorrections, FakeDisputes
 from tests.web.forecast_fakes import FakeForecasts
 from tests.web.forward_fakes import FakeForward
@@ -98,6 +99,11 @@ def forecasts() -> FakeForecasts:
 @pytest.fixture
 def forward() -> FakeForward:
     return FakeForward()
+
+
+@pytest.fixture
+def certificates() -> FakeCertificates:
+    return FakeCertificates()
 
 
 @pytest.fixture

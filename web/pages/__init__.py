@@ -19,6 +19,7 @@ from fastapi.staticfiles import StaticFiles
 from web.pages import (
     balance,
     books,
+    certificates,
     corrections,
     disputes,
     district,
@@ -43,6 +44,7 @@ from web.ports import Sessions, Views
 from web.ports.balance import Balance
 from web.ports.bank import Bank
 from web.ports.books import Books
+from web.ports.certificates import Certificates
 from web.ports.corrections import Corrections
 from web.ports.disputes import Disputes
 from web.ports.forecasts import Forecasts
@@ -86,6 +88,7 @@ class Ports:
     balance: Balance
     statements: Statements
     books: Books
+    certificates: Certificates
 
 
 def build_router(ports: Ports) -> APIRouter:
@@ -104,6 +107,7 @@ def build_router(ports: Ports) -> APIRouter:
     balance.add_routes(router, desk, ports.balance)
     statements.add_routes(router, desk, ports.statements)
     books.add_routes(router, desk, ports.books)
+    certificates.add_routes(router, desk, ports.certificates)
     corrections.add_routes(router, desk, ports.corrections)
     disputes.add_routes(router, desk, ports.disputes)
     for module in (money, treasury):

@@ -24,13 +24,25 @@ _LONGEST_PURPOSE = 80
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which certificates: of an issuance, of a device, produced in [first, before) (keys)."""
+    """Which certificates: of an issuance, of a device, produced in [first, before) (keys).
+
+    Raises:
+        CertificateError: no such status.
+        IntervalError: a bound that is no interval key.
+    """
 
     issuance: str = ""
     device: str = ""
     first: str = ""
     before: str = ""
     status: str = ""
+
+    def __post_init__(self) -> None:
+        for key in (self.first, self.before):
+            if key:
+                Interval.parse(key)
+        if self.status and self.status not in set(Status):
+            raise CertificateError(f"{self.status[:40]!r} is no status: one of {', '.join(Status)}")
 
     def conditions(self) -> list[ColumnElement[bool] | bool]:
         """Return what the rows have to meet."""
@@ -56,11 +68,14 @@ def act(
     wh: int | None,
     to: str = "",
     by: str = "",
+    *,
+    preview: bool = False,
 ) -> int:
     """Transfer, claim, cancel or withdraw an account's Active certificates; return how many.
 
     ``wh`` None means all that are Active among the chosen. ``to`` is the account of a transfer, or
-    whom a cancellation is for; a claim is for the holder's own consumption.
+    whom a cancellation is for; a claim is for the holder's own consumption. A ``preview`` says
+    the same and changes nothing.
 
     Raises:
         CertificateError: it is not possible, and why; nothing is written.
@@ -76,7 +91,7 @@ def act(
         except CertificateError as error:
             raise CertificateError(f"{error}{_until(house, chosen)}") from error
         entries = Entries(house, session, by or account)
-        for change in changes:
+        for change in () if preview else changes:
             entries.change(change)
             _tell(entries, action, change.before, change.after)
         entries.write()
