@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -183,6 +184,26 @@ def _sums(found: list[Correction]) -> tuple[dict[str, int], dict[str, tuple[int,
         {name: value for name, value in accounts.items() if value},
         {kind: (wh[kind], micro[kind]) for kind in wh if wh[kind] or micro[kind]},
     )
+
+
+def test_pitfall_7_what_is_left_of_local_energy_came_from_as_near_as_it_can() -> None:
+    """1000 Wh: 200 from the building, 300 from the feeder, the rest from the district."""
+    first = settled(TARIFF, "1000 0 0 | 0 0 0 | 150000")
+    fees = replace(first.tariff, local_fee_feeder=Price(30_000), local_fee_building=Price(10_000))
+    first = replace(first, tariff=fees, feeder_wh=300, building_wh=200)
+    one, two = versions(first, [Metered(400, 0), Metered(150, 0)])
+    assert _fees(one) == {
+        "local-fee": (-500, 20_000), "local-fee-feeder": (-100, 3_000)
+    }  # fmt: skip
+    assert _fees(two) == {
+        "local-fee-feeder": (-200, 6_000), "local-fee-building": (-50, 500)
+    }  # fmt: skip
+    back = versions(first, [Metered(150, 0), Metered(1000, 0)])
+    assert _sums(back) == ({}, {})
+
+
+def _fees(found: Correction) -> dict[str, tuple[int, int]]:
+    return {line.kind: (line.wh, line.micro) for line in found.lines if "local" in line.kind}
 
 
 def test_an_energy_below_0_is_refused() -> None:
