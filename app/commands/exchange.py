@@ -98,6 +98,60 @@ def import_values(
     _run(settings, data, act)
 
 
+@_out.command("master", epilog="Example: wattloom exchange export master masterdata")
+def export_master(
+    folder: Annotated[Path, typer.Argument(help="Folder for the files; made if need be.")],
+    *,
+    data: _Data = None,
+    settings: _Settings = None,
+) -> None:
+    """Write master data: one CSV file per kind, from suppliers to links with validity."""
+
+    def act(house: House) -> int:
+        from app.files.exchange_master import sheet_text
+        from app.services.exchange.master import export
+
+        with house.database.read() as session:
+            sheets = export(session)
+        folder.mkdir(parents=True, exist_ok=True)
+        for sheet, rows in sheets.items():
+            _write(folder / f"{sheet}.csv", [sheet_text(sheet, rows)])
+            typer.echo(f"{folder / sheet}.csv: {len(rows)} rows", err=True)
+        return 0
+
+    _run(settings, data, act)
+
+
+@_in.command("master", epilog="Example: wattloom exchange import master masterdata --dry-run")
+def import_master(
+    folder: Annotated[Path, typer.Argument(help="Folder of the files; not all have to be there.")],
+    *,
+    dry_run: _DryRun = False,
+    yes: _Yes = False,
+    data: _Data = None,
+    settings: _Settings = None,
+    json: _Json = False,
+) -> None:
+    """Take master data in: names, addresses, moves and switches to come, devices."""
+
+    def act(house: House) -> int:
+        from app.services.exchange.master import enter, lines_of, preview
+
+        found = preview(house, folder)
+        if not json:
+            for line in lines_of(found):
+                typer.echo(line)
+        write = bool(found) and not dry_run and (yes or _asked(f"Make {len(found)} changes?"))
+        if write:
+            found = enter(house, folder, "administrator")
+        if json:
+            _echo_json({"written": write, "changes": [each._asdict() for each in found]})
+        typer.echo(f"changes {'made' if write else 'found'}: {len(found)}", err=True)
+        return 0
+
+    _run(settings, data, act)
+
+
 @exchange_cli.command(epilog="Example: wattloom exchange allocation 2026-06 --json")
 def allocation(
     time: Annotated[str, typer.Argument(help="Local day or month: 2026-06-23 or 2026-06.")],
