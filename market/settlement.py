@@ -217,7 +217,11 @@ def settle(
     local = [trade for trade in trades if GRID not in (trade.seller, trade.buyer)]
     by_point = _trade_lines(book, local)
     near = _near(points, own, book, local)
-    rows = {p.point: _settled_rows(p, own, by_point.get(p.point, [])) for p in points}
+    own_wh = Counter[tuple[str, Direction]]()
+    for transfer in own:
+        own_wh[transfer.to_point, Direction.IMPORT] += transfer.wh
+        own_wh[transfer.from_point, Direction.EXPORT] += transfer.wh
+    rows = {p.point: _settled_rows(p, own_wh, by_point.get(p.point, [])) for p in points}
     if unknown := by_point.keys() - rows.keys():
         raise SettlementError(f"trades of unmetered points {sorted(unknown)}: settle them together")
     by_participant: dict[str, list[MeteredPoint]] = defaultdict(list)
@@ -412,13 +416,13 @@ def _near(
 
 
 def _settled_rows(
-    p: MeteredPoint, own: Sequence[OwnTransfer], local: Sequence[Line]
+    p: MeteredPoint, own_wh: Mapping[tuple[str, Direction], int], local: Sequence[Line]
 ) -> tuple[SettledEnergy, SettledEnergy]:
     """Return the import row and the export row of a point."""
     bought = sum(line.wh for line in local if line.kind is Kind.LOCAL_BUY)
     sold = sum(line.wh for line in local if line.kind is Kind.LOCAL_SELL)
-    from_own = sum(transfer.wh for transfer in own if transfer.to_point == p.point)
-    to_own = sum(transfer.wh for transfer in own if transfer.from_point == p.point)
+    from_own = own_wh.get((p.point, Direction.IMPORT), 0)
+    to_own = own_wh.get((p.point, Direction.EXPORT), 0)
     if p.estimated and (bought or sold or from_own or to_own):
         raise SettlementError(f"point {p.point} is estimated: it settles as residual alone")
 
