@@ -94,10 +94,10 @@ def journal(
 
 
 @export_cli.command(
-    epilog="Example: wattloom export month 2026-06 --data data/demo --out 2026-06.zip"
+    "month", epilog="Example: wattloom export month 2026-06 --data data/demo --out 2026-06.zip"
 )
-def month(
-    which: Annotated[str, typer.Argument(help="The local month.", metavar="MONTH")],
+def month_(
+    month: Annotated[str, typer.Argument(help="The local month.", metavar="MONTH")],
     *,
     out: Annotated[Path, typer.Option(help="Where the file goes.", metavar="FILE")],
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
@@ -113,8 +113,8 @@ def month(
 
     def act(house: House) -> str:
         with progress("intervals") as told:
-            count = export_month(house, which, out, force=force, told=told)
-        return f"{out}: {which}, {count} intervals, {out.stat().st_size} bytes"
+            count = export_month(house, month, out, force=force, told=told)
+        return f"{out}: {month}, {count} intervals, {out.stat().st_size} bytes"
 
     _run(settings, data, act)
 
