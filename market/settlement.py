@@ -217,10 +217,7 @@ def settle(
     local = [trade for trade in trades if GRID not in (trade.seller, trade.buyer)]
     by_point = _trade_lines(book, local)
     near = _near(points, own, book, local)
-    own_wh = Counter[tuple[str, Direction]]()
-    for transfer in own:
-        own_wh[transfer.to_point, Direction.IMPORT] += transfer.wh
-        own_wh[transfer.from_point, Direction.EXPORT] += transfer.wh
+    own_wh = _own_wh(own)
     rows = {p.point: _settled_rows(p, own_wh, by_point.get(p.point, [])) for p in points}
     if unknown := by_point.keys() - rows.keys():
         raise SettlementError(f"trades of unmetered points {sorted(unknown)}: settle them together")
@@ -412,6 +409,14 @@ def _near(
     point_of = {order.order_id: order.point for order in book.orders}
     for trade in trades:
         found[point_of[trade.buyer], trade.level] += trade.energy.wh
+    return found
+
+
+def _own_wh(own: Iterable[OwnTransfer]) -> Mapping[tuple[str, Direction], int]:
+    found = Counter[tuple[str, Direction]]()
+    for transfer in own:
+        found[transfer.to_point, Direction.IMPORT] += transfer.wh
+        found[transfer.from_point, Direction.EXPORT] += transfer.wh
     return found
 
 
