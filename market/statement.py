@@ -269,6 +269,7 @@ def _section_object(
         "periods": [{"first": first, "last": last} for first, last in section.periods],
         "point": section.point,
         "supplier": section.supplier,
+        "supplier_name": header.payees.get(journal.supplier(section.supplier), section.supplier),
     }
 
 

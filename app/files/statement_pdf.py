@@ -187,7 +187,8 @@ class _Paper(FPDF):
         title = f"{section.name}, metering point {section.point}"
         self._title(title, room=46)
         self._font(_PLAIN, grey=True)
-        self._text(words.periods(section.periods) or words.month(self._document.month))
+        days = words.periods(section.periods) or words.month(self._document.month)
+        self._text(f"{days}; supplier: {section.supplier_name}" if section.supplier else days)
         e = section.energy
         rows = [(name, words.energy(a), words.energy(b)) for name, a, b in words.flows(section)]
         self._table(_FLOWS, rows, sums=1)

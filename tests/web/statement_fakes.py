@@ -58,6 +58,7 @@ DOCUMENT = Document(
             point="401234500000000050",
             name=f"Roof {HOSTILE}",
             supplier="north",
+            supplier_name=f"Stadtwerke Nord {HOSTILE}",
             periods=(Period("2026-06-01", "2026-06-13"), Period("2026-06-20", "2026-06-20")),
             energy=Energy(1_344, 3, 5_000, 2_000, 500, 2_500, 4_000, 1_000, 0, 3_000, 9_000, 5_000),
             lines=(

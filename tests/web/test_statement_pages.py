@@ -56,7 +56,7 @@ def test_each_line_has_its_reference_amount_and_payee(client: TestClient) -> Non
     for text in (
         'id="line-1.2"',
         "−1.25 to 20.00 ct/kWh",
-        "You pay 5.29 €.",
+        "You pay 5.29 €",
         "Net at 19 % VAT",
         "4.8 kW on Wed 3 Jun 2026",
         "0.1000 € a day",

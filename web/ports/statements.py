@@ -83,6 +83,7 @@ class Section:
     point: str
     name: str
     supplier: str
+    supplier_name: str
     periods: tuple[Period, ...]
     energy: Energy
     lines: tuple[Line, ...]
