@@ -26,6 +26,7 @@ from app.services.registry.desk import PeopleDesk
 from app.services.sessions import SessionStore
 from app.services.sharing.desk import SharingDesk
 from app.services.statements.desk import StatementDesk
+from app.services.tariffs.desk import TariffDesk
 from app.services.views import DatabaseViews
 from metering.batch import MAX_BODY_BYTES
 from web.pages import BODY_LIMITS, Ports, ProblemPages, as_page, build_router, mount_static
@@ -75,6 +76,7 @@ def create_app(
         statements=StatementDesk(house, views.managed, issue_shown),
         books=BooksDesk(house, views.managed),
         certificates=CertificateDesk(house),
+        tariffs=TariffDesk(house, views.managed),
     )
     app.include_router(build_router(ports))
     mount_static(app)

@@ -26,6 +26,7 @@ from tests.web.market_fakes import FakeMarket
 from tests.web.people_fakes import FakePeople
 from tests.web.sharing_fakes import FakeSharing
 from tests.web.statement_fakes import FakeStatements
+from tests.web.tariff_fakes import FakeTariffs
 from tests.web.web_fakes import FakeSessions, FakeViews
 from web.pages import STATIC, Ports, build_router, mount_static
 from web.security import SecurityMiddleware
@@ -104,6 +105,11 @@ def forward() -> FakeForward:
 @pytest.fixture
 def certificates() -> FakeCertificates:
     return FakeCertificates()
+
+
+@pytest.fixture
+def tariffs() -> FakeTariffs:
+    return FakeTariffs()
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ from web.pages import (
     proofs,
     sharing,
     statements,
+    tariffs,
     transparency,
     treasury,
 )
@@ -55,6 +56,7 @@ from web.ports.market import Market
 from web.ports.people import People
 from web.ports.sharing import Sharing
 from web.ports.statements import Statements
+from web.ports.tariffs import Tariffs
 
 STATIC: Final = Path(__file__).parents[1] / "static"
 
@@ -89,6 +91,7 @@ class Ports:
     statements: Statements
     books: Books
     certificates: Certificates
+    tariffs: Tariffs
 
 
 def build_router(ports: Ports) -> APIRouter:
@@ -108,6 +111,7 @@ def build_router(ports: Ports) -> APIRouter:
     statements.add_routes(router, desk, ports.statements)
     books.add_routes(router, desk, ports.books)
     certificates.add_routes(router, desk, ports.certificates)
+    tariffs.add_routes(router, desk, ports.tariffs)
     corrections.add_routes(router, desk, ports.corrections)
     disputes.add_routes(router, desk, ports.disputes)
     for module in (money, treasury):

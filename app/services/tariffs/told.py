@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
-from typing import NamedTuple
 
 from app.services.house import House
 from app.store import tariffs
@@ -23,20 +22,11 @@ from market.tariffs import (
     Windows,
     clock,
 )
+from web.ports.tariffs import ComponentLine
 
 _MICRO_OF_CENT = 10_000
 _MICRO_OF_EURO = 1_000_000
 _PAID_TO = {"supplier": "supplier", "grid": "grid operator", "levy": "levies", "tax": "tax office"}
-
-
-class ComponentLine(NamedTuple):
-    """A component, or a window of it, as people read it; the price is net, with its unit."""
-
-    part: str
-    name: str
-    payee: str
-    when: str
-    price: str
 
 
 def definition(house: House, tariff: str, day: date) -> TariffVersion:
