@@ -172,8 +172,9 @@ def test_a_preview_writes_nothing_and_an_undo_leaves_nothing(kit: Kit) -> None:
     assert kit.rows(ParticipantRow, ParticipantRow.id == "bo") == []
     assert changes.enter(kit.house, wanted, "manager") == told
     assert kit.rows(ParticipantRow, ParticipantRow.id == "shop")[0].left_from == begin.key
-    with pytest.raises(ChangeError, match="no change begins at"):
-        changes.undo(kit.house, [shop], begin.next(), "manager")
+    for start, roles in ((begin.next(), tuple(Role)), (begin, (Role.SUPPLIER,))):
+        with pytest.raises(ChangeError, match="no change begins at"):
+            changes.undo(kit.house, [shop], start, "manager", roles)
     back = changes.undo(kit.house, [shop], begin, "manager")
     assert [(each.before, each.after) for each in back.links] == [("bo", "shop")]
     assert kit.rows(ParticipantRow, ParticipantRow.id == "bo") == []

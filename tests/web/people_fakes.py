@@ -21,11 +21,11 @@ PAGE = PeoplePage(
             "Flat 3",
             None,
             now=[
-                LinkShown("participant", "Weber", keys()[2], None, "manager"),
-                LinkShown("supplier", HOSTILE, "", None, "founding"),
+                LinkShown("participant", "participant", "Weber", keys()[2], None, "manager"),
+                LinkShown("supplier", "supplier", HOSTILE, "", None, "founding"),
             ],
-            coming=[LinkShown("participant", "Ada Ek", keys()[0], None, "manager")],
-            past=[LinkShown("participant", "Holm", "", keys()[2], "founding")],
+            coming=[LinkShown("participant", "participant", "Ada Ek", keys()[0], None, "manager")],
+            past=[LinkShown("participant", "participant", "Holm", "", keys()[2], "founding")],
         ),
         PointPeople("401234500000000067", "Roof meter", "production", [], [], []),
     ],
@@ -57,8 +57,8 @@ class FakePeople:
     def enter(self, asked: AskedChange, entered_by: str) -> None:
         self._note(entered_by, asked)
 
-    def undo(self, point: str, begin: str, entered_by: str) -> None:
-        self._note(entered_by, (point, begin))
+    def undo(self, point: str, kind: str, begin: str, entered_by: str) -> None:
+        self._note(entered_by, (point, kind, begin))
 
     def _note(self, what: str, of: object) -> None:
         self.asked.append((what, of))

@@ -50,12 +50,13 @@ def test_a_change_is_shown_before_it_is_entered(manager: TestClient, people: Fak
     done = manager.post("/people", data={**MOVE, "step": "save", **csrf})
     assert done.status_code == 303
     assert "Until it begins you can take it back" in manager.get(done.headers["location"]).text
-    back = manager.post("/people/undo", data={"point": POINT, "begin": keys()[0], **csrf})
+    taken = {"point": POINT, "kind": "participant", "begin": keys()[0]}
+    back = manager.post("/people/undo", data={**taken, **csrf})
     assert "Taken back" in manager.get(back.headers["location"]).text
     assert people.asked == [
         ("preview", ASKED),
         ("building-manager", ASKED),
-        ("building-manager", (POINT, keys()[0])),
+        ("building-manager", (POINT, "participant", keys()[0])),
     ]
 
 

@@ -67,13 +67,14 @@ def add_point_routes(router: APIRouter, desk: Desk, people: People) -> None:
     def undo(
         request: Request,
         point: Annotated[str, Form()] = "",
+        kind: Annotated[str, Form()] = "",
         begin: Annotated[str, Form()] = "",
         csrf_token: Annotated[str, Form()] = "",
     ) -> Response:
         viewer = desk.manager(request)
         check_csrf(request, csrf_token, viewer.csrf_token)
         try:
-            people.undo(point, begin, viewer.role.value)
+            people.undo(point, kind, begin, viewer.role.value)
         except RefusedError as error:
             return _show(desk, people, request, viewer, error=RefusedError(str(error)))
         return _back("undone")

@@ -15,7 +15,8 @@ from typing import Protocol
 class LinkShown:
     """What a point is bound to in a role. ``begin`` '': from the beginning; ``end`` None: open."""
 
-    role: str  # in words: participant, supplier, ...
+    kind: str  # participant, supplier, balance-party, ...
+    role: str  # the same in words
     name: str
     begin: str
     end: str | None
@@ -96,8 +97,8 @@ class People(Protocol):
         """
         ...
 
-    def undo(self, point: str, begin: str, entered_by: str) -> None:
-        """Take back the changes of a point that begin in an interval.
+    def undo(self, point: str, kind: str, begin: str, entered_by: str) -> None:
+        """Take back the change of a point and kind that begins in an interval.
 
         Raises:
             RefusedError: it cannot be; nothing was written.

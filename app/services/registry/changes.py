@@ -122,23 +122,33 @@ def undo_within(
     Raises:
         RegistryError: as :func:`undo`; the caller rolls back.
     """
-    return _undo(house, session, points, begin, entered_by)
+    return _undo(house, session, (points, tuple(Role)), begin, entered_by)
 
 
-def preview_undo(house: House, points: Sequence[str], begin: Interval) -> Effects:
+def preview_undo(
+    house: House, points: Sequence[str], begin: Interval, roles: Collection[Role] = tuple(Role)
+) -> Effects:
     """Return what taking back the changes of some points at an interval would do now.
 
     Raises:
         RegistryError: as :func:`undo`.
     """
     with house.database.write() as session:
-        found = _undo(house, session, points, begin, "preview")
+        found = _undo(house, session, (points, roles), begin, "preview")
         session.rollback()
     return found
 
 
-def undo(house: House, points: Sequence[str], begin: Interval, entered_by: str) -> Effects:
+def undo(
+    house: House,
+    points: Sequence[str],
+    begin: Interval,
+    entered_by: str,
+    roles: Collection[Role] = tuple(Role),
+) -> Effects:
     """Take back every change of some points that begins at an interval: what was before goes on.
+
+    ``roles``: only changes in these.
 
     A participant who came with it and has nothing else is taken out again.
 
@@ -146,7 +156,7 @@ def undo(house: House, points: Sequence[str], begin: Interval, entered_by: str) 
         RegistryError: nothing begins there, or it has been metered or cleared; nothing was written.
     """
     with house.database.write() as session:
-        return _undo(house, session, points, begin, entered_by)
+        return _undo(house, session, (points, roles), begin, entered_by)
 
 
 def earliest(house: House, session: Session) -> Interval | None:
@@ -185,14 +195,19 @@ def _enter(house: House, session: Session, change: Change, by: str) -> Effects:
 
 
 def _undo(
-    house: House, session: Session, points: Sequence[str], begin: Interval, by: str
+    house: House,
+    session: Session,
+    what: tuple[Sequence[str], Collection[Role]],
+    begin: Interval,
+    by: str,
 ) -> Effects:
+    points, roles = what
     people.district(session, lock=True)
     first, links = earliest(house, session) or begin, []
     before = _parties(session, points)
     for point in sorted(set(points)):
         _check_point(session, point)
-        all_of_it = [registry.timeline(session, point, role) for role in Role]
+        all_of_it = [registry.timeline(session, point, role) for role in Role if role in roles]
         found = [old for old in all_of_it if any(x.valid_from == begin for x in old.links[1:])]
         if not found:
             raise ChangeError(f"{point}: no change begins at {begin}: look at its list", "begin")

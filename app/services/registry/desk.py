@@ -79,12 +79,13 @@ class PeopleDesk:
         with _on_the_page():
             changes.enter(self._house, self._change(asked), entered_by)
 
-    def undo(self, point: str, begin: str, entered_by: str) -> None:
-        """Take back the changes of a point that begin in an interval."""
+    def undo(self, point: str, kind: str, begin: str, entered_by: str) -> None:
+        """Take back the change of a point in a role that begins in an interval."""
         with _on_the_page():
             self._check_managed(point)
+            roles = [role for role in Role if role.value == kind]
             start = read_begin(begin, self._house.settings.tz)
-            changes.undo(self._house, [point], start, entered_by)
+            changes.undo(self._house, [point], start, entered_by, roles)
 
     def _change(self, asked: AskedChange) -> Change:
         self._check_managed(asked.point)
@@ -149,4 +150,6 @@ def _shown(point: PointLines) -> PointPeople:
 
 
 def _link(line: LinkLine) -> LinkShown:
-    return LinkShown(view.WORDS[line.role], line.name, line.since, line.until, line.entered_by)
+    return LinkShown(
+        line.role.value, view.WORDS[line.role], line.name, line.since, line.until, line.entered_by
+    )

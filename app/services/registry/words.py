@@ -9,8 +9,7 @@ from app.services.registry.changes import Effects
 from app.services.registry.view import WORDS, Names
 from market.registry import Role
 from metering.interval import Interval
-
-_MICRO_PER_CENT = 10_000
+from web.present import money
 
 
 def told(
@@ -57,8 +56,7 @@ def moment(interval: Interval, zone: tzinfo) -> str:
 
 def wallet_words(micro: int) -> str:
     """Say what is in the wallet of somebody who leaves, and what becomes of it."""
-    cents = abs(micro) // _MICRO_PER_CENT
-    euros = f"{cents // 100:,}.{cents % 100:02d}\N{NO-BREAK SPACE}EUR"
+    euros = money(abs(micro))
     if micro < 0:
         return (
             f"Their wallet is overdrawn by {euros} now: nothing can be withdrawn, and they have to "
