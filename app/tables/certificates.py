@@ -65,7 +65,7 @@ class CertifiedRow(SQLModel, table=True):
     device_id: str = Field(primary_key=True, foreign_key="device.id")
     account_id: str  # whose the device's metering point was
     measured_wh: int = Field(sa_type=BigInteger)
-    self_used_wh: int = Field(sa_type=BigInteger)  # of it, claimed at once
+    self_used_wh: int = Field(sa_type=BigInteger)  # claimed at once, the most it ever was
     shortfall_wh: int = Field(default=0, sa_type=BigInteger)
     deducted_wh: int = Field(default=0, sa_type=BigInteger)
     issues: int = 0

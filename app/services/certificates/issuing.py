@@ -152,7 +152,8 @@ class _Issuer:
         """Write what the certificates rest on, and the device's debt."""
         debt_wh = self._owed_elsewhere(row) + planned.shortfall_wh - planned.deducted_wh
         row.shortfall_wh, row.deducted_wh = planned.shortfall_wh, planned.deducted_wh
-        row.measured_wh, row.self_used_wh = measured_wh, self_used_wh
+        row.measured_wh = measured_wh
+        row.self_used_wh = max(row.self_used_wh, self_used_wh)  # what was claimed stays claimed
         debt = self._debts.get(row.device_id)
         if debt is None and debt_wh:
             debt = self._debts[row.device_id] = CertificateDebtRow(device_id=row.device_id, wh=0)
