@@ -196,9 +196,11 @@ class _Book:
         for view in views:
             for place, each in view.places.items():
                 found.setdefault(place, []).append(each)
-        names = self._names()
-        lines = []
+        names, lines = self._names(), []
+        divided = {feeder for feeder, building in found if building}
         for place in sorted(found, key=lambda each: (each[0], each[1] is not None, each[1] or "")):
+            if place[1] == "" and place[0] not in divided:
+                continue  # the feeder itself says the same
             told = [each for each in found[place] if each is not None]
             whole = months.added(told) if len(told) == len(found[place]) else None
             lines.append(
