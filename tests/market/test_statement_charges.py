@@ -30,7 +30,7 @@ BASIC = component(Part.STANDING, Payee.SUPPLIER, 250_000)
 POWER = component(Part.CAPACITY, Payee.GRID, 3_000_000)
 
 
-def june(first: int, last: int, held: TariffVersion, supplier: str = "") -> Mapping[str, Day]:
+def june(first: int, last: int, held: TariffVersion, supplier: str = "") -> dict[str, Day]:
     return {f"2026-06-{day:02}": Day(supplier, held) for day in range(first, last + 1)}
 
 
