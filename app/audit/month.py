@@ -262,12 +262,15 @@ def _statements(audit: Audit) -> list[Difference]:
             moved=dict(moved.get(who, {})),
         )
         found += compare(statement, ground)
+    if not seen:
+        raise UnjudgedError(
+            f"no statement of {audit.head.month} is issued yet: issue them, then export it again"
+        )
     missing = sorted(who for who, bill in audit.bills.items() if bill.lines and who not in seen)
-    if all(audit.is_final.get(who) for who in seen):  # of people who left within the month
-        for who in missing:
-            audit.report.remark(f"{who} has no statement of {audit.head.month} yet.")
-    else:
+    if not all(audit.is_final.get(who) for who in seen):
         found += [Difference(who, "statement", "one", "none was issued") for who in missing]
+    elif missing:  # only people who left within the month have theirs
+        audit.report.remark(f"No statement of {audit.head.month} yet: {', '.join(missing)}.")
     audit.report.tick(f"{len(seen)} compared, {len(found)} differences")
     return found
 
