@@ -33,7 +33,7 @@ LIMIT_S_PER_1000 = 2.0
 CORRECTION_LIMIT_S = 1.0
 CHUNK = 250  # readings that a batch holds
 ROUNDS = 3
-GROWTH_POINTS = 20
+GROWTH_POINTS = 4
 GROWTH_ROUNDS = 12
 MOST_GROWTH = 1.3
 STEPS: Mapping[str, Callable[..., None]] = {
@@ -120,7 +120,7 @@ def in_words(figures: Mapping[str, float]) -> str:
 
 @pytest.mark.parametrize("count", [100, 1_000, 10_000])
 def test_an_interval(
-    kit_of: Callable[[int], Kit], url: str, count: int, capsys: pytest.CaptureFixture[str]
+    kit_of: Callable[[int], Kit], count: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kit = kit_of(count)
     settle_one(kit)  # the points join the roster

@@ -37,7 +37,7 @@ _DIFFERS: Final[Mapping[str, Mapping[str, str]]] = {
 
 
 def fill(database: Database, model: str, *, days: int, skip: int = 0) -> None:
-    """Copy interval ``model`` to all intervals of ``days`` days that end ``skip`` days before it."""
+    """Copy interval ``model`` to all those of ``days`` days that end ``skip`` days before it."""
     last = Interval.parse(model)
     keys = [
         Interval(last.start - timedelta(days=skip) - number * timedelta(minutes=15)).key

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Literal, NamedTuple
 
-from sqlalchemy.orm import aliased
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, select
 
 from app.store import intervals, leaves, registry
 from app.store.bulk import insert_all
@@ -226,20 +225,16 @@ def carries(session: Session, before: str | None = None) -> Mapping[str, Money]:
 
     One look at the index per participant, however many statements there are.
     """
-    own = aliased(StatementRow)
-    newest = select(func.max(own.interval)).where(own.participant == ParticipantRow.id)
-    if before is not None:
-        newest = newest.where(own.interval < before)
-    rows = session.exec(
-        select(StatementRow.participant, StatementRow.closing_carry_micro)
-        .select_from(ParticipantRow)
-        .join(
-            StatementRow,
-            (col(StatementRow.participant) == ParticipantRow.id)
-            & (col(StatementRow.interval) == newest.correlate(ParticipantRow).scalar_subquery()),
-        )
+    latest = select(StatementRow.closing_carry_micro).where(
+        StatementRow.participant == ParticipantRow.id
     )
-    return {participant: Money(micro) for participant, micro in rows}
+    if before is not None:
+        latest = latest.where(StatementRow.interval < before)
+    carry = latest.order_by(col(StatementRow.interval).desc()).limit(1)
+    rows = session.exec(
+        select(ParticipantRow.id, carry.correlate(ParticipantRow).scalar_subquery())
+    )
+    return {participant: Money(micro) for participant, micro in rows if micro is not None}
 
 
 def settled_energies(
