@@ -38,7 +38,7 @@ class _Table(NamedTuple):
 
 
 _DRAWN: Final = _Table(
-    (10, 47, 24, 32, 39, 22), "LLRRLR", ("No.", "Drawn", "Quantity", "Price, net", "To", "Charged")
+    (10, 46, 23, 35, 39, 21), "LLRRLR", ("No.", "Drawn", "Quantity", "Price, net", "To", "Charged")
 )
 _SOLD: Final = _DRAWN._replace(headings=("No.", "Sold", "Quantity", "Price, net", "By", "Credited"))
 _LATE: Final = _Table(
@@ -59,7 +59,7 @@ def printable(text: str) -> str:
     return "".join(
         letter if _is_known(letter) else _plainer(letter)
         for letter in plain
-        if letter.isprintable()
+        if letter.isprintable() or letter == "\n"
     )
 
 
@@ -135,7 +135,8 @@ class _Paper(FPDF):
         self._font(_HEAD)
         recipient = document.recipient
         lines = [recipient.name, *recipient.address.split(", "), _tax(recipient.tax_number)]
-        self.multi_cell(90, 5.2, printable("\n".join(line for line in lines if line)))
+        address = "\n".join(line for line in lines if line)
+        self.multi_cell(90, 5.2, printable(address), align=Align.L)
         low = self.get_y()
         self.set_xy(_MARGIN_MM + 100, top)
         self._facts()
@@ -205,10 +206,10 @@ class _Paper(FPDF):
             if lines:
                 self.ln(1.5)
                 self._table(table, [_row(line) for line in lines])
-        for line in section.lines:
-            if line.peaks:
-                self._font(_SMALL, grey=True)
-                self._text(f"{line.ref}: highest daily peaks {words.peaks(line)}.", height=3.8)
+            for line in lines:
+                if line.peaks:
+                    self._font(_SMALL, grey=True)
+                    self._text(f"{line.ref}: highest daily peaks {words.peaks(line)}.", height=3.8)
 
     def _corrections(self) -> None:
         self._title("Corrections of earlier statements", room=24)
@@ -336,7 +337,7 @@ class _Paper(FPDF):
             col_widths=tuple(kind.widths),
             headings_style=FontFace(emphasis="BOLD", fill_color=_SHADE),
             line_height=4.2,
-            padding=(0.7, 1),
+            padding=(0.7, 1.4),
             text_align=tuple(Align.R if each == "R" else Align.L for each in kind.aligns),
             width=_WIDTH_MM,
             align=Align.L,
