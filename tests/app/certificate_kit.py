@@ -23,6 +23,7 @@ from app.tables import (
     CertificateRow,
     CertifiedRow,
     CorrectionRow,
+    DeviceRow,
 )
 from market.certificate import Status
 from market.certificate_bundle import Bundle, overlaps
@@ -129,10 +130,11 @@ class GreenKit(Kit):
         """What holds at any time of all certificates."""
         bundles, events = self.bundles(), self.rows(CertificateEventRow)
         assert overlaps(bundles) is None
+        own = {row.id for row in self.rows(DeviceRow)}  # what was taken in, others issued
         stands: Counter[tuple[str, str]] = Counter()
         holdings: Counter[str] = Counter()
         for each in bundles:
-            if each.status is not Status.WITHDRAWN:
+            if each.status is not Status.WITHDRAWN and each.device in own:
                 stands[each.device, each.interval] += each.wh
             if each.status.held:
                 holdings[each.account] += each.wh
@@ -141,9 +143,9 @@ class GreenKit(Kit):
             wh = event.range_end - event.range_start + 1
             history[event.target_account] += wh
             history[event.source_account] -= wh
-            if event.action == "withdraw" and not event.note:
-                device, interval, _ = event.issuance_id.split("/")
-                stands[device, interval] += wh
+            device, _, place = event.issuance_id.partition("/")
+            if event.action == "withdraw" and not event.note and device in own:
+                stands[device, place.rpartition("/")[0]] += wh
         del history[None]
         assert +history == holdings
         for row in self.rows(CertifiedRow):
