@@ -23,8 +23,10 @@ from app.audit.monthfile import MonthFile
 from app.cli import cli
 from app.commands.audit_month import judge
 from app.commands.interval_export import ExportError
+from app.commands.journal_export import Asked, export_journal
 from app.commands.month_export import export_month
 from app.jobs import statements as job
+from app.store import journal
 from app.tables import (
     LinkRow,
     MonthlyStatementRow,
@@ -180,6 +182,48 @@ def test_the_month_holds_what_this_file_promises(kit: Kit) -> None:
     assert solar["credit_note"]["vat_cents"] > 0
     assert rows[JULY, "flat"]["corrections"]
     assert rows[JULY, "flat"]["final"] == 1
+
+
+# --- What toy markets get wrong, on the books ----------------------------------------------------
+
+
+def balance(kit: Kit, account: str) -> int:
+    return int(kit.ask(lambda session: journal.balances(session, account)).get(account, 0))
+
+
+def documents(kit: Kit, month: str) -> list[dict[str, Any]]:
+    rows = kit.rows(MonthlyStatementRow, MonthlyStatementRow.month == month)
+    return [json.loads(row.payload) for row in rows]
+
+
+def test_item_8_what_cents_leave_over_is_on_the_rounding_account(kit: Kit) -> None:
+    issued = [*documents(kit, JUNE), *documents(kit, JULY)]
+    left_over = sum(document["rounding_micro"] for document in issued)
+    assert left_over != 0
+    assert balance(kit, "rounding") == left_over
+    assert all(abs(document["rounding_micro"]) < 50_000 for document in issued)
+    due_cents = sum(d["due_cents"] for d in issued if d["participant"] == "flat")
+    assert balance(kit, "receivable:flat") == -due_cents * 10_000
+    assert kit.ask(journal.total) == 0
+
+
+def test_item_13_each_supplier_gets_what_statements_say_of_it(kit: Kit, tmp_path: Path) -> None:
+    """The flat's new supplier has nobody else, so that all of its account is on statements."""
+    lines = [
+        line
+        for document in (*documents(kit, JUNE), *documents(kit, JULY))
+        for line in (
+            *document["corrections"],
+            *(line for section in document["sections"] for line in section["lines"]),
+        )
+        if line["account"] == "supplier:s2"
+    ]
+    assert {line["kind"] for line in lines} == {"residual-import", "standing"}
+    assert balance(kit, "supplier:s2") == -sum(line["micro"] for line in lines) > 0
+    asked = Asked("", "", ("supplier:",), "", "csv", tmp_path / "f", force=False)
+    totals = export_journal(kit.database, "o", asked)
+    assert set(totals.accounts) == {"supplier:s2"}
+    assert totals.micro == balance(kit, "supplier:s2")
 
 
 # --- What is changed is named --------------------------------------------------------------------
