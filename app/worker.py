@@ -23,6 +23,7 @@ from app.jobs.reconcile import reconcile_daily
 from app.jobs.seal import seal
 from app.jobs.settle import settle_interval
 from app.jobs.statements import issue_daily
+from app.services import settled
 from app.services.alarms import alarm
 from app.services.house import House
 from app.store import forward, intervals, people
@@ -64,12 +65,16 @@ class Worker:
         self._on_sealed = on_sealed
         self._cosigner = cosigner or Cosigner(house)
         self._forecaster = Forecaster(house)
+        self._filled_in = False  # whether what an older folder lacks was written
         self._reconciled = ""  # day of the last reconciliation
         self._expired = ""  # day of the last look for certificates that are too old
         self._stated = ""  # day on which statements were looked at last
 
     def run_due(self) -> None:
         """Do everything that is due at the district's time, until nothing moves any more."""
+        if not self._filled_in:
+            settled.ensure(self._house.database, self._house.settings.tz)
+            self._filled_in = True
         run_sessions(self._house, clear_session)
         self._open_and_close()
         for key in self._due("closed"):

@@ -10,6 +10,7 @@ from sqlmodel import select
 
 from app.clock import Clock, RealClock, SimulatedClock
 from app.db import Database
+from app.services import settled
 from app.services.bank_errors import NotThereError
 from app.services.certificates import devices
 from app.services.house import House
@@ -60,6 +61,7 @@ def open_house(settings: Settings) -> Iterator[House]:
             registry.ensure(session)  # the folder may be older than links with validity
             tariffs.ensure(session)
             devices.ensure(session)
+        settled.ensure(database, settings.tz)
         clock: Clock = SimulatedClock(district.clock_ms) if district.simulated else RealClock()
         ledger, reader = _ledger(settings, stack)
         yield House(settings, database, Keyring.open(keys), clock, ledger, reader)

@@ -15,31 +15,38 @@ from app.services.settled.amending import amend
 from app.services.settled.writing import write
 from app.store import intervals, market, settled
 from app.store.leaves import tariff_of
-from app.tables import CorrectionRow, SettledRow, SettlementLine, StatementRow
+from app.tables import CorrectionRow, IntervalRow, SettledRow, SettlementLine, StatementRow
 from market.correction import Metered, Settled, correct
 from market.money import Price
 from market.settlement import Kind, Line
 
 _CHUNK: Final = 96  # intervals of one transaction
+_AFTER_ALL: Final = "9"  # above every interval key
 
 
 def ensure(database: Database, zone: ZoneInfo) -> int:
     """Write what is missing of settled rows, roll-ups and bills; return for how many intervals.
 
-    In transactions of a day's intervals each, oldest first; what was written is left alone.
+    In transactions of a day's intervals each, newest first, so that the oldest interval tells
+    whether there is anything to do; what was written is left alone.
     """
-    done = 0
-    while keys := _missing(database):
+    with database.read() as session:
+        first = select(StatementRow.interval).order_by(StatementRow.interval).limit(1)
+        oldest = session.exec(first).first()
+        if oldest is None or _is_written(session, oldest):
+            return 0
+    done, before = 0, _AFTER_ALL
+    while keys := _missing(database, before):
         with database.write() as session:
             for key in keys:
                 fill_in(session, zone, key)
-        done += len(keys)
+        done, before = done + len(keys), keys[-1]
     return done
 
 
 def fill_in(session: Session, zone: ZoneInfo, key: str) -> None:
     """Write an interval from its statements and corrections, unless it is written already."""
-    if session.exec(select(SettledRow.point).where(SettledRow.interval == key).limit(1)).first():
+    if _is_written(session, key):
         return
     write(session, zone, key, market.metered_points(session, key), settled.statements(session, key))
     corrections = session.exec(
@@ -72,13 +79,22 @@ def _amend_by(
         amend(session, zone, key, booked, tariff, row.version)
 
 
-def _missing(database: Database) -> Sequence[str]:
+def _is_written(session: Session, key: str) -> bool:
+    row = select(SettledRow.point).where(SettledRow.interval == key).limit(1)
+    return session.exec(row).first() is not None
+
+
+def _missing(database: Database, before: str) -> Sequence[str]:
+    """Return intervals before a key that have statements and no settled rows, newest first."""
     with database.read() as session:
         return session.exec(
-            select(StatementRow.interval)
-            .distinct()
-            .where(~exists().where(col(SettledRow.interval) == StatementRow.interval))
-            .order_by(StatementRow.interval)
+            select(IntervalRow.key)
+            .where(
+                IntervalRow.key < before,
+                exists().where(col(StatementRow.interval) == IntervalRow.key),
+                ~exists().where(col(SettledRow.interval) == IntervalRow.key),
+            )
+            .order_by(col(IntervalRow.key).desc())
             .limit(_CHUNK)
         ).all()
 
