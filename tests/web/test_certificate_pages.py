@@ -15,7 +15,14 @@ ASKED = {"day": "2026-05-02", "action": "transfer", "amount": "2.5", "to": "scho
 def test_the_month_is_told_by_origin(client):
     enter(client, Role.PROSUMER)
     html = client.get(HERE).text
-    for told in ("90.0\u00a0kWh of your 200.0\u00a0kWh", "45.0\u00a0%", "25.0\u00a0%", "29.0 kg"):
+    html = html.replace("&nbsp;", "\u00a0")
+    for told in (
+        "90.0\u00a0kWh of your 200.0\u00a0kWh",
+        "45.0\u00a0%",
+        "25.0\u00a0%",
+        "29.0\u00a0kg",
+        "In June 2026",
+    ):
         assert told in html
     assert HOSTILE not in html
     assert not audit(html).forbidden

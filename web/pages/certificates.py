@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from datetime import date
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Form
@@ -101,6 +102,7 @@ def show(
         DONE,
         error,
         page=page,
+        month=f"{date.fromisoformat(page.month.month + '-01'):%B %Y}",
         shares=shares(page.month),
         actions=ACTIONS,
         meaning=MEANING,
