@@ -11,7 +11,7 @@ from market.book import Book
 from market.errors import MarketError
 from market.money import Price, largest_remainder
 from market.order import Side
-from market.parties import MeteredPoint, OwnTransfer, metered_book
+from market.parties import MeteredPoint, OwnTransfer, as_near, metered_book
 from market.trade import Trade, make_trade, tie_hash
 
 
@@ -105,7 +105,7 @@ def settle_contracts(
     if found and price is None:
         raise DeliveryError(f"{len(found)} contracts are delivered on, and there is no price")
     trades = [make_trade(*contract, price) for contract in found] if price is not None else []
-    return Delivery(book, tuple(trades))
+    return Delivery(book, as_near(trades, book, points))
 
 
 def _merged(contracts: Iterable[Contract], tie_key: bytes) -> dict[_Pair, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from market.book import Book
@@ -13,6 +13,7 @@ from market.money import Price
 from market.order import Order, Side
 from market.place import Place
 from market.tariff import Tariff
+from market.trade import Trade
 from metering.quantities import Energy
 
 
@@ -78,6 +79,23 @@ def own_transfers(points: Iterable[MeteredPoint]) -> tuple[OwnTransfer, ...]:
                 if wh:
                     transfers.append(OwnTransfer(exporter.point, importer.point, wh))
     return tuple(transfers)
+
+
+def as_near(
+    trades: Iterable[Trade], book: Book, points: Iterable[MeteredPoint]
+) -> tuple[Trade, ...]:
+    """Return trades at the level of the nearest place that holds both points.
+
+    Only where the buyer's local fee goes by it: others stay as they are.
+    """
+    by_name = {p.point: p for p in points}
+    point_of = {order.order_id: by_name[order.point] for order in book.orders}
+    found = []
+    for trade in trades:
+        seller, buyer = point_of[trade.seller], point_of[trade.buyer]
+        level = seller.place.level_to(buyer.place) if buyer.tariff.by_level else trade.level
+        found.append(replace(trade, level=level))
+    return tuple(found)
 
 
 def metered_book(

@@ -18,7 +18,7 @@ from market.book import Book
 from market.errors import MarketError
 from market.money import PPM, Price, largest_remainder
 from market.order import GRID, MAX_PRICE_MICRO_PER_KWH, Order, Side
-from market.parties import MeteredPoint, OwnTransfer, metered_book
+from market.parties import MeteredPoint, OwnTransfer, as_near, metered_book
 from market.trade import Trade, make_trade, tie_hash
 from metering.interval import Interval
 
@@ -180,7 +180,7 @@ def share_market(
         )
         for pair, wh in shared.items()
     ]
-    return Shared(book, tuple(trades))
+    return Shared(book, as_near(trades, book, points))
 
 
 def _by_generator(keys: Iterable[Key]) -> dict[str, Key]:

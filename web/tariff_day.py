@@ -72,7 +72,8 @@ def picture(day: Sequence[QuarterPrice], zone: str) -> DayPicture | None:
         drawn=path([each.drawn_micro_per_kwh for each in day]),
         fed_in=path(fed_in) if fed_in else "",
         y_ticks=[
-            Tick(y(n * step), present.cents(n * step)) for n in range(first, high // step + 1)
+            Tick(y(n * step), f"{n * step / _CENT:g}".replace("-", "\u2212"))
+            for n in range(first, high // step + 1)
         ],
         x_ticks=_hours(day, zone),
         zero_y=y(0) if low < 0 else None,

@@ -44,6 +44,7 @@ from ledger_client.verify import (
 )
 from market.money import Money
 from market.parties import MeteredPoint, OwnTransfer, own_transfers
+from market.place import Place
 from market.settlement import settle
 from market.tariff import Tariff as MarketTariff
 from market.trade import Trade
@@ -190,6 +191,7 @@ def _points(
     hashes = [leaf_hash(tariff_leaf(item.point, item.salt, item.leaf)) for item in file.tariffs]
     require(root(hashes) == seal.tariff_hash, "they do not give the sealed tariff_hash")
     tariffs = {item.point: Tariff.read(item.leaf) for item in file.tariffs}
+    places = {item.point: Place.parse(item.place) for item in file.tariffs}
     require(len(tariffs) == len(hashes) == seal.roster_size, "not one for each roster point")
     found: dict[str, MeteredPoint] = {}
     for statement in statements:
@@ -208,9 +210,12 @@ def _points(
                 Energy(fed_in.wh),
                 bool(drawn.estimated),
                 _market_tariff(tariffs[point]),
+                place=places[point],
             )
     require(found.keys() == tariffs.keys(), "a roster point stands in no statement")
     report.tick(f"{len(found)} give the sealed tariff_hash")
+    if any(item.place for item in file.tariffs):
+        report.remark("Where points stand, for fees by how far energy comes, is the file's word.")
     return found
 
 

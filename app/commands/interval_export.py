@@ -17,7 +17,7 @@ from app.files.interval import (
 )
 from app.services.checkpoints import cosignatures, is_enough
 from app.services.house import House
-from app.store import forward, intervals, leaves, log, market, sharing
+from app.store import forward, intervals, leaves, log, market, registry, sharing
 from app.tables import CheckpointRow, IntervalRow
 from ledger_client.log import decode_entry
 from ledger_client.verify import LogEntry, canonical
@@ -74,16 +74,23 @@ def _file(house: House, session: Session, row: IntervalRow, seal_index: int) -> 
         statements=tuple(
             Leaf(each.payload.decode(), each.salt) for each in leaves.statements(session, row.key)
         ),
-        tariffs=tuple(
-            PointTariff(slot.tariff, slot.point, slot.salt)
-            for slot in intervals.slots(session, row.key)
-        ),
+        tariffs=_tariffs(session, row.key),
         tie_key=row.key,
         trades=_trades(session, row.key),
         type="interval",
         version=1,
         cosignatures=tuple(beside),
     )
+
+
+def _tariffs(session: Session, key: str) -> tuple[PointTariff, ...]:
+    """Return the tariff leaves in roster order, with places where local fees go by them."""
+    held = registry.standing(session, key)
+    found = []
+    for slot in intervals.slots(session, key):
+        place = str(held[slot.point].place) if leaves.tariff_of(slot).by_level else ""
+        found.append(PointTariff(slot.tariff, slot.point, slot.salt, place))
+    return tuple(found)
 
 
 def _covering(

@@ -13,6 +13,7 @@ from ledger_client.verify import (
     LogEntry,
     Natural,
     Origin,
+    Place,
     Point,
     Positive,
     Record,
@@ -29,11 +30,12 @@ class Leaf(Record):
 
 @dataclass(frozen=True, slots=True)
 class PointTariff(Record):
-    """The tariff leaf of a point."""
+    """The tariff leaf of a point, and where it stands if its local fees go by that."""
 
     leaf: str
     point: Point
     salt: Hash
+    place: Place = ""
 
 
 @dataclass(frozen=True, slots=True)

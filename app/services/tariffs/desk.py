@@ -77,11 +77,12 @@ def _card(
 ) -> TariffCard:
     version = shelf.version_on(name, day)
     days = [first for first, _ in shelf.versions[name]]
+    since = max((first for first in days if first <= day.isoformat()), default=days[0])
     price: Callable[[str, Tariff], QuarterPrice] = _fee if blind else _all_in
     return TariffCard(
         name=name,
-        since=max((first for first in days if first <= day.isoformat()), default=days[0]),
-        until=min((first for first in days if first > day.isoformat()), default=""),
+        since=since,
+        until=min((first for first in days if first > since), default=""),
         digest="" if blind else version.digest,
         vat_ppm=0 if blind else version.vat_ppm,
         points=points,
