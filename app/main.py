@@ -21,6 +21,7 @@ from app.services.ingest import Door
 from app.services.ledger_view import LedgerExplorer
 from app.services.limits.desk import LimitsDesk
 from app.services.live import LiveBoard
+from app.services.losses_desk import LossesDesk
 from app.services.market.desk import MarketDesk
 from app.services.registry.desk import PeopleDesk
 from app.services.sessions import SessionStore
@@ -75,6 +76,7 @@ def create_app(
         balance=BalanceDesk(house),
         statements=StatementDesk(house, views.managed, issue_shown),
         books=BooksDesk(house, views.managed),
+        losses=LossesDesk(house, views.managed),
         certificates=CertificateDesk(house),
         tariffs=TariffDesk(house, views.managed),
     )

@@ -86,3 +86,11 @@ def energy_of(row: LossRow) -> FeederEnergy:
         row.points_export_wh,
         row.estimated,
     )
+
+
+def first_and_last(session: Session) -> Sequence[str]:
+    """Return the first and the last interval with a loss row; nothing where there is none."""
+    query = select(LossRow.interval).limit(1)
+    first = session.exec(query.order_by(LossRow.interval)).first()
+    last = session.exec(query.order_by(col(LossRow.interval).desc())).first()
+    return [first, last] if first and last else []

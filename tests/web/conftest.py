@@ -22,6 +22,7 @@ from tests.web.forecast_fakes import FakeForecasts
 from tests.web.forward_fakes import FakeForward
 from tests.web.ledger_fakes import FakeLedgerViews
 from tests.web.limits_fakes import FakeLimits
+from tests.web.losses_fakes import FakeLosses
 from tests.web.market_fakes import FakeMarket
 from tests.web.people_fakes import FakePeople
 from tests.web.sharing_fakes import FakeSharing
@@ -70,6 +71,11 @@ def statements() -> FakeStatements:
 @pytest.fixture
 def books() -> FakeBooks:
     return FakeBooks()
+
+
+@pytest.fixture
+def losses() -> FakeLosses:
+    return FakeLosses()
 
 
 @pytest.fixture

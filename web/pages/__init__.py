@@ -29,6 +29,7 @@ from web.pages import (
     intervals,
     ledger,
     limits,
+    losses,
     market,
     money,
     people,
@@ -52,6 +53,7 @@ from web.ports.forecasts import Forecasts
 from web.ports.forward import Forward
 from web.ports.ledger import LedgerViews
 from web.ports.limits import Limits
+from web.ports.losses import Losses
 from web.ports.market import Market
 from web.ports.people import People
 from web.ports.sharing import Sharing
@@ -90,6 +92,7 @@ class Ports:
     balance: Balance
     statements: Statements
     books: Books
+    losses: Losses
     certificates: Certificates
     tariffs: Tariffs
 
@@ -110,6 +113,7 @@ def build_router(ports: Ports) -> APIRouter:
     balance.add_routes(router, desk, ports.balance)
     statements.add_routes(router, desk, ports.statements)
     books.add_routes(router, desk, ports.books)
+    losses.add_routes(router, desk, ports.losses)
     certificates.add_routes(router, desk, ports.certificates)
     tariffs.add_routes(router, desk, ports.tariffs)
     corrections.add_routes(router, desk, ports.corrections)
