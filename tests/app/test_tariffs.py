@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from sqlmodel import delete
 
+from app.commands.audit import audit
+from app.commands.interval_export import export_interval
 from app.services.tariffs import prices, sealed, versions
 from app.services.tariffs.prices import PriceImportError
 from app.services.tariffs.told import lines
@@ -109,6 +111,9 @@ def test_near_energy_costs_the_fee_of_its_level_and_the_proof_holds(make_plain: 
         verdict = kit.prove(key(0), name)
         assert verdict.code == 0, render(verdict)
     assert all(row.saving_micro >= 0 for row in kit.rows(StatementRow))
+    verdict = audit(key(0), export_interval(kit.house, key(0)), kit.keys())
+    assert verdict.code == 0, render(verdict)
+    assert any("Where points stand" in remark for remark in verdict.remarks)
 
 
 def test_spot_prices_come_by_file_and_never_for_what_is_metered(

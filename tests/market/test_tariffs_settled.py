@@ -7,7 +7,7 @@ import pytest
 
 from market.correction import Metered, Settled, correct
 from market.money import Money, Price
-from market.parties import MeteredPoint, OwnTransfer, metered_book, own_transfers
+from market.parties import MeteredPoint, OwnTransfer, as_near, metered_book, own_transfers
 from market.place import Level, Place
 from market.settlement import (
     MemoQuantities,
@@ -185,3 +185,26 @@ def test_fees_that_fall_with_the_distance_are_refused() -> None:
         Tariff.of(TARIFF.payload() | {"odd": 1})
     with pytest.raises(SettlementError, match="not part of"):
         MemoQuantities(0, 100, 0, 60, 50)
+
+
+# A trade without a level (sharing, forward): seller's and buyer's place, and the level it gets.
+@pytest.mark.parametrize(
+    ("seller", "buyer", "level"),
+    [
+        ("f/b", "f/b", Level.BUILDING),
+        ("f/b", "f/c", Level.FEEDER),
+        ("f", "f", Level.FEEDER),
+        ("f/b", "g/b", Level.DISTRICT),
+        ("", "", Level.DISTRICT),
+    ],
+)
+def test_where_fees_go_by_level_a_trade_gets_that_of_its_places(
+    seller: str, buyer: str, level: Level
+) -> None:
+    points = [point("1", "a", seller, (0, 10)), point("2", "b", buyer, (10, 0))]
+    book = metered_book(points, (), {})
+    trades = [make_trade("1-offer", "2-bid", 10, Price(1))]
+    assert [trade.level for trade in as_near(trades, book, points)] == [level]
+    one_fee = replace(TARIFF, local_fee_building=None, local_fee_feeder=None)
+    flat = [replace(each, tariff=one_fee) for each in points]
+    assert list(as_near(trades, book, flat)) == trades
