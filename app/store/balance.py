@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from datetime import date, timedelta
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -249,6 +250,9 @@ def _made(
 def _corrected(session: Session, zone: ZoneInfo, scope: Scope) -> Mapping[tuple[str, str], int]:
     """Return by how much corrections changed what units gave out, by (start, point)."""
     newest: dict[tuple[str, str], tuple[SlotRow, CorrectionRow, DeviceRow]] = {}
+    # A day more at both ends than any zone needs; which are meant is decided below.
+    first, last = (date.fromisoformat(f"{each}-01"[:10]) for each in (scope.first, scope.last[:7]))
+    earliest, latest = f"{first - timedelta(days=1)}T", f"{last + timedelta(days=33)}T"
     rows = session.exec(
         select_rows(SlotRow, CorrectionRow, DeviceRow)
         .join(
@@ -258,6 +262,7 @@ def _corrected(session: Session, zone: ZoneInfo, scope: Scope) -> Mapping[tuple[
         )
         .join(DeviceRow, col(DeviceRow.meter_point) == SlotRow.point)
         .where(DeviceRow.kind == "production")
+        .where(CorrectionRow.interval >= earliest, CorrectionRow.interval < latest)
         .order_by(CorrectionRow.interval, CorrectionRow.point, col(CorrectionRow.version))
     )
     for slot, correction, device in rows:

@@ -19,6 +19,7 @@ from app.services.house import House
 from app.services.keyring import Keyring
 from app.settings import Settings
 from app.store import balance as store
+from app.store import exchange
 from app.store.balance import Scope
 from app.tables import (
     CertificateMonthRow,
@@ -237,6 +238,7 @@ def test_production_meters_tell_what_is_self_used(database_url: str, tmp_path: P
         scope = Scope(Span.MONTH, "2026-06", "2026-06")
         sums = store.sums(session, house.settings.tz, scope)
     assert sum(each.flows.self_used_wh for each in sums.values()) == 30_000 + 700 + (800 - 500)
+    _ask_for_shares(house)
     house.database.close()
 
 
@@ -271,6 +273,18 @@ def _correct_production(house: House) -> None:
                     reason="", payload=b"", salt=b"", known_ms=0, log_index=version,
                 )
             )  # fmt: skip
+
+
+def _ask_for_shares(house: House) -> None:
+    with house.database.write() as session:
+        session.add(_settled())
+        session.flush()
+        after = Interval.parse(KEY).next().key
+        for each in (True, False):
+            (share,) = exchange.shares(session, KEY, after, per_interval=each)
+            assert (share.start, share.import_wh, share.short_wh) == (KEY * each, 100, None)
+        (row,) = exchange.settled_rows(session, KEY, after, ["p1-a"])
+        assert exchange.known(session, "p1-a", KEY, KEY) == {KEY: (100, row.export_wh, False)}
 
 
 class Logins:

@@ -182,8 +182,6 @@ def test_the_commands(kit: Kit, tmp_path: Path) -> None:
     base = ["--data", str(kit.folder)]
     run, out = CliRunner().invoke, str(tmp_path / "out")
     assert run(cli, ["exchange", "export", "master", out, *base]).exit_code == 0
-    same = run(cli, ["exchange", "import", "master", out, "--json", *base])
-    assert (same.exit_code, '"changes": []' in same.stdout) == (0, True)
     edit(tmp_path / "out", "participants", "Solar", "Sun & Son")
     asked = run(cli, ["exchange", "import", "master", out, *base], input="y\n")
     assert "solar: name Solar -> Sun & Son" in asked.stdout
