@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, and_, false, or_
 from sqlmodel import Session, col, select
 
+from app.store import registry
 from app.store.registry import Stay
 from app.tables import NoticeRow
 from metering.interval import Interval
@@ -23,6 +24,15 @@ def notices(session: Session, stays: Sequence[Stay] | None) -> list[Notice]:
         query = query.where(or_(false(), *map(_of, stays)))
     rows = session.exec(query.limit(_SHOWN))
     return [Notice(row.at_ms, row.level, row.text) for row in rows]
+
+
+def point_of(session: Session, point: str, participant: str, now_ms: int) -> str | None:
+    """Return the point under which a notice of a participant's own is written.
+
+    None once the point is somebody else's: who came after them does not read it.
+    """
+    holder = registry.participant_at(session, point, Interval.containing_ms(now_ms).key)
+    return point if holder == participant else None
 
 
 def _of(stay: Stay) -> ColumnElement[bool]:

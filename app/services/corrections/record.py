@@ -17,8 +17,9 @@ from app.services import losses
 from app.services import settled as settled_rows
 from app.services.certificates.issuing import issue
 from app.services.house import House
+from app.services.notices import point_of
 from app.store import corrections, intervals, journal, log, market, people
-from app.tables import CorrectionRow, RefusedCorrectionRow, SlotRow, ValueFileRow
+from app.tables import CorrectionRow, RefusedCorrectionRow, SettledRow, SlotRow, ValueFileRow
 from ledger_client.merkle import leaf_hash
 from ledger_client.proof import Value, statement_leaf, value_leaf
 from ledger_client.verify import canonical
@@ -152,6 +153,7 @@ def refuse(
         )
         for slot, now in late
     )
+    owner = session.get_one(SettledRow, (first.interval, first.point)).participant
     drawn, fed_in = (sum(wh) for wh in zip(*(now for _, now in late), strict=True))
     people.notify(
         session,
@@ -161,7 +163,7 @@ def refuse(
         text=f"{people.points(session)[first.point].name}: {drawn} Wh drawn and {fed_in} Wh fed in "
         f"from {first.interval} to the end of {last.interval} became known too late; they stay on "
         f"record and on no bill: {why}",
-        point=first.point,
+        point=point_of(session, first.point, owner, known_ms),
     )
 
 

@@ -24,6 +24,7 @@ from app.services.corrections.record import (
     write,
 )
 from app.services.house import House
+from app.services.notices import point_of
 from app.store import people
 from app.tables import IntervalRow, MeteringPointRow, SettledRow, SlotRow, ValueFileRow
 from market.correction import Metered
@@ -135,21 +136,21 @@ def _write(house: House, session: Session, file: Authorised, drafts: Sequence[Dr
 
 def _tell(house: House, session: Session, file: ValueFileRow, drafts: Sequence[Draft]) -> None:
     """Tell each point's people that values were entered in place of what was known."""
-    names = people.points(session)
-    by_point: dict[str, list[Draft]] = {}
+    names, now_ms = people.points(session), house.clock.now_ms()
+    told: dict[tuple[str, str], list[Draft]] = {}
     for each in drafts:
-        by_point.setdefault(each.slot.point, []).append(each)
-    for point, its in sorted(by_point.items()):
+        told.setdefault((each.slot.point, each.settled.participant), []).append(each)
+    for (point, whose), its in sorted(told.items()):
         first = min(each.slot.interval for each in its)
         count = "1 quarter-hour" if len(its) == 1 else f"{len(its)} quarter-hours"
         people.notify(
             session,
-            ref=f"values/{file.id}/{point}",
-            at_ms=house.clock.now_ms(),
+            ref=f"values/{file.id}/{point}/{whose}",
+            at_ms=now_ms,
             level="info",
             text=f"{names[point].name}: authorised values replace what was known of {count} from "
             f"{first} on; what that changes stands on the statement",
-            point=point,
+            point=point_of(session, point, whose, now_ms),
         )
 
 

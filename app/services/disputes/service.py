@@ -9,9 +9,9 @@ from sqlmodel import Session
 
 from app.services.disputes.lines import stated
 from app.services.house import House
-from app.store import disputes, people, registry
+from app.services.notices import point_of
+from app.store import disputes, people
 from app.tables import CorrectionRow, DisputeRow, MonthlyStatementRow
-from metering.interval import Interval
 
 MAX_TEXT: Final = 2_000
 CORRECTED: Final = "corrected"
@@ -164,12 +164,11 @@ def _text(text: str, field: str, why: str) -> str:
 def _tell(house: House, session: Session, row: DisputeRow, point: str, text: str) -> None:
     """Tell the manager, and the participant as long as the point is theirs: nobody after them."""
     now_ms = house.clock.now_ms()
-    theirs = registry.participant_at(session, point, Interval.containing_ms(now_ms).key)
     people.notify(
         session,
         ref=f"dispute/{row.id}/{row.state}",
         at_ms=now_ms,
         level="info",
         text=text,
-        point=point if theirs == row.participant else None,
+        point=point_of(session, point, row.participant, now_ms),
     )
