@@ -19,12 +19,12 @@ from market.errors import MarketError
 from market.money import Money, Price
 from market.order import GRID, Side
 from market.parties import MeteredPoint, OwnTransfer
+from market.payout import LedgerAccount, Transfer
+from market.payout import transfers as ledger_transfers
 from market.place import Level
 from market.tariff import Tariff
 from market.trade import Trade
 from metering.quantities import Energy
-
-STORAGE_DEPOSIT_UNITS: Final = 34  # the least that an output on the ledger may hold
 
 
 class SettlementError(MarketError):
@@ -108,32 +108,6 @@ class Line:
     point: str
     price: Price
     wh: int
-    micro: int
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerAccount:
-    """A participant's address (32-byte hash, hex) and its projected balance on the ledger.
-
-    ``older`` holds (address, projected balance) of addresses of earlier months, oldest first: what
-    they hold moves on to ``address``.
-    """
-
-    address: str
-    balance: Money
-    older: tuple[tuple[str, Money], ...] = ()
-
-    @property
-    def whole(self) -> Money:
-        """What all the addresses hold together."""
-        return self.balance + Money(sum(balance.micro for _, balance in self.older))
-
-
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """What an address receives (> 0) or pays (< 0) on the ledger."""
-
-    address: str
     micro: int
 
 
@@ -264,17 +238,6 @@ def saving_by_point(settlement: Settlement) -> dict[str, Money]:
         for line in statement.lines:
             found[line.point] += Money(line.micro)
     return found
-
-
-def payout(want: Money, balance: Money) -> Money:
-    """Return the part of ``want`` that the ledger can move now (< 0: is paid by the participant).
-
-    The balance after it is 0 or at least the storage deposit, and never below 0; what cannot be
-    moved stays in the carry.
-    """
-    target = balance + want
-    reachable = target == Money(0) or target >= Money(STORAGE_DEPOSIT_UNITS)
-    return want if reachable else -balance
 
 
 def memo_lines(
@@ -468,18 +431,9 @@ def _statement(
     account: LedgerAccount | None,
 ) -> Statement:
     want = opening + Money(sum(line.micro for line in lines if line.kind.moves_wallet))
-    transfers = _transfers(want, account) if account else ()
+    transfers = ledger_transfers(want, account) if account else ()
     moved = Money(sum(transfer.micro for transfer in transfers))
     return Statement(participant, metered, tuple(lines), opening, transfers, want - moved)
-
-
-def _transfers(want: Money, account: LedgerAccount) -> tuple[Transfer, ...]:
-    """Empty the older addresses into the current one, together with what can be moved of want."""
-    older = account.whole - account.balance
-    moved = payout(want, account.whole)
-    transfers = [Transfer(address, -balance.micro) for address, balance in account.older]
-    transfers.append(Transfer(account.address, (moved + older).micro))
-    return tuple(transfer for transfer in transfers if transfer.micro)
 
 
 def _entries(

@@ -16,7 +16,8 @@ from ledger_client.merkle import root
 from ledger_client.wallet import Wallet
 from market.money import Money
 from market.parties import MeteredPoint, own_transfers
-from market.settlement import LedgerAccount, Settlement, Statement, payout, saving, settle
+from market.payout import LedgerAccount, payout
+from market.settlement import Settlement, Statement, saving, settle
 from metering.interval import LENGTH_MS, Interval
 
 

@@ -20,7 +20,7 @@ from app.tables import AddressRow, OwnAddressRow, ParticipantRow, WithdrawalRow
 from ledger_client.stardust.bech32 import AddressTextError, decode_address_text, encode_address_text
 from market.journal import BANK, Entry, Posting, entry_of, paid_out, wallet, withdrawal
 from market.money import Money
-from market.settlement import STORAGE_DEPOSIT_UNITS, payout
+from market.payout import STORAGE_DEPOSIT_UNITS, payout
 
 TREASURY_TAG = b"treasury"
 MOST_MICRO = 10**15  # a billion euros; also what canonical JSON can say exactly

@@ -12,8 +12,9 @@ from app.store.bulk import add_to, insert_all
 from app.tables import MonthlyStatementRow, SettledRow, StatementRow
 from ledger_client.verify import Statement as StatementLeaf
 from market.money import Money, Price
+from market.payout import Transfer
 from market.settled import BillKey, BillSum, Bucket, Contracted, Record, SettledPoint
-from market.settlement import Direction, Kind, Line, SettledEnergy, Statement, Transfer
+from market.settlement import Direction, Kind, Line, SettledEnergy, Statement
 
 _ROLLUP: Final = SQLModel.metadata.tables["rollup"]
 _BILL: Final = SQLModel.metadata.tables["bill_line"]

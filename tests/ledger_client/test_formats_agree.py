@@ -8,7 +8,8 @@ import pytest
 
 from ledger_client import verify
 from market.money import Money, Price
-from market.settlement import Direction, Kind, Line, SettledEnergy, Statement, Transfer
+from market.payout import Transfer
+from market.settlement import Direction, Kind, Line, SettledEnergy, Statement
 from metering import canonical, reading, signing
 from metering.identity import PublicKey
 from metering.interval import Interval

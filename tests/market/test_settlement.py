@@ -11,16 +11,9 @@ from market.book import Book
 from market.money import Money, Price
 from market.order import GRID, Order, Side
 from market.parties import MeteredPoint, OwnTransfer, metered_book, own_transfers
+from market.payout import STORAGE_DEPOSIT_UNITS, LedgerAccount, payout
 from market.pricing import Rule
-from market.settlement import (
-    STORAGE_DEPOSIT_UNITS,
-    Kind,
-    LedgerAccount,
-    SettlementError,
-    payout,
-    saving,
-    settle,
-)
+from market.settlement import Kind, SettlementError, saving, settle
 from market.tariff import Tariff
 from market.trade import make_trade
 from metering.quantities import Energy
