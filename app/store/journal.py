@@ -6,6 +6,7 @@ a further entry.
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -200,11 +201,16 @@ def of_account(
             func.coalesce(func.max(JournalEntry.id), -1),
         ).where(*within)
     ).one()
-    last = last if before is None else min(last, before - 1)
+    below = sys.maxsize if before is None else before
     query = (
         sql_select(*_COLUMNS)
         .join(JournalEntry, col(JournalEntry.id) == PostingRow.entry)
-        .where(PostingRow.account == account, col(PostingRow.entry).between(first, last), *within)
+        .where(
+            col(PostingRow.account) == account,
+            col(PostingRow.entry).between(first, last),
+            col(PostingRow.entry) < below,
+            *within,
+        )
         .order_by(col(PostingRow.entry).desc())
         .limit(limit)
     )

@@ -7,6 +7,8 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from app.audit.compare import Difference
 from app.audit.month import audit_month
 from app.audit.monthfile import Issued, MonthFile
@@ -56,6 +58,7 @@ def test_a_month_with_sharing_keys_agrees(tmp_path: Path) -> None:
     assert verdict.code == 0, verdict
 
 
+@pytest.mark.long
 def test_a_month_with_a_forward_session_agrees(tmp_path: Path) -> None:
     kit = ForwardKit(tmp_path, f"sqlite:///{tmp_path / 'district.db'}")
     kit.run()

@@ -83,7 +83,7 @@ books = st.lists(st.tuples(st.sampled_from(TIMES), st.lists(movements, max_size=
 
 
 @settings(
-    max_examples=1000 if LONG else 15,
+    max_examples=1000 if LONG else 8,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
