@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event
-from sqlmodel import Session, col, delete, select
+from sqlmodel import Session, col, select
 
 from app.clock import SimulatedClock
 from app.db import Database
@@ -35,14 +35,12 @@ from app.services.live import LiveBoard
 from app.services.proofs import settlement_proof
 from app.services.views import DatabaseViews
 from app.settings import Settings
-from app.store import intervals, journal, log, tariffs
+from app.store import intervals, journal, log
 from app.tables import (
     CorrectionRow,
     EnrolmentRow,
     IntervalRow,
     JournalEntry,
-    LinkRow,
-    MeteringPointRow,
     NoticeRow,
     OrderRow,
     Payment,
@@ -50,7 +48,6 @@ from app.tables import (
     SlotRow,
     StatementRow,
     TariffRow,
-    TariffVersionRow,
 )
 from app.worker import Worker
 from ledger_client.ledger import (
@@ -79,6 +76,7 @@ from metering.reading import (
     link,
 )
 from metering.signing import Purpose, public_key, sign
+from tests.app.refounding import Refounding
 from tests.app.schema import lay_tables
 
 START = Interval.parse("2026-06-23T09:00:00Z")
@@ -190,7 +188,7 @@ class FakeTroubleLedger(Ledger):
 
 
 @dataclass
-class Kit:
+class Kit(Refounding):
     """A founded district at ``start``; nothing was read yet."""
 
     folder: Path
@@ -298,23 +296,6 @@ class Kit:
                 enrolment.endorse(self.enrolment(new), key_of, self.keyring.registry),
             )
         self.homes[name] = new
-
-    def reprice(self, **prices: int) -> None:
-        """Let the district have been founded with other prices."""
-        with self.database.write() as session:
-            row = session.get_one(TariffRow, "t")
-            for name, value in prices.items():
-                setattr(row, name, value)
-            session.exec(delete(TariffVersionRow))
-            tariffs.ensure(session)
-
-    def move_to(self, name: str, role: str, target: str) -> None:
-        """Let a home have been bound to another target ever since."""
-        with self.database.write() as session:
-            point = session.get_one(MeteringPointRow, self.homes[name].point)
-            setattr(point, role, target)
-            links = select(LinkRow).where(LinkRow.point == point.gsrn, LinkRow.role == role)
-            session.exec(links).one().target = target
 
     def send(self, readings: Iterable[SignedReading]) -> list[int]:
         """Hand readings in; return the answers' statuses."""
