@@ -143,6 +143,11 @@ def build_router(house: House, sessions: Sessions, managed: Collection[str]) -> 
             year=_year(BalanceDesk(house).year(_sight(viewer, managed))),
         )
 
+    _add_allocation(router, house, sessions)
+    return router
+
+
+def _add_allocation(router: APIRouter, house: House, sessions: Sessions) -> None:
     @router.get("/allocation", response_model=AllocationList)
     def allocation(
         request: Request,
@@ -166,8 +171,6 @@ def build_router(house: House, sessions: Sessions, managed: Collection[str]) -> 
         with house.database.read() as session:
             found = as_object(session, house, when, per_interval=False)
         return JSONResponse(found)
-
-    return router
 
 
 def _sight(viewer: Viewer | None, managed: Collection[str]) -> Sight:
