@@ -6,7 +6,6 @@ a further entry.
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -201,14 +200,13 @@ def of_account(
             func.coalesce(func.max(JournalEntry.id), -1),
         ).where(*within)
     ).one()
-    below = sys.maxsize if before is None else before
     query = (
         sql_select(*_COLUMNS)
         .join(JournalEntry, col(JournalEntry.id) == PostingRow.entry)
         .where(
             col(PostingRow.account) == account,
             col(PostingRow.entry).between(first, last),
-            col(PostingRow.entry) < below,
+            *(() if before is None else (col(PostingRow.entry) < before,)),
             *within,
         )
         .order_by(col(PostingRow.entry).desc())

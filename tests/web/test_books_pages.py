@@ -91,7 +91,8 @@ def test_a_month_that_is_none_is_said_beside_its_field(client: TestClient) -> No
         "/books/trial-balance.csv?month=2026-13",
     ):
         assert client.get(page).status_code == 404
-    assert client.get(f"/books?month={'9' * 99}").status_code == 422
+    for page in (f"/books?month={'9' * 99}", f"/books/account?name=bank&before={2**31}"):
+        assert client.get(page).status_code == 422
 
 
 def test_the_file_is_a_download(client: TestClient) -> None:

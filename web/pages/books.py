@@ -13,7 +13,7 @@ from web.ports import NotFoundError, RefusedError
 from web.ports.books import Books
 
 _Text = Annotated[str, Query(max_length=80)]
-_Number = Annotated[int, Query(ge=1, le=2**53)]
+_Number = Annotated[int, Query(ge=1, lt=2**31)]
 
 
 def add_routes(router: APIRouter, desk: Desk, books: Books) -> None:
