@@ -6,7 +6,7 @@ import json
 from functools import cache
 from typing import Any
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ledger_client.stardust.block import Block
@@ -30,6 +30,7 @@ from ledger_client.stardust.output import (
     TimelockUnlockCondition,
 )
 from ledger_client.stardust.transaction import TaggedData, Transaction
+from tests.conftest import LONG
 from tests.ledger_client.node_rest import BINARY, Rest, block_path
 from tests.ledger_client.tangle_kit import (
     ALICE,
@@ -170,6 +171,7 @@ def check(body: bytes, kind: str) -> Block | None:
 
 
 @given(mutated_bytes())
+@settings(max_examples=5_000 if LONG else 100)
 @example(b"")
 def test_mutated_bytes(body: bytes) -> None:
     block = check(body, BINARY)
@@ -177,6 +179,7 @@ def test_mutated_bytes(body: bytes) -> None:
 
 
 @given(mutated_json())
+@settings(max_examples=5_000 if LONG else 100)
 def test_mutated_json(body: bytes) -> None:
     block = check(body, "application/json")
     if block is not None and "parents" in (shown := json.loads(body)) and shown["parents"]:

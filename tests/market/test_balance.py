@@ -51,7 +51,7 @@ def any_flows(draw: st.DrawFn) -> Flows:
     return Flows(import_wh, *parts[1:3], export_wh, *parts[4:6], parts[6], cycled, draw(WH))
 
 
-@settings(max_examples=20_000 if LONG else 150)
+@settings(max_examples=4_000 if LONG else 150)
 @given(any_flows(), any_flows())
 def test_what_always_holds(one: Flows, other: Flows) -> None:
     both = one + other

@@ -28,7 +28,7 @@ from market.certificate import (
 from market.money import PPM
 from tests.conftest import LONG
 
-EXAMPLES = 20_000 if LONG else 200
+EXAMPLES = 4_000 if LONG else 200
 SCENARIOS = (Path(__file__).parent / "certificate_scenarios.txt").read_text("utf-8")
 
 

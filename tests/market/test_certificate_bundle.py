@@ -13,7 +13,7 @@ from market.certificate import CertificateError, Status
 from market.certificate_bundle import Action, Bundle, overlaps, perform, take, take_back
 from tests.conftest import LONG
 
-EXAMPLES = 20_000 if LONG else 200
+EXAMPLES = 4_000 if LONG else 200
 TODAY = "2026-08-01"
 
 

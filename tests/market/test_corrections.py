@@ -145,7 +145,7 @@ TARIFFS = st.builds(
 KNOWN = st.lists(st.builds(Metered, WH, WH), min_size=1, max_size=5)
 
 
-@settings(max_examples=20_000 if LONG else 100)
+@settings(max_examples=4_000 if LONG else 100)
 @given(PARTS, PARTS, st.integers(-99_999, 999_999), TARIFFS, KNOWN)
 def test_any_sequence_ends_where_its_last_value_alone_would(drawn, fed_in, cost, tariff, known):
     first = Settled(

@@ -210,7 +210,7 @@ def test_the_hour_that_comes_twice_is_two_hours() -> None:
     assert {fold: link.target for fold, link in held.items() if link} == {0: "Anna", 1: "Bo"}
 
 
-@settings(max_examples=20_000 if LONG else 40)
+@settings(max_examples=4_000 if LONG else 40)
 @given(
     st.lists(
         st.tuples(st.integers(0, 40), st.sampled_from("abcd"), st.booleans(), st.integers(0, 20)),

@@ -241,7 +241,7 @@ charges_of = st.lists(
 
 
 @given(lines_of, charges_of, st.booleans())
-@settings(max_examples=20_000 if LONG else 150)
+@settings(max_examples=4_000 if LONG else 150)
 def test_statements_equal_the_journal(lines: list[Billed], due: list[Charge], liable: bool) -> None:
     """After the entry each account holds what the document says, and all of it sums to 0."""
     built = build(header(liable=liable), Month([section()], lines, due))
@@ -267,7 +267,7 @@ def test_statements_equal_the_journal(lines: list[Billed], due: list[Charge], li
 
 
 @given(lines_of)
-@settings(max_examples=20_000 if LONG else 100)
+@settings(max_examples=4_000 if LONG else 100)
 def test_parts_add_up_in_cents(lines: list[Billed]) -> None:
     document: Mapping[str, Any] = build(header(), Month([section()], lines)).document
     invoice = document["invoice"]

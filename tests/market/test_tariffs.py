@@ -252,7 +252,7 @@ def tariffs(draw: st.DrawFn) -> Tariff:
     )
 
 
-@settings(max_examples=20_000 if LONG else 60, deadline=None)
+@settings(max_examples=4_000 if LONG else 60, deadline=None)
 @given(tariffs())
 def test_a_leaf_and_a_version_give_a_tariff_back(tariff: Tariff) -> None:
     assert Tariff.of(tariff.payload()) == tariff
