@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from app.api import balance, certificates, log, prices, problems, readings, status
@@ -50,37 +50,9 @@ def create_app(
         redoc_url=None,
     )
     problems.install(app)
-    door = Door(house.database, house.settings, house.keyring.receipt, house.clock)
-    app.include_router(readings.build_router(door))
-    app.include_router(status.build_router(house, board))
-    app.include_router(log.build_router(house))
-    app.include_router(prices.build_router(house))
-    app.include_router(balance.build_router(house, sessions, views.managed))
-    app.include_router(certificates.build_router(house, sessions, views.managed))
-    ledger = LedgerExplorer(house, views.managed, views.keys_file)
-    market = MarketDesk(house, views.managed)
-    limits = LimitsDesk(house)
-    ports = Ports(
-        views,
-        sessions,
-        ledger,
-        BankDesk(house),
-        market=market,
-        limits=limits,
-        sharing=SharingDesk(house),
-        forecasts=ForecastDesk(house),
-        forward=ForwardDesk(house),
-        people=PeopleDesk(house, views.managed),
-        corrections=CorrectionsDesk(house, views.managed),
-        disputes=DisputesDesk(house),
-        balance=BalanceDesk(house),
-        statements=StatementDesk(house, views.managed, issue_shown),
-        books=BooksDesk(house, views.managed),
-        losses=LossesDesk(house, views.managed),
-        certificates=CertificateDesk(house),
-        tariffs=TariffDesk(house, views.managed),
-    )
-    app.include_router(build_router(ports))
+    for router in _api(house, board, views, sessions):
+        app.include_router(router)
+    app.include_router(build_router(_ports(house, views, sessions)))
     mount_static(app)
     app.add_middleware(BodyLimits, by_path={READINGS_PATH: MAX_BODY_BYTES, **BODY_LIMITS})
     app.add_middleware(ProblemPages)
@@ -90,6 +62,47 @@ def create_app(
     )
     app.add_middleware(SecurityMiddleware, surprise=_surprise)
     return app
+
+
+def _api(
+    house: House, board: LiveBoard, views: DatabaseViews, sessions: SessionStore
+) -> tuple[APIRouter, ...]:
+    """What programs ask, under /api/v1."""
+    return (
+        readings.build_router(
+            Door(house.database, house.settings, house.keyring.receipt, house.clock)
+        ),
+        status.build_router(house, board),
+        log.build_router(house),
+        prices.build_router(house),
+        balance.build_router(house, sessions, views.managed),
+        certificates.build_router(house, sessions, views.managed),
+    )
+
+
+def _ports(house: House, views: DatabaseViews, sessions: SessionStore) -> Ports:
+    """What stands behind the pages that people see."""
+    managed = views.managed
+    return Ports(
+        views,
+        sessions,
+        LedgerExplorer(house, managed, views.keys_file),
+        BankDesk(house),
+        market=MarketDesk(house, managed),
+        limits=LimitsDesk(house),
+        sharing=SharingDesk(house),
+        forecasts=ForecastDesk(house),
+        forward=ForwardDesk(house),
+        people=PeopleDesk(house, managed),
+        corrections=CorrectionsDesk(house, managed),
+        disputes=DisputesDesk(house),
+        balance=BalanceDesk(house),
+        statements=StatementDesk(house, managed, issue_shown),
+        books=BooksDesk(house, managed),
+        losses=LossesDesk(house, managed),
+        certificates=CertificateDesk(house),
+        tariffs=TariffDesk(house, managed),
+    )
 
 
 def _surprise(request: Request) -> Response:
