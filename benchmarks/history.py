@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    column,
+    insert,
+    literal,
+    select,
+    table,
+    text,
+)
 from sqlmodel import SQLModel
 
 from app.db import Database
@@ -25,15 +34,7 @@ _TABLES: Final = (
     "journal_entry",
     "payment",
 )
-# What differs from the model: what is unique by itself, and money, of which every other interval
-# has the other sign, so that a year of copies leaves the wallets where they are.
-_DIFFERS: Final[Mapping[str, Mapping[str, str]]] = {
-    "interval": {"key": "h.key", "state": "'final'", "anchor": "'confirmed'"},
-    "journal_entry": {"ref": "h.key"},
-    "payment": {"ref": "h.key || '/0'", "state": "'confirmed'"},
-    "settlement_line": {"micro": "h.sign * m.micro"},
-    "interval_statement": {"payload": "'{}'"},
-}
+_HISTORY: Final = table("history", column("key"), column("sign"))
 
 
 def fill(database: Database, model: str, *, days: int, skip: int = 0) -> None:
@@ -50,8 +51,8 @@ def fill(database: Database, model: str, *, days: int, skip: int = 0) -> None:
             text("INSERT INTO history VALUES (:key, :sign)"),
             [{"key": key, "sign": 1 - number % 2 * 2} for number, key in enumerate(keys)],
         )
-        for table in _TABLES:
-            _copy(connection, table, model)
+        for name in _TABLES:
+            _copy(connection, name, model)
         _copy_postings(connection, model)
         _copy_rollups(connection, model, keys)
         connection.execute(text("DROP TABLE history"))
@@ -60,20 +61,28 @@ def fill(database: Database, model: str, *, days: int, skip: int = 0) -> None:
             raw.execute(text("VACUUM ANALYZE"))  # as its daemon does sooner or later
 
 
-def _copy(connection: Connection, table: str, model: str) -> None:
-    columns = [c.name for c in SQLModel.metadata.tables[table].columns if c.name != "id"]
-    at = "key" if table == "interval" else "interval"
-    differs = {at: "h.key"} | dict(_DIFFERS.get(table, {}))
-    if table == "interval_statement" and connection.dialect.name == "postgresql":
-        differs["payload"] = "'{}'::bytea"
-    values = ", ".join(differs.get(name, f"m.{name}") for name in columns)
-    connection.execute(
-        text(
-            f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} "  # noqa: S608
-            f"FROM history h, {table} m WHERE m.{at} = :model ORDER BY h.key"
-        ),
-        {"model": model},
-    )
+def _differs(name: str, own: Table) -> dict[str, ColumnElement[object]]:
+    """Return what differs from the model: what is unique by itself, and some money.
+
+    Every other interval's is of the other sign, so that a year leaves the wallets where they are.
+    """
+    found: dict[str, dict[str, ColumnElement[object]]] = {
+        "interval": {"state": literal("final"), "anchor": literal("confirmed")},
+        "journal_entry": {"ref": _HISTORY.c.key},
+        "payment": {"ref": _HISTORY.c.key + "/0", "state": literal("confirmed")},
+        "settlement_line": {"micro": _HISTORY.c.sign * own.c.get("micro", literal(0))},
+        "interval_statement": {"payload": literal(b"{}")},
+    }
+    return found.get(name, {})
+
+
+def _copy(connection: Connection, name: str, model: str) -> None:
+    own = SQLModel.metadata.tables[name]
+    at = "key" if name == "interval" else "interval"
+    values = {c.name: c for c in own.columns if c.name != "id"} | _differs(name, own)
+    values[at] = _HISTORY.c.key
+    rows = select(*values.values()).select_from(_HISTORY.join(own, own.c[at] == model))
+    connection.execute(insert(own).from_select(list(values), rows.order_by(_HISTORY.c.key)))
 
 
 def _copy_postings(connection: Connection, model: str) -> None:
@@ -91,17 +100,12 @@ def _copy_postings(connection: Connection, model: str) -> None:
 def _copy_rollups(connection: Connection, model: str, keys: list[str]) -> None:
     zone = ZoneInfo("Europe/Berlin")
     here = buckets(Interval.parse(model), zone)
-    columns = [c.name for c in SQLModel.metadata.tables["rollup"].columns]
-    values = ", ".join(":start" if name == "start" else name for name in columns)
+    own = SQLModel.metadata.tables["rollup"]
     for number, span in enumerate(Span):
+        of_model = select(own).where(own.c.span == span.value, own.c.start == here[number].start)
+        rows = [dict(row) for row in connection.execute(of_model).mappings()]
         starts = {buckets(Interval.parse(key), zone)[number].start for key in keys}
-        connection.execute(
-            text(
-                f"INSERT INTO rollup ({', '.join(columns)}) SELECT {values} FROM rollup "  # noqa: S608
-                "WHERE span = :span AND start = :model ON CONFLICT DO NOTHING"
-            ),
-            [
-                {"start": start, "span": span.value, "model": here[number].start}
-                for start in sorted(starts)
-            ],
-        )
+        fresh = [{**row, "start": start} for start in sorted(starts) for row in rows]
+        placed = [row for row in fresh if row["start"] != here[number].start]
+        if placed:
+            connection.execute(insert(own), placed)

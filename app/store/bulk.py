@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Table, case, insert
+from sqlalchemy import ColumnElement, Table, case, insert
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, SQLModel
 
@@ -33,14 +32,12 @@ def add_to(
     """
     if not rows:
         return
-    dialects: Mapping[str, Any] = {"sqlite": sqlite, "postgresql": postgresql}
-    connection = session.connection()
-    statement = dialects[connection.dialect.name].insert(table)
+    statement = _insert(session, table)
     given = statement.excluded
 
     def now(name: str) -> ColumnElement[int]:
-        old: Column[int] = table.c[name]
-        new: Column[int] = given[name]
+        old: ColumnElement[int] = table.c[name]
+        new: ColumnElement[int] = given[name]
         if name in highest:
             return case((new > old, new), else_=old)
         if name in lowest:
@@ -48,8 +45,13 @@ def add_to(
         return old + new
 
     amounts = [column.name for column in table.columns if not column.primary_key]
-    statement = statement.on_conflict_do_update(
+    upsert = statement.on_conflict_do_update(
         index_elements=list(table.primary_key.columns),
         set_={name: now(name) for name in amounts},
     )
-    connection.execute(statement, list(rows))
+    session.connection().execute(upsert, list(rows))
+
+
+def _insert(session: Session, table: Table) -> sqlite.Insert | postgresql.Insert:
+    name = session.connection().dialect.name
+    return postgresql.insert(table) if name == "postgresql" else sqlite.insert(table)
