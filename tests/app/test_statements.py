@@ -14,6 +14,7 @@ from app.commands import statement_run
 from app.files.statement_document import DocumentError, load
 from app.files.statement_pdf import printable, statement_pdf
 from app.jobs import statements as job
+from app.services.registry.managed import ManagedPeople
 from app.services.statements import issuing, proving, reading
 from app.services.statements.desk import StatementDesk
 from app.services.statements.span import MonthError, Span
@@ -213,7 +214,7 @@ def test_09_the_worker_issues_by_the_day_and_tells_what_waits(kit: Kit) -> None:
 
 
 def test_10_the_desk_shows_each_their_own(kit: Kit) -> None:
-    desk = StatementDesk(kit.house, frozenset({"shop"}), job.issue_shown)
+    desk = StatementDesk(kit.house, ManagedPeople(kit.house, {"shop"}), job.issue_shown)
     own = desk.own("flat")
     assert [line.number for line in own.lines] == ["S-2026-000004", "S-2026-000002"]
     page = desk.one("flat", "S-2026-000002")

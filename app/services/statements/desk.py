@@ -73,7 +73,7 @@ class StatementDesk:
 
     def month(self, month: str) -> MonthPage:
         """Return a month's list; '' is the newest month that is over."""
-        house = self._house
+        house, managed = self._house, frozenset(self._managed)
         with house.database.read() as session:
             months = self._months(session)
             span = self._span(month or (months[1] if len(months) > 1 else months[0]))
@@ -82,16 +82,16 @@ class StatementDesk:
             names = {who: row.name for who, row in everybody.items()}
             rows = statements.listed(session, month=span.month)
             to_come = [*found.now, *found.waiting]
-            shown = [who for who in to_come if who in self._managed]
+            shown = [who for who in to_come if who in managed]
             previews = reading.previews(house, session, span, shown)
             return MonthPage(
                 month=span.month,
                 zone=house.settings.zone,
                 months=months,
-                issued=[_line(row, names) for row, _ in rows if row.participant in self._managed],
+                issued=[_line(row, names) for row, _ in rows if row.participant in managed],
                 previews=[_of(each, names) for each in previews.values()],
                 ready=len(found.now),
-                others=len({*to_come, *found.issued} - self._managed),
+                others=len({*to_come, *found.issued} - managed),
                 why_not=found.why_not,
             )
 
