@@ -76,6 +76,7 @@ PAY_TAG: Final = b"wattloom-pay-v1"
 LEFT_OUT_EMPTY: Final = frozenset(
     {
         "agreed",
+        "alone",
         "cosignatures",
         "fallback",
         "file",

@@ -212,8 +212,14 @@ def _points(
                 _market_tariff(tariffs[point]),
                 place=places[point],
             )
-    require(found.keys() == tariffs.keys(), "a roster point stands in no statement")
-    report.tick(f"{len(found)} give the sealed tariff_hash")
+    every = [*found, *file.alone]
+    require(len({*every}) == len(every), "a point that only measures stands in a statement, too")
+    require({*every} == tariffs.keys(), "a roster point stands in no statement")
+    report.tick(f"{len(tariffs)} give the sealed tariff_hash")
+    if file.alone:
+        number = len(file.alone)
+        verb = "measures" if number == 1 else "measure"
+        report.remark(f"That {number} of the roster's points only {verb} is the file's word.")
     if any(item.place for item in file.tariffs):
         report.remark("Where points stand, for fees by how far energy comes, is the file's word.")
     return found

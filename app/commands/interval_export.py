@@ -79,6 +79,7 @@ def _file(house: House, session: Session, row: IntervalRow, seal_index: int) -> 
         trades=_trades(session, row.key),
         type="interval",
         version=1,
+        alone=_alone(session, row.key),
         cosignatures=tuple(beside),
     )
 
@@ -91,6 +92,12 @@ def _tariffs(session: Session, key: str) -> tuple[PointTariff, ...]:
         place = str(held[slot.point].place) if leaves.tariff_of(slot).by_level else ""
         found.append(PointTariff(slot.tariff, slot.point, slot.salt, place))
     return tuple(found)
+
+
+def _alone(session: Session, key: str) -> tuple[str, ...]:
+    """Return the roster's points that only measure, in its order."""
+    only = registry.alone(session)
+    return tuple(slot.point for slot in intervals.slots(session, key) if slot.point in only)
 
 
 def _covering(

@@ -86,7 +86,8 @@ class IntervalFile(Record):
     ``orders`` stand in the order of their tree, ``tariffs`` in roster order, ``statements`` in the
     order of their participants. ``note`` is a checkpoint over a log that holds the seal (and in
     forward mode the ``session``'s entry). ``contracts`` and ``sharing_keys`` are empty where the
-    mode has none; floor and ceiling are null where the mode or the book has none.
+    mode has none; floor and ceiling are null where the mode or the book has none. ``alone`` are the
+    roster's points that only measure: they have a tariff leaf, and stand in no statement.
     """
 
     ceiling_micro_per_kwh: int | None
@@ -107,4 +108,5 @@ class IntervalFile(Record):
     trades: tuple[Traded, ...]
     type: Literal["interval"]
     version: Literal[1]
+    alone: tuple[Point, ...] = ()
     cosignatures: tuple[str, ...] = ()

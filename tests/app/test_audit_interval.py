@@ -13,18 +13,23 @@ from typer.testing import CliRunner
 from app.cli import cli
 from app.commands.audit import audit
 from app.commands.interval_export import ExportError, export_interval
+from app.tables import MeteringPointRow
 from ledger_client.verify import canonical
 from market.order import OrderError
 from tests.app.district_kit import Kit, key
 
 Json = dict[str, Any]
+ALONE = "That 1 of the roster's points only measures is the file's word."
 
 
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
     folder = tmp_path_factory.mktemp("audit")
-    kit = Kit(folder, f"sqlite:///{folder / 'wattloom.db'}", ("solar", "roof", "flat", "shop"))
-    kit.live(solar=(40, 900), roof=(0, 701), flat=(500, 0), shop=(333, 0))
+    names = ("solar", "roof", "flat", "shop", "head")
+    kit = Kit(folder, f"sqlite:///{folder / 'wattloom.db'}", names)
+    with kit.database.write() as session:  # the feeder's head measures, and settles nothing
+        session.get_one(MeteringPointRow, kit.homes["head"].point).purpose = "feeder-head"
+    kit.live(solar=(40, 900), roof=(0, 701), flat=(500, 0), shop=(333, 0), head=(9, 737))
     kit.live(solar=(0, 100), roof=(0, 101), flat=(500, 0), shop=(333, 0))
     kit.live(silent=["flat"], solar=(5, 3), shop=(70, 0))
     yield kit
@@ -45,7 +50,7 @@ def test_an_interval_agrees_with_its_seal(kit: Kit, number: int) -> None:
     assert {"note", "seal", "statements", "tariffs", "orders", "price", "trades", "lines"} <= {
         *names
     }
-    assert verdict.remarks == ()
+    assert verdict.remarks == (ALONE,)
 
 
 def test_without_keys_the_seal_itself_is_not_checked(export: bytes) -> None:
@@ -53,6 +58,7 @@ def test_without_keys_the_seal_itself_is_not_checked(export: bytes) -> None:
     assert verdict.code == 0
     assert verdict.remarks == (
         "No KEYS were given: whether the district signed this seal was not checked.",
+        ALONE,
     )
 
 
@@ -60,7 +66,7 @@ def test_unknown_keys_are_no_judgement(export: bytes) -> None:
     assert audit(key(0), export, b"{}").code == 2
 
 
-def _changed(export: bytes, change: Callable[[Json], None]) -> bytes:
+def _changed(export: bytes, change: Callable[[Json], object]) -> bytes:
     file = json.loads(export)
     change(file)
     return canonical(file)
@@ -126,6 +132,9 @@ def test_a_changed_field_is_named(kit: Kit, export: bytes, path: Any, step: str)
         (lambda file: file["orders"].pop(), "orders"),
         (lambda file: file["statements"].pop(0), "statements"),
         (lambda file: file["tariffs"].reverse(), "tariffs"),
+        (lambda file: file.pop("alone"), "tariffs"),
+        (lambda file: file["alone"].append(file["tariffs"][0]["point"]), "tariffs"),
+        (lambda file: file["alone"].append(file["alone"][0]), "tariffs"),
         (lambda file: file["trades"].pop(), "trades"),
         (lambda file: file["trades"].reverse(), "trades"),
         (lambda file: file["trades"][0].update(level="feeder"), "trades"),
