@@ -5,30 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from app.audit.monthfile import IntervalRecord, MeterKey, Signed, SlotRecord
+from app.audit.meters import Meters
+from app.audit.monthfile import IntervalRecord, SlotRecord
 from app.audit.rates import Book, Rates, leaf_rates
 from app.audit.settling import Deal, Held, Split, traded, worth
 from ledger_client.merkle import root
 from ledger_client.verify import (
-    READING_PREFIX,
     ClaimError,
+    Enrolment,
     Order,
     Reading,
     Seal,
+    SignedReading,
     leaf_hash,
     order_leaf,
     parse,
+    reading_leaf,
     require,
-    signature_holds,
+    roster_leaf,
+    slot_leaf,
     tariff_leaf,
 )
 
 _BORDER_MS: Final = 10_000
 _QUARTER_MS: Final = 900_000
+_CLOCKS: Final = ("S", "I")
 _LEVELS: Final = {"bid": "import", "offer": "export"}
 
 
@@ -45,52 +49,40 @@ def key_of(at_ms: int) -> str:
 
 @dataclass(slots=True)
 class Readings:
-    """Readings whose signature holds, by SHA-256(payload || signature): of this line and before."""
+    """Readings that an enrolled meter signed, by their leaf's hash: of this line and before."""
 
-    district: str
-    keys: Mapping[int, MeterKey]
+    meters: Meters
     now: dict[bytes, Reading]
     before: dict[bytes, Reading]
 
-    def take(self, signed: tuple[Signed, ...]) -> None:
+    def take(self, signed: tuple[SignedReading, ...]) -> None:
         """Read a line's readings; those of the line before stay at hand.
 
         Raises:
-            RefusedError: a signature does not hold, or the reading is of another district.
+            RefusedError: a reading is not one that the enrolled meter signed.
         """
         self.before, self.now = self.now, {}
         for each in signed:
-            reading = Reading.read(each.payload)
-            message = READING_PREFIX + each.payload.encode()
-            where = f"the reading {reading.seq} of {reading.point}"
-            require(
-                signature_holds(reading.key, message, each.signature),
-                f"{where}: its signature does not hold",
-            )
-            require(reading.district == self.district, f"{where} is of another district")
-            self.now[sha256(each.payload.encode() + each.signature).digest()] = reading
+            self.now[leaf_hash(reading_leaf(each))] = self.meters.read(each)
 
-    def at(self, slot: SlotRecord, name: bytes, border_ms: int) -> Reading:
-        """Return a border reading.
+    def at(self, point: str, leaf: bytes, border_ms: int) -> Reading:
+        """Return a point's border reading.
 
         Raises:
-            ClaimError: it is not in the file, of another point or key, or not at the border.
+            ClaimError: it is not in the file, of another point, or not fit for the border.
         """
-        found = self.now.get(name) or self.before.get(name)
+        found = self.now.get(leaf) or self.before.get(leaf)
         if found is None:
-            raise ClaimError(f"{slot.point}: a border reading is not in the file")
-        self.now[name] = found
-        key = self.keys.get(slot.enrolment)
-        require(
-            key is not None and (key.point, found.point) == (slot.point, slot.point),
-            f"{slot.point}: a border reading or its key is of another point",
-        )
+            raise ClaimError(f"{point}: a border reading is not in the file")
+        self.now[leaf] = found
+        require(found.point == point, f"{point}: a border reading is of another point")
         late_ms = found.answered_ms - border_ms
         require(
             0 <= late_ms <= _BORDER_MS,
-            f"{slot.point}: a border reading lies {late_ms} ms after its border",
+            f"{point}: a border reading lies {late_ms} ms after its border",
         )
-        require(found.quality == "measured", f"{slot.point}: a border reading is {found.quality}")
+        require(found.quality == "measured", f"{point}: a border reading is {found.quality}")
+        require(found.clock in _CLOCKS, f"{point}: the meter's clock was not good enough")
         return found
 
 
@@ -100,22 +92,26 @@ def metered(line: IntervalRecord, readings: Readings, alone: frozenset[str]) -> 
     Raises:
         RefusedError: a border is missing, runs backwards, or gives another energy than the slot.
     """
+    enrolments = [readings.meters.of(slot, line.interval) for slot in line.slots]
     readings.take(line.readings)
-    begin_ms = int(start_of(line.interval).timestamp()) * 1000
     found = {}
-    for slot in line.slots:
+    for slot, enrolled in zip(line.slots, enrolments, strict=True):
         if not slot.estimated:
-            _check_energy(slot, readings, begin_ms)
+            _check_energy(slot, readings, enrolled, line.interval)
         if slot.point not in alone:
             found[slot.point] = Split(slot.import_wh, slot.export_wh, bool(slot.estimated))
     return found
 
 
-def _check_energy(slot: SlotRecord, readings: Readings, begin_ms: int) -> None:
-    if slot.opening is None or slot.closing is None:
+def _check_energy(slot: SlotRecord, readings: Readings, enrolled: Enrolment, key: str) -> None:
+    if slot.borders is None:
         raise ClaimError(f"{slot.point} is measured without two border readings")
-    opening = readings.at(slot, slot.opening, begin_ms)
-    closing = readings.at(slot, slot.closing, begin_ms + _QUARTER_MS)
+    begin_ms = int(start_of(key).timestamp()) * 1000
+    opening = readings.at(slot.point, slot.borders.opening, begin_ms)
+    closing = readings.at(slot.point, slot.borders.closing, begin_ms + _QUARTER_MS)
+    ours = opening.key == enrolled.key and readings.meters.closes(closing, enrolled, key)
+    require(ours, f"{slot.point}: a border reading is not by the key that was valid then")
+    require(opening.meter == closing.meter, f"{slot.point}: the borders are of two meters")
     for way, first, last, says in (
         ("import", opening.import_wh, closing.import_wh, slot.import_wh),
         ("export", opening.export_wh, closing.export_wh, slot.export_wh),
@@ -124,8 +120,8 @@ def _check_energy(slot: SlotRecord, readings: Readings, begin_ms: int) -> None:
         require(wh == says, f"{slot.point}: the readings give {wh} Wh of {way}, the file {says} Wh")
 
 
-def sealed(line: IntervalRecord, alone: frozenset[str]) -> Seal | None:
-    """Return the interval's seal, which orders and tariffs of the file have to give.
+def sealed(line: IntervalRecord, meters: Meters, alone: frozenset[str]) -> Seal | None:
+    """Return the interval's seal, which roster, slots, orders and tariffs of the file have to give.
 
     Raises:
         RefusedError: they do not, or the seal is of another interval.
@@ -134,6 +130,13 @@ def sealed(line: IntervalRecord, alone: frozenset[str]) -> Seal | None:
         return None
     seal = Seal.read(line.seal.entry)
     require(seal.interval == line.interval, f"the seal is of {seal.interval}")
+    roster = [leaf_hash(roster_leaf(each.text)) for each in meters.roster(line.slots)]
+    require(root(roster) == seal.roster_root, "the enrolments do not give the sealed roster_root")
+    tree = [leaf_hash(slot_leaf(s.point, line.interval, s.salt, s.borders)) for s in line.slots]
+    require(root(tree) == seal.tree_root, "the borders do not give the sealed tree_root")
+    estimated = sum(slot.estimated for slot in line.slots)
+    due = seal.counts.estimated
+    require(estimated == due, f"the seal counts {due} estimates, the file has {estimated}")
     leaves = [leaf_hash(order_leaf(each.salt, each.leaf)) for each in line.orders]
     require(root(leaves) == seal.order_root, "the orders do not give the sealed order_root")
     of_points = [slot for slot in line.slots if slot.point not in alone]

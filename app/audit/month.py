@@ -12,13 +12,13 @@ from app.audit import evidence
 from app.audit.bills import Bill, Key, Links
 from app.audit.compare import Difference, Settled, compare
 from app.audit.evidence import Readings, start_of
+from app.audit.meters import Meters
 from app.audit.monthfile import (
     Bond,
     Corrected,
     Head,
     IntervalRecord,
     Issued,
-    MeterKey,
     MonthFile,
     Movement,
     Opening,
@@ -44,6 +44,7 @@ from ledger_client.verify import (
     ClaimError,
     Keys,
     LedgerKeys,
+    LogEntry,
     Report,
     UnjudgedError,
     entry_bytes,
@@ -87,7 +88,7 @@ class Audit:
     def interval(self, line: IntervalRecord, readings: Readings) -> None:
         """Work one interval out and add it to the bills."""
         metered = evidence.metered(line, readings, self.alone)
-        seal = evidence.sealed(line, self.alone)
+        seal = evidence.sealed(line, readings.meters, self.alone)
         self.unsealed += seal is None
         deals = evidence.deals(line, metered)
         held = {point: self.links.held(point, line.interval) for point in metered}
@@ -165,19 +166,21 @@ def audit_month(
     require(head.month == month, f"it holds {head.month}, not {month}")
     report.tick(f"{head.month} of {head.district}, {head.intervals} intervals")
     audit = _opened(file, head, report)
-    pinned = _note(head, keys, report)
+    pinned_keys = _keys(keys, report)
+    pinned = _note(head, pinned_keys, report)
+    report.begin("enrolments")
+    rows = file.rows("enrolments", LogEntry)
+    readings = Readings(Meters(rows, head.district, pinned, pinned_keys), {}, {})
+    report.tick(f"{len(readings.meters)} meters' keys stand in that log")
     report.begin("intervals")
-    meters = {each.enrolment: each for each in file.rows("keys", MeterKey)}
-    readings = Readings(head.district, meters, {}, {})
     done, last = 0, ""
     for line in file.rows("intervals", IntervalRecord):
         report.begin(line.interval)
         require(line.interval > last, "the intervals are out of order")
         last = line.interval
         if line.seal is not None:
-            held = in_tree(
-                entry_bytes("seal", line.seal.entry), line.seal.index, *_path(line, pinned)
-            )
+            leaf, (size, root) = entry_bytes("seal", line.seal.entry), pinned
+            held = in_tree(leaf, line.seal.index, size, line.seal.path, root)
             require(held, "the seal is not in the log of the note")
         audit.interval(line, readings)
         done += head.first <= line.interval < head.after
@@ -191,11 +194,6 @@ def audit_month(
     if audit.unsealed:
         report.remark(f"{audit.unsealed} intervals are not sealed yet: nothing binds their orders.")
     return _statements(audit)
-
-
-def _path(line: IntervalRecord, pinned: tuple[int, bytes]) -> tuple[int, tuple[bytes, ...], bytes]:
-    seal = line.seal
-    return pinned[0], seal.path if seal else (), pinned[1]
 
 
 def _opened(file: MonthFile, head: Head, report: Report) -> Audit:
@@ -221,18 +219,25 @@ def _opened(file: MonthFile, head: Head, report: Report) -> Audit:
     return Audit(file, head, report, zone, links, book, alone, issued_ms, is_final, corrections)
 
 
-def _note(head: Head, keys: bytes | None, report: Report) -> tuple[int, bytes]:
-    """Return size and root of the log that the seals have to stand in."""
+def _keys(data: bytes | None, report: Report) -> Keys | None:
+    report.begin("keys")
+    if data is None:
+        report.remark("No KEYS were given: whether the district signed these seals is not checked.")
+        return None
+    found = load_keys(data)
+    if isinstance(found, LedgerKeys):
+        raise UnjudgedError("KEYS pin milestones only: ask for the district's KEYS")
+    return found
+
+
+def _note(head: Head, keys: Keys | None, report: Report) -> tuple[int, bytes]:
+    """Return size and root of the log that seals and enrolments have to stand in."""
     report.begin("note")
     if keys is None:
-        report.remark("No KEYS were given: whether the district signed these seals is not checked.")
         checkpoint = parse_note(head.note)[0]
     else:
-        found: Keys | LedgerKeys = load_keys(keys)
-        if isinstance(found, LedgerKeys):
-            raise UnjudgedError("KEYS pin milestones only: ask for the district's KEYS")
-        checkpoint = open_note(head.note, found.origin, found.log)
-        report.tick(f"a pinned key of {found.origin} signed the log of {checkpoint.size} entries")
+        checkpoint = open_note(head.note, keys.origin, keys.log)
+        report.tick(f"a pinned key of {keys.origin} signed the log of {checkpoint.size} entries")
     require(checkpoint.origin == head.district, f"the log is of {checkpoint.origin}")
     return checkpoint.size, checkpoint.root
 

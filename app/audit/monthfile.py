@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 
 from ledger_client.verify import (
+    Borders,
     Hash,
     IntervalKey,
-    Key,
     LogEntry,
     Natural,
     Origin,
     Point,
     Positive,
     Record,
-    Signature,
+    SignedReading,
     UnjudgedError,
 )
 
@@ -73,15 +73,6 @@ class Bond(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class MeterKey(Record):
-    """The key of an enrolment."""
-
-    enrolment: Natural
-    key: Key
-    point: Point
-
-
-@dataclass(frozen=True, slots=True)
 class TariffText(Record):
     """A version of a tariff: its definition, canonical, from a local day on."""
 
@@ -101,23 +92,17 @@ class SeriesPrice(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Signed(Record):
-    """A reading as it was signed."""
-
-    payload: str
-    signature: Signature
-
-
-@dataclass(frozen=True, slots=True)
 class SlotRecord(Record):
-    """A point in an interval; readings are named by SHA-256(payload || signature)."""
+    """A point in an interval, as its leaf in the seal's tree has it; borders are readings' leaves.
 
-    closing: Hash | None
+    ``enrolment`` is the place of its log entry.
+    """
+
+    borders: Borders | None
     enrolment: Natural
     estimated: Literal[0, 1]
     export_wh: Natural
     import_wh: Natural
-    opening: Hash | None
     point: Point
     salt: Hash
     tariff: str
@@ -147,12 +132,12 @@ class TradeRecord(Record):
 class IntervalRecord(Record):
     """An interval: its seal, orders in their tree's order, slots in roster order, trades.
 
-    ``readings`` are those that the line before did not hold.
+    ``readings`` are the borders of measured slots that the line before did not hold.
     """
 
     interval: IntervalKey
     orders: tuple[SaltedOrder, ...]
-    readings: tuple[Signed, ...]
+    readings: tuple[SignedReading, ...]
     seal: LogEntry | None
     slots: tuple[SlotRecord, ...]
     trades: tuple[TradeRecord, ...]

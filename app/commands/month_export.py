@@ -6,7 +6,7 @@ Written interval by interval, so that a month of a large district needs no memor
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -17,6 +17,7 @@ from app.audit import monthfile as part
 from app.commands.interval_export import ExportError
 from app.commands.journal_export import written
 from app.services.house import House
+from app.services.proofs import borders_of
 from app.services.statements.span import MonthError, Span
 from app.store import intervals, leaves, log, statements
 from app.store.market import LEVEL_WORDS
@@ -38,7 +39,7 @@ from app.tables import (
     TradeRow,
 )
 from ledger_client.log import decode_entry
-from ledger_client.verify import LogEntry, Record
+from ledger_client.verify import Borders, LogEntry, Record, SignedReading
 from market.order import GRID
 from market.place import Level
 from metering.interval import Interval
@@ -92,6 +93,8 @@ class _Month:
             raise ExportError(f"nothing is settled in {span.month} yet: name another month")
         self._late = self._corrections()
         self._head = self._checkpoint()
+        enrolled = session.exec(select(EnrolmentRow.id, EnrolmentRow.log_index))
+        self._enrolled = {number or 0: index for number, index in enrolled}
 
     def write(self, parts: zipfile.ZipFile, told: Told) -> int:
         """Write all parts; return how many intervals are the month's own."""
@@ -104,7 +107,7 @@ class _Month:
             ("people", self._people()),
             ("points", self._points()),
             ("links", self._links(whole[0])),
-            ("keys", self._keys()),
+            ("enrolments", self._enrolments()),
             ("tariffs", self._tariffs()),
             ("prices", self._prices(whole[0])),
             ("corrections", (_correction(row, self._span.zone) for row in self._late)),
@@ -155,9 +158,10 @@ class _Month:
         for row in self._session.exec(query.order_by(LinkRow.point, LinkRow.role, col(LinkRow.id))):
             yield part.Bond(row.point, row.role, row.target, row.valid_from, row.valid_to)
 
-    def _keys(self) -> Iterator[Record]:
-        for row in self._session.exec(select(EnrolmentRow).order_by(col(EnrolmentRow.id))):
-            yield part.MeterKey(row.id or 0, bytes.fromhex(row.key), row.point)
+    def _enrolments(self) -> Iterator[Record]:
+        for index in sorted(self._enrolled.values()):
+            if entry := self._entry(index):
+                yield entry
 
     def _tariffs(self) -> Iterator[Record]:
         query = select(TariffVersionRow).order_by(
@@ -227,20 +231,19 @@ class _Month:
                 for number in (slot.opening, slot.closing)
                 if number is not None
             )
-            yield self._interval(key, slots, self._readings(key, used), used - before)
+            yield self._interval(key, slots, self._readings(key), used - before)
             before = used
             self._session.expunge_all()
             done += key >= self._span.first
             told(done, len(self._rows))
 
-    def _readings(self, key: str, used: frozenset[int]) -> dict[int, ReadingRow]:
+    def _readings(self, key: str) -> dict[int, ReadingRow]:
         """Return an interval's border readings by id: those of its slots, in two joins."""
         found: dict[int, ReadingRow] = {}
         for end in (SlotRow.opening, SlotRow.closing):
             query = select(ReadingRow).join(SlotRow, col(end) == ReadingRow.id)
             for row in self._session.exec(query.where(SlotRow.interval == key)):
-                if row.id in used:
-                    found[row.id or 0] = row
+                found[row.id or 0] = row
         return found
 
     def _interval(
@@ -250,9 +253,6 @@ class _Month:
         readings: dict[int, ReadingRow],
         fresh: frozenset[int],
     ) -> Record:
-        def name(slot: SlotRow, number: int | None) -> bytes | None:
-            return None if slot.estimated or number is None else readings[number].link
-
         origin = self._house.settings.origin
         return part.IntervalRecord(
             interval=key,
@@ -261,18 +261,18 @@ class _Month:
                 for row in leaves.orders(self._session, key)
             ),
             readings=tuple(
-                part.Signed(readings[number].payload.decode(), readings[number].signature)
+                SignedReading(row.payload.decode(), row.salt, row.signature)
                 for number in sorted(fresh)
+                for row in (readings[number],)
             ),
-            seal=self._seal(key),
+            seal=self._entry(intervals.get(self._session, key).seal_index),
             slots=tuple(
                 part.SlotRecord(
-                    closing=name(slot, slot.closing),
-                    enrolment=slot.enrolment,
+                    borders=_borders(slot, readings),
+                    enrolment=self._enrolled[slot.enrolment],
                     estimated=1 if slot.estimated else 0,
                     export_wh=slot.export_wh,
                     import_wh=slot.import_wh,
-                    opening=name(slot, slot.opening),
                     point=slot.point,
                     salt=slot.salt,
                     tariff=slot.tariff,
@@ -282,9 +282,9 @@ class _Month:
             trades=tuple(self._trades(key)),
         )
 
-    def _seal(self, key: str) -> LogEntry | None:
-        row = intervals.get(self._session, key)
-        position, head = row.seal_index, self._head
+    def _entry(self, position: int | None) -> LogEntry | None:
+        """Return a log entry with its path, if the newest checkpoint covers it."""
+        head = self._head
         if position is None or head is None or position >= head.size:
             return None
         path = log.inclusion_path(self._session, position, head.size)
@@ -304,6 +304,15 @@ class _Month:
                     seller=row.seller_order,
                     wh=row.wh,
                 )
+
+
+def _borders(slot: SlotRow, readings: Mapping[int, ReadingRow]) -> Borders | None:
+    if intervals.is_missing(slot):
+        return None
+    opening, closing = (
+        None if n is None else readings[n].leaf for n in (slot.opening, slot.closing)
+    )
+    return borders_of(slot, opening, closing)
 
 
 def _correction(row: CorrectionRow, zone: ZoneInfo) -> Record:
