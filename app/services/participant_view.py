@@ -59,7 +59,7 @@ def _quarters(session: Session, participant: str) -> list[QuarterLine]:
             .outerjoin(CorrectionRow, corrected())
             .where(
                 col(SlotRow.interval).in_(keys),
-                registry.held_by(participant, SlotRow.point, SlotRow.interval),
+                registry.held_by([participant], SlotRow.point, SlotRow.interval),
                 col(SlotRow.estimated),
                 col(CorrectionRow.interval).is_(None),
             )

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 from sqlmodel import Session, col, select
 
-from app.store import leaves, log, market
+from app.store import leaves, log, market, registry
 from app.tables import (
     CorrectionRow,
     MonthlyStatementRow,
@@ -87,8 +87,12 @@ def newest_first(
     return session.exec(query).all()
 
 
-def refused(session: Session, limit: int) -> Sequence[RefusedCorrectionRow]:
-    """Return what came too late to be corrected, the newest first."""
-    return session.exec(
-        select(RefusedCorrectionRow).order_by(col(RefusedCorrectionRow.id).desc()).limit(limit)
-    ).all()
+def refused(
+    session: Session, limit: int, participants: Collection[str] | None = None
+) -> Sequence[RefusedCorrectionRow]:
+    """Return what came too late, the newest first: all, or of what was some people's then."""
+    row = RefusedCorrectionRow
+    query = select(row).order_by(col(row.id).desc()).limit(limit)
+    if participants is not None:
+        query = query.where(registry.held_by(participants, col(row.point), col(row.interval)))
+    return session.exec(query).all()

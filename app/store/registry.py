@@ -141,14 +141,14 @@ def since(session: Session, key: str) -> Mapping[str, str]:
 
 
 def held_by(
-    participant: str,
+    participants: Collection[str],
     point: InstrumentedAttribute[str] | str,
     interval: InstrumentedAttribute[str] | str,
 ) -> ColumnElement[bool]:
-    """Return the condition that a (row's) point was the participant's in a (row's) interval."""
+    """Return the condition that a (row's) point was one of theirs in a (row's) interval."""
     return (
         select(LinkRow.id)
-        .where(LinkRow.role == Role.PARTICIPANT.value, LinkRow.target == participant)
+        .where(LinkRow.role == Role.PARTICIPANT.value, col(LinkRow.target).in_(participants))
         .where(LinkRow.point == point, LinkRow.valid_from <= interval)
         .where(col(LinkRow.valid_to).is_(None) | (col(LinkRow.valid_to) > interval))
         .exists()

@@ -21,6 +21,8 @@ from app.services.corrections import values
 from app.services.corrections.desk import CorrectionsDesk, local_interval
 from app.services.corrections.values import Authorised, ValuesError
 from app.services.proofs import settlement_proof
+from app.services.registry import changes
+from app.services.registry.wanted import Change
 from app.store import log
 from app.tables import (
     BillLineRow,
@@ -34,6 +36,7 @@ from app.tables import (
 )
 from ledger_client.log import decode_entry
 from ledger_client.verify import canonical, render, verify_bytes
+from market.registry import Role
 from metering.interval import LENGTH_MS, Interval
 from tests.app.district_kit import GRACE_MS, Kit
 from web.ports import RefusedError
@@ -367,6 +370,9 @@ def test_pitfall_3_after_the_closing_day_it_is_refused_and_kept(told: Kit) -> No
     assert [(each.interval, each.import_wh) for each in kept] == [(at(0), 1), (at(1), 2)]
     assert len(told.notices("refused-correction/")) == 2
     assert (told.rows(CorrectionRow), told.postings()) == before
+    begin = Interval.containing_ms(told.clock.now_ms()).next()
+    moved = Change([told.homes["flat"].point], begin, {Role.PARTICIPANT: "shop"})
+    changes.enter(told.house, moved, "manager")  # whose the point was then sees its values
     page = CorrectionsDesk(told.house, frozenset({"shop"})).page()
     assert [(line.key, line.source) for line in page.late] == [(interval, "readings")]
     assert [each["source"] for each in parsed(told, "list")["refused"]] == [

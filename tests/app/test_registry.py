@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from app.commands.interval_export import export_interval
 from app.services import treasury
 from app.services.limits import instructions
 from app.services.registry import changes
+from app.services.registry.desk import PeopleDesk
 from app.services.registry.managed import ManagedPeople
 from app.services.registry.wanted import Change, ChangeError, Newcomer
 from app.store import agents, registry
@@ -22,8 +24,9 @@ from market.money import Price
 from market.registry import RegistryError, Role
 from metering.interval import Interval
 from tests.app.district_kit import TOP_UP, Kit, key
+from web.ports import RefusedError, Viewer
 from web.ports import Role as Viewing
-from web.ports import Viewer
+from web.ports.people import AskedChange
 
 TRADE = {"solar": (0, 900), "flat": (300, 0), "shop": (200, 0)}
 ADA = Newcomer.of("ada", " Ada\tEk ", "Lindenweg 4\n\n12345 Linden\x07")
@@ -133,6 +136,21 @@ def test_the_rows_of_now_follow_and_so_does_who_is_managed(kit: Kit) -> None:
     assert row.participant == "ada"
     assert set(ManagedPeople(kit.house, ["flat"])) == {"flat", "ada"}
     assert "ada" not in ManagedPeople(kit.house, ["shop"])
+
+
+def test_a_manager_sees_and_changes_the_time_of_those_managed(kit: Kit) -> None:
+    desk, shop = PeopleDesk(kit.house, ["ada"]), kit.homes["shop"].point
+    (flat,) = desk.page().points
+    stranger = "somebody whom you do not manage"
+    assert [(line.kind, line.name) for line in flat.past] == [("participant", stranger)]
+    assert {"Ada Ek", "Stadtwerke"} < {line.name for line in flat.now}
+    coming = Change([shop], Interval.parse(key(9)), {Role.PARTICIPANT: "ada"})
+    changes.enter(kit.house, coming, "administrator")
+    switch = AskedChange("switch", shop, interval=key(8), supplier="sw")
+    with pytest.raises(RefusedError, match="somebody's whom you do not manage"):
+        desk.preview(switch)
+    assert desk.preview(replace(switch, interval=key(9)))
+    desk.undo(shop, "participant", key(9), "building-manager")
 
 
 REFUSED = [

@@ -43,7 +43,7 @@ class CorrectionsDesk:
             own = {stay.point for stay in registry.stays(session, self._managed)}
             names = {point: row.name for point, row in people.points(session).items()}
             rows = corrections.newest_first(session, _SHOWN, self._managed)
-            late = corrections.refused(session, _SHOWN)
+            late = corrections.refused(session, _SHOWN, self._managed)
             return CorrectionsPage(
                 zone=people.district(session).zone,
                 first_day=first_day(self._house).isoformat(),
@@ -59,7 +59,6 @@ class CorrectionsDesk:
                         known_ms=row.known_ms,
                     )
                     for row in late
-                    if row.point in own
                 ],
             )
 

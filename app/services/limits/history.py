@@ -77,7 +77,7 @@ def _trades(session: Session, held: Standing, side: Side) -> list[_Traded]:
         .limit(DAY)
         .subquery()
     )
-    order, theirs = f"{held.point}-{side}", (held.participant, held.point)
+    order, theirs = f"{held.point}-{side}", ([held.participant], held.point)
     rows = session.exec(
         select(TradeRow)
         .join(last_day, last_day.c.key == TradeRow.interval)

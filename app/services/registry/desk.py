@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
+from typing import Final
 
 from sqlmodel import Session
 
@@ -13,11 +15,13 @@ from app.services.registry import changes, view
 from app.services.registry.view import LinkLine, PointLines
 from app.services.registry.wanted import Change, ChangeError, Newcomer, new_id, read_begin
 from app.services.registry.words import told
-from app.store import people
+from app.store import people, registry
 from market.registry import RegistryError, Role
 from metering.interval import Interval
 from web.ports import RefusedError
 from web.ports.people import AskedChange, LeftLine, LinkShown, PeoplePage, PointPeople
+
+_STRANGER: Final = "somebody whom you do not manage"
 
 
 @contextmanager
@@ -47,7 +51,9 @@ class PeopleDesk:
             return PeoplePage(
                 zone=people.district(session).zone,
                 clock_ms=self._house.clock.now_ms(),
-                points=[_shown(each) for each in view.points(self._house, session, managed)],
+                points=[
+                    _shown(each, managed) for each in view.points(self._house, session, managed)
+                ],
                 left=[
                     LeftLine(
                         each.id,
@@ -82,14 +88,14 @@ class PeopleDesk:
     def undo(self, point: str, kind: str, begin: str, entered_by: str) -> None:
         """Take back the change of a point in a role that begins in an interval."""
         with _on_the_page():
-            self._check_managed(point)
             roles = [role for role in Role if role.value == kind]
             start = read_begin(begin, self._house.settings.tz)
+            self._check_managed(point, start)
             changes.undo(self._house, [point], start, entered_by, roles)
 
     def _change(self, asked: AskedChange) -> Change:
-        self._check_managed(asked.point)
         begin = read_begin(asked.interval or asked.day, self._house.settings.tz)
+        self._check_managed(asked.point, begin)
         with self._house.database.read() as session:
             if asked.kind == "switch":
                 return self._switch(session, asked, begin)
@@ -116,11 +122,18 @@ class PeopleDesk:
         typed = " ".join(asked.supplier_name.split())[:120]
         return typed or names.get((Role.SUPPLIER, asked.supplier), asked.supplier)
 
-    def _check_managed(self, point: str) -> None:
+    def _check_managed(self, point: str, begin: Interval) -> None:
+        """Make sure that a point is a managed participant's in the interval of a change."""
         with self._house.database.read() as session:
-            own = view.points(self._house, session, frozenset(self._managed))
-        if point not in {each.point for each in own}:
-            raise ChangeError("there is no such metering point among those you manage", "point")
+            if point not in {stay.point for stay in registry.stays(session, self._managed)}:
+                raise ChangeError("there is no such metering point among those you manage", "point")
+            link = registry.timeline(session, point, Role.PARTICIPANT).at(begin)
+        if link is not None and link.target not in self._managed:
+            raise ChangeError(
+                f"at {begin.key} the point is somebody's whom you do not manage: choose a time of "
+                "those you do, or ask the administrator",
+                "begin",
+            )
 
 
 def _choices(
@@ -134,9 +147,19 @@ def _choices(
     return sorted(found, key=lambda item: (item[1], item[0]))
 
 
-def _shown(point: PointLines) -> PointPeople:
+def _shown(point: PointLines, managed: Collection[str]) -> PointPeople:
+    """Return a point without the names of people whom one does not manage, and their contracts."""
+    stays = [line for line in point.links if line.role is Role.PARTICIPANT]
+    theirs = [line for line in stays if line.target in managed]
+    links = [line if line in theirs else replace(line, name=_STRANGER) for line in stays]
+    links += [
+        line
+        for line in point.links
+        if line.role is not Role.PARTICIPANT and any(_overlap(line, each) for each in theirs)
+    ]
+
     def lines(state: str) -> list[LinkShown]:
-        found = [_link(line) for line in point.links if line.state == state]
+        found = [_link(line) for line in links if line.state == state]
         return sorted(found, key=lambda line: line.begin) if state != view.HOLDS else found
 
     return PointPeople(
@@ -146,6 +169,13 @@ def _shown(point: PointLines) -> PointPeople:
         now=lines(view.HOLDS),
         coming=lines(view.COMING),
         past=lines(view.PAST),
+    )
+
+
+def _overlap(one: LinkLine, other: LinkLine) -> bool:
+    return all(
+        early.until is None or late.since < early.until
+        for early, late in ((one, other), (other, one))
     )
 
 
