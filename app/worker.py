@@ -60,11 +60,12 @@ class Worker:
         house: House,
         on_sealed: Callable[[str], None] | None = None,
         cosigner: Cosigner | None = None,
+        forecaster: Forecaster | None = None,
     ) -> None:
         self._house = house
         self._on_sealed = on_sealed
         self._cosigner = cosigner or Cosigner(house)
-        self._forecaster = Forecaster(house)
+        self._forecaster = forecaster or Forecaster(house)
         self._filled_in = False  # whether what an older folder lacks was written
         self._reconciled = ""  # day of the last reconciliation
         self._expired = ""  # day of the last look for certificates that are too old
