@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from app.commands.shared import Data, Json, Settings
+
 bank_cli = typer.Typer(
     help="Read bank statements, pay withdrawals out, compare the treasury with the bank.",
     no_args_is_help=True,
@@ -14,9 +16,6 @@ bank_cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_Data = Annotated[Path | None, typer.Option(help="Folder of the district, in place of `data`.")]
-_Settings = Annotated[Path | None, typer.Option(help="TOML file with the district's settings.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Movement = Annotated[str, typer.Argument(help="Reference of the movement, such as B1C2...")]
 _Payout = Annotated[str, typer.Argument(help="Reference of the withdrawal, such as W1C2...")]
 _Reason = Annotated[str, typer.Option(help="Why; the participant reads it.")]
@@ -33,9 +32,9 @@ def import_(
         Literal["comma", "point"] | None, typer.Option(help="Decimal mark of a CSV's amounts.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show, book nothing.")] = False,
-    data: _Data = None,
-    settings: _Settings = None,
-    json: _Json = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
 ) -> None:
     """Take a bank statement in: top-ups by reference, payments by id, the rest to be assigned."""
     from app.commands.bank_run import import_file, run
@@ -44,7 +43,7 @@ def import_(
 
 
 @bank_cli.command(epilog="Example: wattloom bank references --data data/demo")
-def references(*, data: _Data = None, settings: _Settings = None, json: _Json = False) -> None:
+def references(*, data: Data = None, settings: Settings = None, json: Json = False) -> None:
     """List the payment reference of every participant."""
     from app.commands.bank_run import list_references, run
 
@@ -52,7 +51,7 @@ def references(*, data: _Data = None, settings: _Settings = None, json: _Json = 
 
 
 @bank_cli.command("open", epilog="Example: wattloom bank open --json")
-def open_(*, data: _Data = None, settings: _Settings = None, json: _Json = False) -> None:
+def open_(*, data: Data = None, settings: Settings = None, json: Json = False) -> None:
     """List the movements that wait for a person to say what they are."""
     from app.commands.bank_run import list_open, run
 
@@ -64,8 +63,8 @@ def assign(
     ref: _Movement,
     participant: Annotated[str, typer.Argument(help="Id of the participant.")],
     *,
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Give a credit that waits to a participant, as their top-up."""
     from app.commands.bank_run import assign_credit, run
@@ -78,8 +77,8 @@ def charge(
     ref: _Movement,
     *,
     note: Annotated[str, typer.Option(help="What it is.")],
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Book a movement that waits as the district's own charges or interest."""
     from app.commands.bank_run import book_charge, run
@@ -88,7 +87,7 @@ def charge(
 
 
 @bank_cli.command("return", epilog="Example: wattloom bank return B7K3M9QXABC")
-def return_(ref: _Movement, *, data: _Data = None, settings: _Settings = None) -> None:
+def return_(ref: _Movement, *, data: Data = None, settings: Settings = None) -> None:
     """Send a credit that waits back to its payer, with the next export."""
     from app.commands.bank_run import return_credit, run
 
@@ -99,9 +98,9 @@ def return_(ref: _Movement, *, data: _Data = None, settings: _Settings = None) -
 def withdrawals(
     *,
     state: Annotated[_State | None, typer.Option(help="Only those in this state.")] = None,
-    data: _Data = None,
-    settings: _Settings = None,
-    json: _Json = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
 ) -> None:
     """List the withdrawals and what is sent back, newest first."""
     from app.commands.bank_run import list_withdrawals, run
@@ -113,8 +112,8 @@ def withdrawals(
 def approve(
     refs: Annotated[list[str], typer.Argument(help="References of withdrawals.")],
     *,
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Let withdrawals go: with the next export, or at once to a ledger address."""
     from app.commands.bank_run import approve_payouts, run
@@ -123,9 +122,7 @@ def approve(
 
 
 @bank_cli.command(epilog='Example: wattloom bank reject W7K3M9QXABC --reason "ask for less"')
-def reject(
-    ref: _Payout, *, reason: _Reason, data: _Data = None, settings: _Settings = None
-) -> None:
+def reject(ref: _Payout, *, reason: _Reason, data: Data = None, settings: Settings = None) -> None:
     """Refuse a withdrawal that was not exported; the money is back in the wallet at once."""
     from app.commands.bank_run import reject_payout, run
 
@@ -133,9 +130,7 @@ def reject(
 
 
 @bank_cli.command(epilog='Example: wattloom bank refused W7K3M9QXABC --reason "account closed"')
-def refused(
-    ref: _Payout, *, reason: _Reason, data: _Data = None, settings: _Settings = None
-) -> None:
+def refused(ref: _Payout, *, reason: _Reason, data: Data = None, settings: Settings = None) -> None:
     """Take an exported payment back that the bank certainly did not make."""
     from app.commands.bank_run import payout_refused, run
 
@@ -149,8 +144,8 @@ def export(
     message: Annotated[
         str | None, typer.Option(help="Write an earlier file again, by its message id.")
     ] = None,
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Write every approved payment to a SEPA credit transfer file, each exactly once."""
     from app.commands.bank_run import export_payments, run
@@ -162,8 +157,8 @@ def export(
 def movements(
     *,
     out: Annotated[Path, typer.Option(help="The CSV file.")],
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Write all movements of the account as CSV, with what became of them."""
     from app.commands.bank_run import run, write_movements
@@ -177,9 +172,9 @@ def reconcile(
     date: Annotated[
         str | None, typer.Option(help="Start from the statement of this day, such as 2026-06-24.")
     ] = None,
-    data: _Data = None,
-    settings: _Settings = None,
-    json: _Json = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
 ) -> None:
     """Compare the bank, the journal and the ledger; exit code 1 if something is unexplained."""
     from app.commands.bank_run import reconcile_day, run

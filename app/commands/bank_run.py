@@ -2,60 +2,37 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import NoReturn
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from app.bankfiles.amounts import Decimal, euros
 from app.bankfiles.errors import BankFileError
 from app.bankfiles.identifiers import grouped
-from app.db import DatabaseError
+from app.commands import shared
+from app.commands.shared import show_json, show_table
 from app.services import bank_import, bank_payouts, bank_reconcile, bank_suspense
 from app.services.bank_account import own_account, reference
 from app.services.bank_desk import movements_csv
 from app.services.bank_errors import AskedError, BankError
-from app.services.bank_house import open_house
 from app.services.bank_import import Plan
 from app.services.bank_payouts import shown_target
 from app.services.house import House
-from app.services.keyring import KeyringError
 from app.services.treasury import TreasuryError
-from app.settings import SettingsError, load_settings
 from app.store import bank, people
 from ledger_client.ledger import LedgerError
-from metering.signing import SigningError
 
-_EXPECTED = (
-    BankError,
-    BankFileError,
-    TreasuryError,
-    DatabaseError,
-    KeyringError,
-    SigningError,
-    SettingsError,
-    LedgerError,
-    OSError,
-)
+_REFUSED = (BankError, BankFileError, TreasuryError, LedgerError)
+_EUROS = ("euros",)
 _ALL = 100_000
 
 
 def run(settings: Path | None, data: Path | None, action: Callable[[House], int]) -> NoReturn:
-    """Open the house, act, and exit with what the action returns; 1 with a line that says why."""
-    try:
-        overrides: dict[str, object] = {"data": data} if data else {}
-        with open_house(load_settings(settings, **overrides)) as house:
-            code = action(house)
-    except _EXPECTED as error:
-        typer.echo(f"wattloom bank: {error}", err=True)
-        code = 1
-    raise typer.Exit(code)
+    """Run a command of ``wattloom bank``: see :func:`app.commands.shared.run`."""
+    shared.run("bank", settings, data, action, *_REFUSED)
 
 
 def import_file(
@@ -84,9 +61,9 @@ def import_file(
         for each in plan.movements
     ]
     if as_json:
-        _json({"booked": not dry, "known_entries": plan.known, "movements": rows})
+        show_json({"booked": not dry, "known_entries": plan.known, "movements": rows})
         return 0
-    _table(
+    show_table(
         ("ref", "day", "euros", "becomes", "from or to", "text"),
         [
             (
@@ -99,6 +76,7 @@ def import_file(
             )
             for each in plan.movements
         ],
+        right=_EUROS,
     )
     typer.echo(_said(plan, dry=dry), err=True)
     return 0
@@ -124,9 +102,11 @@ def list_references(house: House, *, as_json: bool) -> int:
     iban = account.iban if account else ""
     names = ("participant", "name", "reference")
     if as_json:
-        _json({"iban": iban, "references": [dict(zip(names, row, strict=True)) for row in rows]})
+        show_json(
+            {"iban": iban, "references": [dict(zip(names, row, strict=True)) for row in rows]}
+        )
         return 0
-    _table(names, rows)
+    show_table(names, rows)
     typer.echo(f"to be paid to {grouped(iban)}" if iban else "no bank_iban is set", err=True)
     return 0
 
@@ -136,7 +116,7 @@ def list_open(house: House, *, as_json: bool) -> int:
     with house.database.read() as session:
         rows = bank.movements(session, "open", limit=_ALL)
     if as_json:
-        _json(
+        show_json(
             [
                 {"ref": row.ref, "day": day, "micro": row.micro, "name": row.name}
                 | {"iban": row.iban, "text": row.remittance, "note": row.note}
@@ -144,9 +124,10 @@ def list_open(house: House, *, as_json: bool) -> int:
             ]
         )
         return 0
-    _table(
+    show_table(
         ("ref", "day", "euros", "from or to", "text", "why"),
         [(row.ref, day, euros(row.micro), row.name, row.remittance, row.note) for row, day in rows],
+        right=_EUROS,
     )
     typer.echo(f"{len(rows)} movements to be assigned", err=True)
     return 0
@@ -178,7 +159,7 @@ def list_withdrawals(house: House, state: str | None, *, as_json: bool) -> int:
     with house.database.read() as session:
         rows = bank.payouts(session, *([state] if state else []), limit=_ALL)
     if as_json:
-        _json(
+        show_json(
             [
                 {"ref": row.ref, "kind": row.kind, "state": row.state, "micro": row.micro}
                 | {"participant": row.participant, "name": row.name, "target": row.target}
@@ -187,7 +168,7 @@ def list_withdrawals(house: House, state: str | None, *, as_json: bool) -> int:
             ]
         )
         return 0
-    _table(
+    show_table(
         ("ref", "state", "euros", "participant", "to"),
         [
             (
@@ -199,6 +180,7 @@ def list_withdrawals(house: House, state: str | None, *, as_json: bool) -> int:
             )
             for row in rows
         ],
+        right=_EUROS,
     )
     typer.echo(f"{len(rows)} withdrawals", err=True)
     return 0
@@ -281,7 +263,7 @@ def reconcile_day(house: House, day: str | None, *, as_json: bool) -> int:
         raise AskedError(f"{day!r} is no day such as 2026-06-24", "date") from None
     found = bank_reconcile.reconcile(house, chosen)
     if as_json:
-        _json(
+        show_json(
             {
                 "date": found.day,
                 "statement": found.statement,
@@ -291,29 +273,16 @@ def reconcile_day(house: House, day: str | None, *, as_json: bool) -> int:
             }
         )
     else:
-        _table(
+        show_table(
             ("", "euros"),
             [
                 (f"= {line.text}" if line.total else line.text, euros(line.micro))
                 for line in found.lines
             ],
+            right=_EUROS,
         )
         statement = f"statement {found.statement}" if found.statement else "no statement yet"
         typer.echo(f"{found.day}, {statement}", err=True)
         for reason in found.reasons:
             typer.echo(f"wattloom bank: unexplained: {reason}", err=True)
     return 0 if found.agrees else 1
-
-
-def _json(value: object) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
-
-
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows as a table; what stands in a statement is shown as it is, never as markup."""
-    table = Table(box=None, pad_edge=False)
-    for name in names:
-        table.add_column(name, justify="right" if name == "euros" else "left")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    Console(highlight=False, soft_wrap=False).print(table)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json as json_text
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from app.commands.shared import ADMINISTRATOR, Data, Json, Settings, run, show_json, show_table
 
 if TYPE_CHECKING:
     from app.services.certificates.accounts import Choice
@@ -23,8 +24,6 @@ certificate_cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_Data = Annotated[Path | None, typer.Option(help="Folder of the district, in place of `data`.")]
-_Settings = Annotated[Path | None, typer.Option(help="TOML file with the district's settings.")]
 _Account = Annotated[str, typer.Argument(help="The participant who holds them.")]
 _Wh = Annotated[int | None, typer.Option(help="So many Wh, the oldest first; all without it.")]
 _Issuance = Annotated[str, typer.Option(help="Only of this issuance: DEVICE/INTERVAL/N.")]
@@ -33,7 +32,6 @@ _From = Annotated[str, typer.Option("--from", help="Produced from this interval 
 _To = Annotated[str, typer.Option("--to", help="Produced before this interval, by its key.")]
 _Status = Annotated[str, typer.Option(help="Only in this status, such as Active.")]
 _OfAccount = Annotated[str, typer.Option("--account", help="Only of this participant.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _COLUMNS = ("production_starting_interval", "status", "account", "wh", "beneficiary", "issuance_id")
 _SHOWN = 1000
 
@@ -49,9 +47,9 @@ def list_(
     start: _From = "",
     until: _To = "",
     status: _Status = "",
-    data: _Data = None,
-    settings: _Settings = None,
-    json: _Json = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
 ) -> None:
     """List bundles of certificates, the oldest production first, at most 1,000."""
 
@@ -62,12 +60,12 @@ def list_(
         found = query.every(house, _sight(house, account), choice)
         rows = [asdict(item) for item in islice(found, _SHOWN)]
         if json:
-            typer.echo(json_text.dumps(rows, ensure_ascii=False, indent=1))
+            show_json(rows)
             return
-        show(_COLUMNS, [_line(row) for row in rows])
+        show_table(_COLUMNS, [_line(row) for row in rows])
         typer.echo(f"bundles: {len(rows)}", err=True)
 
-    run(settings, data, act)
+    _run(settings, data, act)
 
 
 @certificate_cli.command(
@@ -82,12 +80,12 @@ def transfer(
     device: _Device = "",
     start: _From = "",
     until: _To = "",
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Pass Active certificates on to another account; only that one can give them back."""
     chosen = (issuance, device, start, until)
-    run(settings, data, lambda house: _act(house, account, "transfer", chosen, wh, to))
+    _run(settings, data, lambda house: _act(house, account, "transfer", chosen, wh, to))
 
 
 @certificate_cli.command(
@@ -101,12 +99,12 @@ def claim(
     device: _Device = "",
     start: _From = "",
     until: _To = "",
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Use Active certificates for the holder's own consumption; nothing undoes that."""
     chosen = (issuance, device, start, until)
-    run(settings, data, lambda house: _act(house, account, "claim", chosen, wh, ""))
+    _run(settings, data, lambda house: _act(house, account, "claim", chosen, wh, ""))
 
 
 @certificate_cli.command(
@@ -121,12 +119,12 @@ def cancel(
     device: _Device = "",
     start: _From = "",
     until: _To = "",
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Take Active certificates out for somebody's or something's benefit; nothing undoes that."""
     chosen = (issuance, device, start, until)
-    run(settings, data, lambda house: _act(house, account, "cancel", chosen, wh, purpose))
+    _run(settings, data, lambda house: _act(house, account, "cancel", chosen, wh, purpose))
 
 
 @certificate_cli.command(
@@ -140,12 +138,12 @@ def withdraw(
     device: _Device = "",
     start: _From = "",
     until: _To = "",
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Take Active certificates off this register, to hold them in another; nothing undoes that."""
     chosen = (issuance, device, start, until)
-    run(settings, data, lambda house: _act(house, account, "withdraw", chosen, wh, ""))
+    _run(settings, data, lambda house: _act(house, account, "withdraw", chosen, wh, ""))
 
 
 @certificate_cli.command(
@@ -156,8 +154,8 @@ def import_(
     file: Annotated[Path, typer.Argument(help="Bundles issued elsewhere, .csv or .json.")],
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Write it; without it only show.")] = False,
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Take certificates that were issued elsewhere into an account: a whole file or none of it."""
 
@@ -166,11 +164,11 @@ def import_(
         from app.services.certificates.accounts import take_in
 
         items = read(file, "json" if file.suffix == ".json" else "csv")
-        wh = take_in(house, account, items, "administrator", preview=not yes)
+        wh = take_in(house, account, items, ADMINISTRATOR, preview=not yes)
         done = "taken in" if yes else "to be taken in (repeat it with --yes)"
         typer.echo(f"{done}: {len(items)} bundles, {wh} Wh", err=True)
 
-    run(settings, data, act)
+    _run(settings, data, act)
 
 
 @certificate_cli.command(
@@ -186,8 +184,8 @@ def export_(
     start: _From = "",
     until: _To = "",
     status: _Status = "",
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Write bundles to a file, with the field names of EnergyTag's API."""
 
@@ -200,7 +198,7 @@ def export_(
         file.write_bytes(as_json(items) if file.suffix == ".json" else as_csv(items))
         typer.echo(f"written: {len(items)} bundles", err=True)
 
-    run(settings, data, act)
+    _run(settings, data, act)
 
 
 def _choice(issuance: str, device: str, start: str, until: str, status: str = "") -> Choice:
@@ -230,7 +228,7 @@ def _act(
     from app.services.certificates.accounts import act
     from market.certificate_bundle import Action
 
-    done = act(house, account, Action(action), _choice(*chosen), wh, to, "administrator")
+    done = act(house, account, Action(action), _choice(*chosen), wh, to, ADMINISTRATOR)
     typer.echo(f"{action}: {done} Wh", err=True)
 
 
@@ -246,51 +244,12 @@ def _line(row: dict[str, object]) -> tuple[object, ...]:
     return tuple(row[name] for name in names)
 
 
-def run(
-    settings: Path | None,
-    data: Path | None,
-    action: Callable[[House], None],
-    name: str = "certificate",
+def _run(
+    settings: Path | None, data: Path | None, action: Callable[[House], int | None]
 ) -> NoReturn:
-    """Open the house, act, and exit 0; 1 with a line that says why."""
-    from app.db import DatabaseError
     from app.files.rows import TableFileError
-    from app.services.bank_errors import BankError
-    from app.services.bank_house import open_house
-    from app.services.keyring import KeyringError
-    from app.settings import SettingsError, load_settings
     from market.certificate import CertificateError
     from metering.interval import IntervalError
 
-    expected = (
-        BankError,
-        CertificateError,
-        DatabaseError,
-        IntervalError,
-        KeyringError,
-        SettingsError,
-        TableFileError,
-        OSError,
-    )
-    overrides: dict[str, object] = {"data": data} if data else {}
-    try:
-        with open_house(load_settings(settings, **overrides)) as house:
-            action(house)
-    except expected as error:
-        typer.echo(f"wattloom {name}: {error}", err=True)
-        raise typer.Exit(1) from error
-    raise typer.Exit
-
-
-def show(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    Console(highlight=False, soft_wrap=False).print(table)
+    refused = (CertificateError, IntervalError, TableFileError)
+    run("certificate", settings, data, action, *refused)

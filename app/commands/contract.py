@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json as json_text
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from app.commands.shared import Data, Json, Settings, interval_of, run, show_json, show_table
+
 if TYPE_CHECKING:
     from app.services.house import House
     from app.tables import ContractRow
-    from metering.interval import Interval
 
 contract_cli = typer.Typer(
     help="Write down, list and end contracts of two partners: a price, and a cap an interval.",
@@ -21,8 +21,6 @@ contract_cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_Data = Annotated[Path | None, typer.Option(help="Folder of the district, in place of `data`.")]
-_Settings = Annotated[Path | None, typer.Option(help="TOML file with the district's settings.")]
 _Id = Annotated[str, typer.Argument(help="The contract's name, never used again.")]
 _COLUMNS = ("id", "seller", "buyer", "price_micro_per_kwh", "cap_wh", "valid_from", "ends")
 
@@ -42,8 +40,8 @@ def add(
     buyer_point: Annotated[str, typer.Option(help="Only this metering point buys.")] = "",
     start: Annotated[str, typer.Option("--from", help="First interval, by its key.")] = "",
     until: Annotated[str, typer.Option(help="First interval without it, by its key.")] = "",
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Write down what both partners signed; it holds from the next interval on, or later."""
 
@@ -56,7 +54,7 @@ def add(
         agreed = Contract(
             contract, seller, buyer, Price(price), Energy(cap), seller_point, buyer_point
         )
-        row = contracts.add(house, agreed, _interval(start), _interval(until))
+        row = contracts.add(house, agreed, interval_of(start), interval_of(until))
         typer.echo(f"{row.id} holds from {row.valid_from} on", err=True)
 
     _run(settings, data, act)
@@ -65,9 +63,9 @@ def add(
 @contract_cli.command("list", epilog="Example: wattloom contract list --data data/demo --json")
 def list_(
     *,
-    data: _Data = None,
-    settings: _Settings = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
 ) -> None:
     """List every contract there ever was."""
 
@@ -84,73 +82,34 @@ def end(
     contract: _Id,
     *,
     at: Annotated[str, typer.Option(help="First interval without it, by its key.")] = "",
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """End a contract, from the next interval on or later; what it gave stands."""
 
     def act(house: House) -> None:
         from app.services import contracts
 
-        row = contracts.end(house, contract, _interval(at))
+        row = contracts.end(house, contract, interval_of(at))
         typer.echo(f"{row.id} ends: {row.ends} is the first interval without it", err=True)
 
     _run(settings, data, act)
 
 
-def _interval(key: str) -> Interval | None:
-    from metering.interval import Interval
-
-    return Interval.parse(key) if key else None
-
-
-def _run(settings: Path | None, data: Path | None, action: Callable[[House], None]) -> NoReturn:
-    """Open the house, act, and exit 0; 1 with a line that says why."""
-    from app.db import DatabaseError
-    from app.services.bank_errors import BankError
-    from app.services.bank_house import open_house
-    from app.services.keyring import KeyringError
-    from app.settings import SettingsError, load_settings
+def _run(
+    settings: Path | None, data: Path | None, action: Callable[[House], int | None]
+) -> NoReturn:
     from market.contracts import ContractError
     from metering.interval import IntervalError
     from metering.quantities import QuantityError
-    from metering.signing import SigningError
 
-    expected = (
-        BankError,
-        ContractError,
-        DatabaseError,
-        IntervalError,
-        KeyringError,
-        QuantityError,
-        SettingsError,
-        SigningError,
-        OSError,
-    )
-    overrides: dict[str, object] = {"data": data} if data else {}
-    try:
-        with open_house(load_settings(settings, **overrides)) as house:
-            action(house)
-    except expected as error:
-        typer.echo(f"wattloom contract: {error}", err=True)
-        raise typer.Exit(1) from error
-    raise typer.Exit
+    refused = (ContractError, IntervalError, QuantityError)
+    run("contract", settings, data, action, *refused)
 
 
 def _show(rows: list[ContractRow], *, as_json: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     if as_json:
-        values = [row.model_dump(exclude={"known_ms"}) for row in rows]
-        typer.echo(json_text.dumps(values, ensure_ascii=False, indent=2))
+        show_json([row.model_dump(exclude={"known_ms"}) for row in rows])
         return
-    table = Table(box=None, pad_edge=False)
-    for name in _COLUMNS:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        cells = row.model_dump()
-        table.add_row(*(Text(str("" if cells[name] is None else cells[name])) for name in _COLUMNS))
-    Console(highlight=False, soft_wrap=False).print(table)
+    show_table(_COLUMNS, [[getattr(row, name) for name in _COLUMNS] for row in rows])
     typer.echo(f"contracts: {len(rows)}", err=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_text
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from app.commands.shared import ADMINISTRATOR, Data, Json, Settings, run, show_json, show_table
 
 if TYPE_CHECKING:
     from app.services.corrections.values import Authorised, Preview
@@ -20,13 +21,8 @@ correct_cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_Data = Annotated[Path | None, typer.Option(help="Folder of the district, in place of `data`.")]
-_Settings = Annotated[Path | None, typer.Option(help="TOML file with the district's settings.")]
 _Reason = Annotated[str, typer.Option(help="Who authorised it, and why; it stays on record.")]
 _Dry = Annotated[bool, typer.Option("--dry-run", help="Only show what it would change.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_BY = "administrator"
-_NARROWEST = 132
 _CHANGES = ("point", "interval", "participant", "Wh drawn", "Wh fed in", "EUR", "statement")
 _KNOWN = ("known", "point", "interval", "version", "source", "Wh drawn", "Wh fed in", "EUR", "why")
 
@@ -43,20 +39,20 @@ def value(
     export_wh: Annotated[int, typer.Option(min=0, help="Wh fed in in it.")],
     reason: _Reason,
     dry_run: _Dry = False,
-    data: _Data = None,
-    settings: _Settings = None,
-    json: _Json = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
 ) -> None:
     """Correct one metering point and quarter-hour by an authorised value."""
 
-    def act(house: House) -> int:
+    def act(house: House) -> None:
         from app.files.values import moment_of, one_value
         from app.services.corrections.values import Authorised
         from market.correction import Metered
 
         content = one_value(point, moment_of(interval), Metered(import_wh, export_wh))
-        file = Authorised("by hand", content, reason, _BY)
-        return _enter(house, file, dry_run=dry_run, as_json=json)
+        file = Authorised("by hand", content, reason, ADMINISTRATOR)
+        _enter(house, file, dry_run=dry_run, as_json=json)
 
     _run(settings, data, act)
 
@@ -72,18 +68,18 @@ def file(
     *,
     reason: _Reason,
     dry_run: _Dry = False,
-    data: _Data = None,
-    settings: _Settings = None,
-    json: _Json = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
 ) -> None:
     """Correct by a file of authorised 15-minute values: the whole file or none of it."""
 
-    def act(house: House) -> int:
+    def act(house: House) -> None:
         from app.files.values import content_of
         from app.services.corrections.values import Authorised
 
-        given = Authorised(values.name, content_of(values), reason, _BY)
-        return _enter(house, given, dry_run=dry_run, as_json=json)
+        given = Authorised(values.name, content_of(values), reason, ADMINISTRATOR)
+        _enter(house, given, dry_run=dry_run, as_json=json)
 
     _run(settings, data, act)
 
@@ -92,31 +88,30 @@ def file(
 def list_(
     *,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="So many, newest first.")] = 50,
-    data: _Data = None,
-    settings: _Settings = None,
-    json: _Json = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
 ) -> None:
     """List corrections, version by version, and what came too late to be one."""
 
-    def act(house: House) -> int:
+    def act(house: House) -> None:
         from app.services.corrections.told import known, late
 
         with house.database.read() as session:
             found = {"corrections": known(session, limit), "refused": late(session, limit)}
         if json:
-            typer.echo(json_text.dumps(found, ensure_ascii=False, indent=2))
-            return 0
+            show_json(found)
+            return
         rows = [_known(row) for name in ("corrections", "refused") for row in found[name]]
-        _table(_KNOWN, rows)
+        show_table(_KNOWN, rows, whole=_KNOWN[:-1])
         typer.echo(
             f"corrections: {len(found['corrections'])}, refused: {len(found['refused'])}", err=True
         )
-        return 0
 
     _run(settings, data, act)
 
 
-def _enter(house: House, given: Authorised, *, dry_run: bool, as_json: bool) -> int:
+def _enter(house: House, given: Authorised, *, dry_run: bool, as_json: bool) -> None:
     from app.services.corrections import values
     from app.services.corrections.told import changes
 
@@ -124,14 +119,13 @@ def _enter(house: House, given: Authorised, *, dry_run: bool, as_json: bool) -> 
     rows = changes(found)
     if as_json:
         told = {"written": not dry_run, "unchanged": found.unchanged, "changes": rows}
-        typer.echo(json_text.dumps(told, ensure_ascii=False, indent=2))
+        show_json(told)
     else:
-        _table(_CHANGES, [_change(row) for row in rows])
+        show_table(_CHANGES, [_change(row) for row in rows], whole=_CHANGES[:-1])
     for line in _sums(found):
         typer.echo(line, err=True)
     done = "would be corrected (leave out --dry-run)" if dry_run else "corrected"
     typer.echo(f"{done}: {len(rows)}, unchanged: {found.unchanged}", err=True)
-    return 0
 
 
 def _sums(found: Preview) -> Sequence[str]:
@@ -178,54 +172,10 @@ def _euros(micro: object) -> str:
     return f"{micro / 1_000_000:+.6f} EUR" if isinstance(micro, int) else "-"
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for name in columns:
-        table.add_column(name, no_wrap=name != columns[-1], overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console = Console(highlight=False, soft_wrap=False)
-    console.width = max(console.width, _NARROWEST)  # a GSRN cut short is no GSRN
-    console.print(table)
-
-
-def _run(settings: Path | None, data: Path | None, action: Callable[[House], int]) -> NoReturn:
-    """Open the house, act, and exit with what the action returns; 1 with lines that say why."""
-    from app.db import DatabaseError
+def _run(
+    settings: Path | None, data: Path | None, action: Callable[[House], int | None]
+) -> NoReturn:
     from app.files.rows import TableFileError
-    from app.services.bank_errors import BankError
-    from app.services.bank_house import open_house
     from app.services.corrections.values import ValuesError
-    from app.services.keyring import KeyringError
-    from app.settings import SettingsError, load_settings
-    from metering.signing import SigningError
 
-    expected = (
-        BankError,
-        DatabaseError,
-        KeyringError,
-        OSError,
-        SettingsError,
-        SigningError,
-        TableFileError,
-        ValuesError,
-    )
-    try:
-        overrides: dict[str, object] = {"data": data} if data else {}
-        with open_house(load_settings(settings, **overrides)) as house:
-            code = action(house)
-    except expected as error:
-        for fault in error.faults if isinstance(error, ValuesError) else (error,):
-            typer.echo(f"wattloom correct: {_told(fault)}", err=True)
-        code = 1
-    raise typer.Exit(code)
-
-
-def _told(fault: object) -> str:
-    if isinstance(fault, OSError) and fault.filename:
-        return f"cannot read {fault.filename}: {fault.strerror}; check its name"
-    return str(fault)
+    run("correct", settings, data, action, TableFileError, ValuesError)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json as json_text
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from app.commands.certificate import run, show
+from app.commands.shared import Data, Json, Settings, interval_of, run, show_json, show_table
 
 if TYPE_CHECKING:
     from app.services.house import House
-    from metering.interval import Interval
 
 device_cli = typer.Typer(
     help="Devices behind metering points: production units, storages and chargers.",
@@ -21,8 +20,6 @@ device_cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_Data = Annotated[Path | None, typer.Option(help="Folder of the district, in place of `data`.")]
-_Settings = Annotated[Path | None, typer.Option(help="TOML file with the district's settings.")]
 _Id = Annotated[str, typer.Argument(help="The device's name; certificates bear it.")]
 _COLUMNS = ("id", "kind", "point", "meter_point", "capacity_w", "valid_from", "valid_to")
 
@@ -53,8 +50,8 @@ def add(
     ] = None,
     emissions: Annotated[int, typer.Option(help="CO2 of a kWh of it, mg.")] = 0,
     start: Annotated[str, typer.Option("--from", help="First interval, by its key.")] = "",
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Add a device; what it gives is certified from the next interval on, or a later one."""
 
@@ -74,18 +71,18 @@ def add(
             efficiency_ppm=efficiency,
             emissions_mg_per_kwh=emissions,
         )
-        row = devices.add(house, new, _interval(start))
+        row = devices.add(house, new, interval_of(start))
         typer.echo(f"{row.id} counts from {row.valid_from} on", err=True)
 
-    run(settings, data, act, "device")
+    _run(settings, data, act)
 
 
 @device_cli.command("list", epilog="Example: wattloom device list --data data/demo --json")
 def list_(
     *,
-    data: _Data = None,
-    settings: _Settings = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
 ) -> None:
     """List every device there ever was."""
 
@@ -95,12 +92,12 @@ def list_(
         with house.database.read() as session:
             rows = [row.model_dump() for row in devices.listed(session)]
         if json:
-            typer.echo(json_text.dumps(rows, ensure_ascii=False, indent=2))
+            show_json(rows)
             return
-        show(_COLUMNS, [[row[name] for name in _COLUMNS] for row in rows])
+        show_table(_COLUMNS, [[row[name] for name in _COLUMNS] for row in rows])
         typer.echo(f"devices: {len(rows)}", err=True)
 
-    run(settings, data, act, "device")
+    _run(settings, data, act)
 
 
 @device_cli.command(epilog="Example: wattloom device end roof-2 --data data/demo")
@@ -108,21 +105,24 @@ def end(
     device: _Id,
     *,
     at: Annotated[str, typer.Option(help="First interval without it, by its key.")] = "",
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """End a device, from the next interval on or later; what it gave stays certified."""
 
     def act(house: House) -> None:
         from app.services.certificates import devices
 
-        row = devices.end(house, device, _interval(at))
+        row = devices.end(house, device, interval_of(at))
         typer.echo(f"{row.id} ends: {row.valid_to} is the first interval without it", err=True)
 
-    run(settings, data, act, "device")
+    _run(settings, data, act)
 
 
-def _interval(key: str) -> Interval | None:
-    from metering.interval import Interval
+def _run(
+    settings: Path | None, data: Path | None, action: Callable[[House], int | None]
+) -> NoReturn:
+    from market.certificate import CertificateError
+    from metering.interval import IntervalError
 
-    return Interval.parse(key) if key else None
+    run("device", settings, data, action, CertificateError, IntervalError)

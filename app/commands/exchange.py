@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json as json_text
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from app.commands.shared import ADMINISTRATOR, Data, Json, Settings, run, show_json, show_table
 
 if TYPE_CHECKING:
     from app.services.exchange.values import Plan
@@ -24,9 +26,6 @@ _in = typer.Typer(help="Take files in: shown first, a whole file or none of it."
 exchange_cli.add_typer(_out, name="export")
 exchange_cli.add_typer(_in, name="import", no_args_is_help=True)
 
-_Data = Annotated[Path | None, typer.Option(help="Folder of the district, in place of `data`.")]
-_Settings = Annotated[Path | None, typer.Option(help="TOML file with the district's settings.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Mapping = Annotated[Path | None, typer.Option(help="TOML: how the file is written.")]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")]
 _Yes = Annotated[bool, typer.Option("--yes", help="Write without asking.")]
@@ -42,12 +41,12 @@ def export_values(
         list[str] | None, typer.Option(help="GSRN of a metering point; may be repeated.")
     ] = None,
     mapping: _Mapping = None,
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Write the settled values of a day or month: per point and quarter-hour, as known now."""
 
-    def act(house: House) -> int:
+    def act(house: House) -> None:
         from app.files.exchange_mapping import read_mapping
         from app.services.exchange.allocation import period
         from app.services.exchange.values import export
@@ -56,7 +55,6 @@ def export_values(
         with house.database.read() as session:
             lines = _write(out, export(session, house, when, point or (), by))
         typer.echo(f"{out}: {lines - 1} rows", err=True)
-        return 0
 
     _run(settings, data, act)
 
@@ -73,13 +71,13 @@ def import_values(
     mapping: _Mapping = None,
     dry_run: _DryRun = False,
     yes: _Yes = False,
-    data: _Data = None,
-    settings: _Settings = None,
-    json: _Json = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
 ) -> None:
     """Take authorised values in, in place of those known: they become corrections."""
 
-    def act(house: House) -> int:
+    def act(house: House) -> None:
         from app.files.exchange_mapping import read_mapping
         from app.services.exchange.values import enter, preview
 
@@ -88,12 +86,11 @@ def import_values(
         if not json:
             _show_plan(plan)
         write = write and (yes or _asked(f"Enter {len(plan.changes)} values?"))
-        done = enter(house, plan, reason, "administrator") if write else 0
+        done = enter(house, plan, reason, ADMINISTRATOR) if write else 0
         if json:
             changes = [_changed(plan, number) for number in range(len(plan.changes))]
-            _echo_json({"written": done, "unchanged": plan.unchanged, "changes": changes})
+            show_json({"written": done, "unchanged": plan.unchanged, "changes": changes})
         typer.echo(f"values entered: {done}, known already: {plan.unchanged}", err=True)
-        return 0
 
     _run(settings, data, act)
 
@@ -102,12 +99,12 @@ def import_values(
 def export_master(
     folder: Annotated[Path, typer.Argument(help="Folder for the files; made if need be.")],
     *,
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Write master data: one CSV file per kind, from suppliers to links with validity."""
 
-    def act(house: House) -> int:
+    def act(house: House) -> None:
         from app.files.exchange_master import sheet_text
         from app.services.exchange.master import export
 
@@ -117,7 +114,6 @@ def export_master(
         for sheet, rows in sheets.items():
             _write(folder / f"{sheet}.csv", [sheet_text(sheet, rows)])
             typer.echo(f"{folder / sheet}.csv: {len(rows)} rows", err=True)
-        return 0
 
     _run(settings, data, act)
 
@@ -128,13 +124,13 @@ def import_master(
     *,
     dry_run: _DryRun = False,
     yes: _Yes = False,
-    data: _Data = None,
-    settings: _Settings = None,
-    json: _Json = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
 ) -> None:
     """Take master data in: names, addresses, moves and switches to come, devices."""
 
-    def act(house: House) -> int:
+    def act(house: House) -> None:
         from app.services.exchange.master import enter, lines_of, preview
 
         found = preview(house, folder)
@@ -143,11 +139,10 @@ def import_master(
                 typer.echo(line)
         write = bool(found) and not dry_run and (yes or _asked(f"Make {len(found)} changes?"))
         if write:
-            found = enter(house, folder, "administrator")
+            found = enter(house, folder, ADMINISTRATOR)
         if json:
-            _echo_json({"written": write, "changes": [each._asdict() for each in found]})
+            show_json({"written": write, "changes": [each._asdict() for each in found]})
         typer.echo(f"changes {'made' if write else 'found'}: {len(found)}", err=True)
-        return 0
 
     _run(settings, data, act)
 
@@ -160,13 +155,13 @@ def allocation(
         bool, typer.Option("--intervals", help="A line per quarter-hour, not their sum.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="CSV file; else standard output.")] = None,
-    data: _Data = None,
-    settings: _Settings = None,
-    json: _Json = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
 ) -> None:
     """Tell local, own and residual energy by supplier, balance responsible party and point."""
 
-    def act(house: House) -> int:
+    def act(house: House) -> None:
         from app.services.exchange.allocation import as_csv, as_object, period
 
         when = period(time, house.settings.tz)
@@ -181,7 +176,6 @@ def allocation(
                     typer.echo(line, nl=False)
             else:
                 typer.echo(f"{out}: {_write(out, lines)} lines", err=True)
-        return 0
 
     _run(settings, data, act)
 
@@ -209,7 +203,8 @@ def _asked(question: str) -> bool:
 
 def _show_plan(plan: Plan) -> None:
     rows = [_changed(plan, number) for number in range(min(_SHOWN, len(plan.changes)))]
-    _table(rows)
+    if rows:
+        show_table([*rows[0]], [[*row.values()] for row in rows])
     if len(plan.changes) > len(rows):
         typer.echo(f"and {len(plan.changes) - len(rows)} more")
 
@@ -228,58 +223,13 @@ def _changed(plan: Plan, number: int) -> dict[str, object]:
     }
 
 
-def _table(rows: Sequence[dict[str, object]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    if not rows:
-        return
-    table = Table(box=None, pad_edge=False)
-    for name in rows[0]:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row.values()))
-    Console(highlight=False, soft_wrap=False).print(table)
-
-
-def _echo_json(value: object) -> None:
-    typer.echo(json_text.dumps(value, ensure_ascii=False, indent=2))
-
-
-def _run(settings: Path | None, data: Path | None, action: Callable[[House], int]) -> NoReturn:
-    """Open the house, act, and exit with what the action returns; 1 with lines that say why."""
-    from app.db import DatabaseError
+def _run(
+    settings: Path | None, data: Path | None, action: Callable[[House], int | None]
+) -> NoReturn:
     from app.files.exchange_values import ExchangeFileError
     from app.files.rows import TableFileError
-    from app.services.bank_errors import BankError
-    from app.services.bank_house import open_house
     from app.services.exchange.allocation import PeriodError
     from app.services.exchange.values import ExchangeError
-    from app.services.keyring import KeyringError
-    from app.settings import SettingsError, load_settings
-    from metering.signing import SigningError
 
-    expected = (
-        BankError,
-        ExchangeError,
-        PeriodError,
-        TableFileError,
-        DatabaseError,
-        KeyringError,
-        SigningError,
-        SettingsError,
-        OSError,
-    )
-    try:
-        overrides: dict[str, object] = {"data": data} if data else {}
-        with open_house(load_settings(settings, **overrides)) as house:
-            code = action(house)
-    except expected as error:
-        faults = error.faults if isinstance(error, ExchangeFileError) else (error,)
-        for fault in faults[:_SHOWN]:
-            typer.echo(f"wattloom exchange: {fault}", err=True)
-        if len(faults) > _SHOWN:
-            typer.echo(f"wattloom exchange: and {len(faults) - _SHOWN} more", err=True)
-        code = 1
-    raise typer.Exit(code)
+    refused = (ExchangeError, ExchangeFileError, PeriodError, TableFileError)
+    run("exchange", settings, data, action, *refused)

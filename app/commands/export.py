@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
+
+from app.commands.shared import Data, Settings, run
 
 if TYPE_CHECKING:
     from app.services.house import House
@@ -19,10 +21,6 @@ export_cli = typer.Typer(
 )
 
 
-_Data = Annotated[Path | None, typer.Option(help="Folder of the district, in place of `data`.")]
-_Settings = Annotated[Path | None, typer.Option(help="TOML file with the district's settings.")]
-
-
 @export_cli.command(
     epilog="Example: wattloom export interval 2026-06-23T09:00:00Z --data data/demo "
     "--out interval.json"
@@ -31,8 +29,8 @@ def interval(
     key: Annotated[str, typer.Argument(help="The interval's UTC start.", metavar="KEY")],
     *,
     out: Annotated[Path, typer.Option(help="Where the file goes.", metavar="FILE")],
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Write everything that a sealed interval was cleared from, for `wattloom audit`.
 
@@ -74,8 +72,8 @@ def journal(
     participant: Annotated[str, typer.Option(help="Only this participant's accounts.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print each account's total.")] = False,
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Write the journal's postings, or some of them: times are UTC, amounts micro-euros.
 
@@ -101,8 +99,8 @@ def month_(
     *,
     out: Annotated[Path, typer.Option(help="Where the file goes.", metavar="FILE")],
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Write everything that a month's statements rest on, for `wattloom audit`.
 
@@ -119,32 +117,11 @@ def month_(
     _run(settings, data, act)
 
 
-def _run(settings: Path | None, data: Path | None, action: Callable[[House], str]) -> None:
-    """Open the house, act and say what was done; exit 1 with a line that says why not."""
+def _run(settings: Path | None, data: Path | None, action: Callable[[House], str]) -> NoReturn:
     from app.commands.interval_export import ExportError
     from app.commands.journal_export import JournalExportError
-    from app.db import DatabaseError
-    from app.services.bank_errors import BankError
-    from app.services.bank_house import open_house
-    from app.services.keyring import KeyringError
-    from app.settings import SettingsError, load_settings
-    from metering.signing import SigningError
 
-    expected = (
-        ExportError,
-        JournalExportError,
-        BankError,
-        DatabaseError,
-        KeyringError,
-        SigningError,
-        SettingsError,
-        OSError,
-    )
-    try:
-        overrides: dict[str, object] = {"data": data} if data else {}
-        with open_house(load_settings(settings, **overrides)) as house:
-            said = action(house)
-    except expected as error:
-        typer.echo(f"wattloom export: {error}", err=True)
-        raise typer.Exit(1) from error
-    typer.echo(said, err=True)
+    def said(house: House) -> None:
+        typer.echo(action(house), err=True)
+
+    run("export", settings, data, said, ExportError, JournalExportError)

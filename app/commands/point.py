@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_text
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
+
+from app.commands.shared import ADMINISTRATOR, Data, Json, Settings, run, show_json, show_table
 
 if TYPE_CHECKING:
     from app.services.house import House
@@ -22,8 +23,6 @@ point_cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_Data = Annotated[Path | None, typer.Option(help="Folder of the district, in place of `data`.")]
-_Settings = Annotated[Path | None, typer.Option(help="TOML file with the district's settings.")]
 _Point = Annotated[str, typer.Argument(help="GSRN of the metering point.", metavar="POINT")]
 _Points = Annotated[list[str], typer.Argument(help="GSRN of each point.", metavar="POINT...")]
 _From = Annotated[
@@ -35,14 +34,12 @@ _From = Annotated[
     ),
 ]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change; change nothing.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Name = Annotated[str, typer.Option(help="Name of the new one, if it is not known yet.")]
 _COLUMNS = ("point", "name", "participant", "supplier", "tariff", "feeder", "building", "coming")
-_BY = "administrator"
 
 
 @point_cli.command("list", epilog="Example: wattloom point list --data data/demo --json")
-def list_(*, data: _Data = None, settings: _Settings = None, json: _Json = False) -> None:
+def list_(*, data: Data = None, settings: Settings = None, json: Json = False) -> None:
     """List the metering points: who and what is behind each now, and how much is to come."""
 
     def act(house: House) -> None:
@@ -57,7 +54,7 @@ def list_(*, data: _Data = None, settings: _Settings = None, json: _Json = False
 
 @point_cli.command(epilog="Example: wattloom point show 573999900000000085 --data data/demo --json")
 def show(
-    point: _Point, *, data: _Data = None, settings: _Settings = None, json: _Json = False
+    point: _Point, *, data: Data = None, settings: Settings = None, json: Json = False
 ) -> None:
     """Show every link of a metering point that there ever was, and those to come."""
 
@@ -83,8 +80,8 @@ def move(
     name: _Name = "",
     address: Annotated[str, typer.Option(help="Their postal address, lines by commas.")] = "",
     dry_run: _DryRun = False,
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Move somebody out and somebody else in, in one step: a point is always somebody's."""
 
@@ -111,8 +108,8 @@ def switch(
         str, typer.Option(help="Id of the new supplier's balance responsible party.")
     ] = "",
     dry_run: _DryRun = False,
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Switch the supplier; with it, if you name one, the balance responsible party."""
 
@@ -142,8 +139,8 @@ def assign(
     ] = None,
     name: _Name = "",
     dry_run: _DryRun = False,
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Assign another tariff, balance responsible party, feeder or building."""
 
@@ -164,8 +161,8 @@ def undo(
     start: _From,
     *,
     dry_run: _DryRun = False,
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Take back all changes that begin then, as long as nothing of that time is metered."""
 
@@ -177,7 +174,7 @@ def undo(
         if dry_run:
             found = changes.preview_undo(house, points, begin)
         else:
-            found = changes.undo(house, points, begin, _BY)
+            found = changes.undo(house, points, begin, ADMINISTRATOR)
         _tell(house, found, dry_run=dry_run)
 
     _run(settings, data, act)
@@ -202,7 +199,9 @@ def _change(
 def _enter(house: House, change: Change, *, dry_run: bool) -> None:
     from app.services.registry import changes
 
-    found = changes.preview(house, change) if dry_run else changes.enter(house, change, _BY)
+    found = (
+        changes.preview(house, change) if dry_run else changes.enter(house, change, ADMINISTRATOR)
+    )
     _tell(house, found, dry_run=dry_run)
 
 
@@ -236,9 +235,9 @@ def _show_points(found: Sequence[PointLines], *, as_json: bool) -> None:
         for each in found
     ]
     if as_json:
-        typer.echo(json_text.dumps(values, ensure_ascii=False, indent=2))
+        show_json(values)
         return
-    _print(
+    show_table(
         _COLUMNS,
         [
             [value[name] if name != "coming" else len(each.coming) or "" for name in _COLUMNS]
@@ -264,54 +263,14 @@ def _show_links(found: PointLines, *, as_json: bool) -> None:
     ]
     if as_json:
         values = [dict(zip(columns, row, strict=True)) for row in rows]
-        typer.echo(
-            json_text.dumps(
-                {"point": found.point, "name": found.name, "links": values},
-                ensure_ascii=False,
-                indent=2,
-            )
-        )
+        show_json({"point": found.point, "name": found.name, "links": values})
         return
-    _print(columns, rows)
+    show_table(columns, rows)
 
 
-def _print(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    Console(highlight=False, soft_wrap=False).print(table)
-
-
-def _run(settings: Path | None, data: Path | None, action: Callable[[House], None]) -> NoReturn:
-    """Open the house, act, and exit 0; 1 with a line that says why."""
-    from app.db import DatabaseError
-    from app.services.bank_errors import BankError
-    from app.services.bank_house import open_house
-    from app.services.keyring import KeyringError
-    from app.settings import SettingsError, load_settings
+def _run(
+    settings: Path | None, data: Path | None, action: Callable[[House], int | None]
+) -> NoReturn:
     from market.registry import RegistryError
-    from metering.signing import SigningError
 
-    expected = (
-        BankError,
-        DatabaseError,
-        KeyringError,
-        RegistryError,
-        SettingsError,
-        SigningError,
-        OSError,
-    )
-    overrides: dict[str, object] = {"data": data} if data else {}
-    try:
-        with open_house(load_settings(settings, **overrides)) as house:
-            action(house)
-    except expected as error:
-        typer.echo(f"wattloom point: {error}", err=True)
-        raise typer.Exit(1) from error
-    raise typer.Exit
+    run("point", settings, data, action, RegistryError)

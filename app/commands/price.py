@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json as json_text
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from app.commands.shared import Data, Json, Settings, run, show_json, show_table
 
 if TYPE_CHECKING:
     from app.services.house import House
@@ -27,10 +28,7 @@ class _Series(StrEnum):
     IMBALANCE = "imbalance"
 
 
-_Data = Annotated[Path | None, typer.Option(help="Folder of the district, in place of `data`.")]
-_Settings = Annotated[Path | None, typer.Option(help="TOML file with the district's settings.")]
 _SeriesOption = Annotated[_Series, typer.Option(help="Which price it is.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _SHOWN = 20
 
 
@@ -47,9 +45,9 @@ def import_(
     series: _SeriesOption = _Series.SPOT,
     zone: Annotated[str, typer.Option(help="Zone of times that name none: yours, or UTC.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what it does.")] = False,
-    data: _Data = None,
-    settings: _Settings = None,
-    json: _Json = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
 ) -> None:
     """Take a file of prices in, whole or not at all; what is metered stays as it was settled."""
 
@@ -71,9 +69,9 @@ def list_(
     series: _SeriesOption = _Series.SPOT,
     start: Annotated[str, typer.Option("--from", help="First interval, by its key.")] = "",
     until: Annotated[str, typer.Option(help="Last interval, by its key.")] = "",
-    data: _Data = None,
-    settings: _Settings = None,
-    json: _Json = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
 ) -> None:
     """List the prices that are known, oldest first."""
 
@@ -92,9 +90,9 @@ def list_(
             for row in rows
         ]
         if json:
-            typer.echo(json_text.dumps(told, ensure_ascii=False, indent=2))
+            show_json(told)
             return
-        _table(("interval", "ct/kWh", "source"), [_shown(row) for row in told])
+        show_table(("interval", "ct/kWh", "source"), [_shown(row) for row in told])
         typer.echo(f"prices: {len(told)}", err=True)
 
     _run(settings, data, act)
@@ -119,14 +117,14 @@ def _tell(found: Import, *, as_json: bool, done: bool) -> None:
                 for each in found.changed
             ],
         }  # fmt: skip
-        typer.echo(json_text.dumps(told, indent=2))
+        show_json(told)
         return
     rows = [
         (each.interval, _cents(each.was.micro_per_kwh), _cents(each.now.micro_per_kwh))
         for each in found.changed[:_SHOWN]
     ]
     if rows:
-        _table(("interval", "was, ct/kWh", "becomes, ct/kWh"), rows)
+        show_table(("interval", "was, ct/kWh", "becomes, ct/kWh"), rows)
     if len(found.changed) > _SHOWN:
         typer.echo(f"and {len(found.changed) - _SHOWN} more that change", err=True)
     typer.echo(
@@ -143,45 +141,12 @@ def _cents(micro_per_kwh: int) -> str:
     return format(Decimal(micro_per_kwh) / 10_000, ".4f")
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for name in header:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console(highlight=False, soft_wrap=False).print(table)
-
-
-def _run(settings: Path | None, data: Path | None, action: Callable[[House], None]) -> NoReturn:
-    """Open the house, act, and exit 0; 1 with a line that says why."""
-    from app.db import DatabaseError
+def _run(
+    settings: Path | None, data: Path | None, action: Callable[[House], int | None]
+) -> NoReturn:
     from app.files.rows import TableFileError
-    from app.services.bank_errors import BankError
-    from app.services.bank_house import open_house
-    from app.services.keyring import KeyringError
     from app.services.tariffs.prices import PriceImportError
-    from app.settings import SettingsError, load_settings
     from metering.interval import IntervalError
 
-    expected = (
-        BankError,
-        DatabaseError,
-        IntervalError,
-        KeyringError,
-        PriceImportError,
-        SettingsError,
-        TableFileError,
-        OSError,
-    )
-    overrides: dict[str, object] = {"data": data} if data else {}
-    try:
-        with open_house(load_settings(settings, **overrides)) as house:
-            action(house)
-    except expected as error:
-        typer.echo(f"wattloom price: {error}", err=True)
-        raise typer.Exit(1) from error
-    raise typer.Exit
+    refused = (IntervalError, PriceImportError, TableFileError)
+    run("price", settings, data, action, *refused)

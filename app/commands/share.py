@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_text
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from app.commands.shared import Data, Json, Settings, run, show_json, show_table
 
 if TYPE_CHECKING:
     from app.services.house import House
@@ -21,10 +22,7 @@ share_cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_Data = Annotated[Path | None, typer.Option(help="Folder of the district, in place of `data`.")]
-_Settings = Annotated[Path | None, typer.Option(help="TOML file with the district's settings.")]
 _COLUMNS = ("no.", "state", "generator", "from", "kind", "price", "members")
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @share_cli.command(
@@ -34,13 +32,13 @@ def import_(
     file: Annotated[Path, typer.Argument(help="The keys, CSV: one member per row.")],
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Write it; without it only show.")] = False,
-    data: _Data = None,
-    settings: _Settings = None,
-    json: _Json = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
 ) -> None:
     """Take sharing keys in, as versions from a midnight to come: a whole file or none of it."""
 
-    def act(house: House) -> int:
+    def act(house: House) -> None:
         from app.services.sharing import keys
         from app.services.sharing.file import MAX_BYTES
 
@@ -54,23 +52,21 @@ def import_(
         _show({"written": yes, "versions": rows}, rows, as_json=json)
         done = "written" if yes else "to be written (repeat it with --yes)"
         typer.echo(f"versions {done}: {len(rows)}", err=True)
-        return 0
 
     _run(settings, data, act)
 
 
 @share_cli.command("list", epilog="Example: wattloom share list --data data/demo --json")
-def list_(*, data: _Data = None, settings: _Settings = None, json: _Json = False) -> None:
+def list_(*, data: Data = None, settings: Settings = None, json: Json = False) -> None:
     """List all versions of all keys, the withdrawn ones included."""
 
-    def act(house: House) -> int:
+    def act(house: House) -> None:
         from app.services.sharing import keys
 
         with house.database.read() as session:
             rows = [_listed(each, house) for each in keys.listed(session, house)]
         _show(rows, rows, as_json=json)
         typer.echo(f"versions: {len(rows)}", err=True)
-        return 0
 
     _run(settings, data, act)
 
@@ -79,56 +75,26 @@ def list_(*, data: _Data = None, settings: _Settings = None, json: _Json = False
 def withdraw(
     versions: Annotated[list[int], typer.Argument(help="Numbers, as `share list` shows them.")],
     *,
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Undo versions that do not hold yet, all or none: the keys before them hold on."""
 
-    def act(house: House) -> int:
+    def act(house: House) -> None:
         from app.services.sharing import keys
 
         keys.withdraw(house, versions)
         typer.echo(f"withdrawn: {', '.join(map(str, versions))}", err=True)
-        return 0
 
     _run(settings, data, act)
 
 
-def _run(settings: Path | None, data: Path | None, action: Callable[[House], int]) -> NoReturn:
-    """Open the house, act, and exit with what the action returns; 1 with a line that says why."""
-    from app.db import DatabaseError
-    from app.services.bank_errors import BankError
-    from app.services.bank_house import open_house
-    from app.services.keyring import KeyringError
-    from app.services.sharing.file import SharingFileError, SharingInputError
-    from app.settings import SettingsError, load_settings
-    from metering.signing import SigningError
+def _run(
+    settings: Path | None, data: Path | None, action: Callable[[House], int | None]
+) -> NoReturn:
+    from app.services.sharing.file import SharingInputError
 
-    expected = (
-        BankError,
-        SharingInputError,
-        DatabaseError,
-        KeyringError,
-        SigningError,
-        SettingsError,
-        OSError,
-    )
-    try:
-        overrides: dict[str, object] = {"data": data} if data else {}
-        with open_house(load_settings(settings, **overrides)) as house:
-            code = action(house)
-    except expected as error:
-        faults = error.faults if isinstance(error, SharingFileError) else (error,)
-        for fault in faults:
-            typer.echo(f"wattloom share: {_told(fault)}", err=True)
-        code = 1
-    raise typer.Exit(code)
-
-
-def _told(fault: object) -> str:
-    if isinstance(fault, OSError) and fault.filename:
-        return f"cannot read {fault.filename}: {fault.strerror}; check its name"
-    return str(fault)
+    run("share", settings, data, action, SharingInputError)
 
 
 def _planned(each: Planned, house: House) -> dict[str, object]:
@@ -159,19 +125,10 @@ def _key(key: Key, day: str) -> dict[str, object]:
 
 
 def _show(value: object, rows: Sequence[dict[str, object]], *, as_json: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     if as_json:
-        typer.echo(json_text.dumps(value, ensure_ascii=False, indent=2))
+        show_json(value)
         return
-    table = Table(box=None, pad_edge=False)
-    for name in _COLUMNS:
-        table.add_column(name, no_wrap=name != "members", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in _cells(row)))
-    Console(highlight=False, soft_wrap=False).print(table)
+    show_table(_COLUMNS, [_cells(row) for row in rows], whole=_COLUMNS[:-1])
 
 
 def _cells(row: dict[str, object]) -> Sequence[str]:

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from app.commands.shared import Data, Json, Settings
+
 statement_cli = typer.Typer(
     help="Issue monthly statements, look at them, write them to files, and prove one.",
     no_args_is_help=True,
@@ -14,9 +16,6 @@ statement_cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_Data = Annotated[Path | None, typer.Option(help="Folder of the district, in place of `data`.")]
-_Settings = Annotated[Path | None, typer.Option(help="TOML file with the district's settings.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Month = Annotated[str, typer.Argument(help="A local month, such as 2026-06.", metavar="MONTH")]
 _Number = Annotated[
     str, typer.Argument(help="A statement's number, such as S-2026-000001.", metavar="NUMBER")
@@ -29,9 +28,9 @@ def preview(
     month: _Month,
     *,
     only: _Only = None,
-    data: _Data = None,
-    settings: _Settings = None,
-    json: _Json = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
 ) -> None:
     """Show what a month's statements would say if they were issued now; nothing is written."""
     from app.commands.statement_run import run, show_preview
@@ -44,9 +43,9 @@ def issue(
     month: _Month,
     *,
     only: _Only = None,
-    data: _Data = None,
-    settings: _Settings = None,
-    json: _Json = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
 ) -> None:
     """Issue what is due of a month: numbered, booked and anchored, and final from then on.
 
@@ -62,9 +61,9 @@ def list_(
     *,
     month: Annotated[str | None, typer.Option(help="Only of this month.")] = None,
     only: _Only = None,
-    data: _Data = None,
-    settings: _Settings = None,
-    json: _Json = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
 ) -> None:
     """List the statements that were issued, newest month first."""
     from app.commands.statement_run import list_issued, run
@@ -74,7 +73,7 @@ def list_(
 
 @statement_cli.command(epilog="Example: wattloom statement show S-2026-000001 --data data/demo")
 def show(
-    number: _Number, *, data: _Data = None, settings: _Settings = None, json: _Json = False
+    number: _Number, *, data: Data = None, settings: Settings = None, json: Json = False
 ) -> None:
     """Show one statement line by line."""
     from app.commands.statement_run import run, show_one
@@ -93,8 +92,8 @@ def export(
         Literal["pdf", "csv", "json"], typer.Option("--format", help="What to write.")
     ] = "pdf",
     only: _Only = None,
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Write a month's issued statements to files; the same statement gives the same bytes."""
     from app.commands.statement_run import export_month, run
@@ -109,8 +108,8 @@ def prove(
     number: _Number,
     *,
     out: Annotated[Path, typer.Option(help="The JSON file.")],
-    data: _Data = None,
-    settings: _Settings = None,
+    data: Data = None,
+    settings: Settings = None,
 ) -> None:
     """Write what shows that a statement stands in the anchored log: leaf, salt, paths, entry."""
     from app.commands.statement_run import prove_one, run

@@ -18,53 +18,37 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from app.db import DatabaseError
+from app.commands import shared
 from app.files.statement_document import DocumentError, load
 from app.jobs import statements as job
-from app.services.bank_house import open_house
 from app.services.house import House
-from app.services.keyring import KeyringError
 from app.services.statements import issuing, proving, reading
 from app.services.statements.span import MonthError, Span
-from app.settings import SettingsError, load_settings
 from app.store import statements
 from app.store.tariffs import UnknownTariffError
 from ledger_client.ledger import LedgerError
 from market.errors import MarketError
-from metering.signing import SigningError
 from web import present
 from web import statement_words as words
 from web.ports.statements import Document, Line, Seal
 
-_EXPECTED: Final = (
+_REFUSED: Final = (
     MonthError,
     DocumentError,
     MarketError,
-    DatabaseError,
-    KeyringError,
-    SigningError,
-    SettingsError,
     LedgerError,
     UnknownTariffError,
     issuing.IssueError,
     proving.NotAnchoredError,
     reading.UnknownStatementError,
-    OSError,
 )
 _CHUNK: Final = 100  # statements that are in memory at once
 _FEW: Final = 20  # so many are written sooner here than by processes that have to start first
 
 
 def run(settings: Path | None, data: Path | None, action: Callable[[House], int]) -> NoReturn:
-    """Open the house, act, and exit with what the action returns; 1 with a line that says why."""
-    try:
-        overrides: dict[str, object] = {"data": data} if data else {}
-        with open_house(load_settings(settings, **overrides)) as house:
-            code = action(house)
-    except _EXPECTED as error:
-        typer.echo(f"wattloom statement: {error}", err=True)
-        code = 1
-    raise typer.Exit(code)
+    """Run a command of ``wattloom statement``: see :func:`app.commands.shared.run`."""
+    shared.run("statement", settings, data, action, *_REFUSED)
 
 
 def show_preview(house: House, month: str, only: str | None, *, as_json: bool) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json as json_text
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from app.commands.shared import ADMINISTRATOR, Data, Json, Settings, run, show_json, show_table
 
 if TYPE_CHECKING:
     from datetime import date
@@ -22,18 +24,15 @@ tariff_cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_Data = Annotated[Path | None, typer.Option(help="Folder of the district, in place of `data`.")]
-_Settings = Annotated[Path | None, typer.Option(help="TOML file with the district's settings.")]
 _Tariff = Annotated[str, typer.Argument(help="The tariff's name.")]
 _First = Annotated[
     str, typer.Option("--from", help="First local day (YYYY-MM-DD); the next one without.")
 ]
 _Dry = Annotated[bool, typer.Option("--dry-run", help="Only show what it would change.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @tariff_cli.command("list", epilog="Example: wattloom tariff list --data data/demo --json")
-def list_(*, data: _Data = None, settings: _Settings = None, json: _Json = False) -> None:
+def list_(*, data: Data = None, settings: Settings = None, json: Json = False) -> None:
     """List every version of every tariff, and how many metering points are on it."""
 
     def act(house: House) -> None:
@@ -49,10 +48,10 @@ def list_(*, data: _Data = None, settings: _Settings = None, json: _Json = False
             for row, points in versions.listed(house)
         ]
         if json:
-            typer.echo(json_text.dumps(told, ensure_ascii=False, indent=2))
+            show_json(told)
             return
         rows = [[str(value)[:16] for value in row.values()] for row in told]
-        _table(("tariff", "from", "points", "digest"), rows)
+        show_table(("tariff", "from", "points", "digest"), rows)
         typer.echo(f"versions: {len(told)}", err=True)
 
     _run(settings, data, act)
@@ -63,9 +62,9 @@ def show(
     tariff: _Tariff,
     *,
     on: Annotated[str, typer.Option(help="Local day (YYYY-MM-DD); today without.")] = "",
-    data: _Data = None,
-    settings: _Settings = None,
-    json: _Json = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
 ) -> None:
     """Show the components of the version that holds on a day."""
 
@@ -75,10 +74,10 @@ def show(
         day = _day(on) if on else _today(house)
         found = definition(house, tariff, day)
         if json:
-            typer.echo(json_text.dumps(json_text.loads(found.text), ensure_ascii=False, indent=2))
+            show_json(json_text.loads(found.text))
             return
         rows = [(line.name, line.payee, line.when, line.price) for line in lines(found)]
-        _table(("component", "paid to", "when", "net price"), rows)
+        show_table(("component", "paid to", "when", "net price"), rows)
         typer.echo(f"{tariff} on {day}: VAT {found.vat_ppm / 10_000:g} %, {found.digest}", err=True)
 
     _run(settings, data, act)
@@ -93,9 +92,9 @@ def add(
     name: Annotated[str, typer.Option(help="The tariff; the file's name without.")] = "",
     first: _First = "",
     dry_run: _Dry = False,
-    data: _Data = None,
-    settings: _Settings = None,
-    json: _Json = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
 ) -> None:
     """Add a version that holds from a local day on; nothing that is metered ever changes."""
 
@@ -119,9 +118,9 @@ def assign(
     *,
     first: _First = "",
     dry_run: _Dry = False,
-    data: _Data = None,
-    settings: _Settings = None,
-    json: _Json = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
 ) -> None:
     """Put metering points on a tariff from a local day on."""
 
@@ -129,7 +128,7 @@ def assign(
         from app.services.tariffs import versions
 
         day = _day(first) if first else versions.next_day(house)
-        found = versions.assign(house, tariff, points, day, "administrator", preview=dry_run)
+        found = versions.assign(house, tariff, points, day, ADMINISTRATOR, preview=dry_run)
         _tell(found, as_json=json, done=not dry_run)
 
     _run(settings, data, act)
@@ -163,13 +162,13 @@ def _tell(found: Change, *, as_json: bool, done: bool) -> None:
             "digest": found.digest,
             "effects": [effect._asdict() for effect in found.effects],
         }
-        typer.echo(json_text.dumps(told, ensure_ascii=False, indent=2))
+        show_json(told)
         return
     rows = [
         (each.point, each.name, each.month, euros(each.was_micro), euros(each.becomes_micro))
         for each in found.effects
     ]
-    _table(("point", "name", "month", "was, EUR", "becomes, EUR"), rows)
+    show_table(("point", "name", "month", "was, EUR", "becomes, EUR"), rows)
     typer.echo(
         f"{found.tariff} from {found.first} on: {len(rows)} points, all-in on the normal tariff of "
         f"their last known month; {'written' if done else 'nothing written (leave out --dry-run)'}",
@@ -177,43 +176,10 @@ def _tell(found: Change, *, as_json: bool, done: bool) -> None:
     )
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for name in header:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console(highlight=False, soft_wrap=False).print(table)
-
-
-def _run(settings: Path | None, data: Path | None, action: Callable[[House], None]) -> NoReturn:
-    """Open the house, act, and exit 0; 1 with a line that says why."""
-    from app.db import DatabaseError
-    from app.services.bank_errors import BankError
-    from app.services.bank_house import open_house
-    from app.services.keyring import KeyringError
+def _run(
+    settings: Path | None, data: Path | None, action: Callable[[House], int | None]
+) -> NoReturn:
     from app.services.tariffs.versions import TariffRefusedError
-    from app.settings import SettingsError, load_settings
     from app.store.tariffs import UnknownTariffError
 
-    expected = (
-        BankError,
-        DatabaseError,
-        KeyringError,
-        SettingsError,
-        TariffRefusedError,
-        UnknownTariffError,
-        OSError,
-    )
-    overrides: dict[str, object] = {"data": data} if data else {}
-    try:
-        with open_house(load_settings(settings, **overrides)) as house:
-            action(house)
-    except expected as error:
-        typer.echo(f"wattloom tariff: {error}", err=True)
-        raise typer.Exit(1) from error
-    raise typer.Exit
+    run("tariff", settings, data, action, TariffRefusedError, UnknownTariffError)

@@ -76,10 +76,7 @@ def found(
     """
     there = session.exec(select(DistrictRow)).first()
     if there is not None:
-        wallets.ensure(session)
-        registry.ensure(session)
-        tariffs.ensure(session)
-        devices.ensure(session)
+        fill_in(session)
         return _same(there, settings, founding)
     row = DistrictRow(
         origin=settings.origin,
@@ -95,12 +92,17 @@ def found(
     allow_gateway(session, GATEWAY_NAME, public_key(keyring.gateway))
     for account, person in enumerate(founding.participants, TREASURY_ACCOUNT + 1):
         _add_participant(session, settings, keyring, founding, person, account)
+    fill_in(session)
+    _top_up(session, founding)
+    return row
+
+
+def fill_in(session: Session) -> None:
+    """Write what every district has and an older folder lacks; safe to repeat."""
     wallets.ensure(session)
     registry.ensure(session)
     tariffs.ensure(session)
     devices.ensure(session)
-    _top_up(session, founding)
-    return row
 
 
 def treasury_address(keyring: Keyring) -> bytes:

@@ -77,6 +77,30 @@ def test_a_good_book_still_clears(book: Path, tmp_path: Path) -> None:
     assert '"cleared_wh": 800' in out.read_text()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "bank open",
+        "certificate list",
+        "contract list",
+        "correct list",
+        "device list",
+        "exchange export master out",
+        "export journal --out journal.csv",
+        "point list",
+        "price list",
+        "share list",
+        "statement list",
+        "tariff list",
+    ],
+)
+def test_a_folder_without_a_district_is_said_to_hold_none(command: str, tmp_path: Path) -> None:
+    asked = wattloom(*command.split(), "--data", tmp_path)
+    assert asked.exit_code == 1
+    assert f"wattloom {command.split()[0]}: {tmp_path} holds no district" in asked.output
+    assert not list(tmp_path.iterdir())
+
+
 def test_verify_bears_the_name_it_was_called_by(capsys: pytest.CaptureFixture[str]) -> None:
     assert wattloom("verify", "--help").exit_code == 0
     assert wattloom("verify", "--help").output.startswith("usage: wattloom verify ")

@@ -1,4 +1,4 @@
-"""The house as ``wattloom bank`` needs it: the database, and the ledger where it is remote."""
+"""The house as commands need it: the database, and the ledger where it is remote."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from sqlmodel import select
 from app.clock import Clock, RealClock, SimulatedClock
 from app.db import Database
 from app.services import settled
-from app.services.bank_errors import NotThereError
-from app.services.certificates import devices
+from app.services.founding import fill_in
 from app.services.house import House
 from app.services.keyring import Keyring
 from app.settings import Settings
-from app.store import registry, tariffs
 from app.tables import DistrictRow
 from ledger_client.ledger import Ledger, LedgerUnavailableError
 from ledger_client.reader import LedgerReader
@@ -25,6 +23,10 @@ from ledger_client.remotenode.client import NodeClient
 from ledger_client.remotenode.reader import RemoteReader
 
 _ELSEWHERE: Final = "the ledger's node belongs to the process that runs the district: ask there"
+
+
+class NoDistrictError(Exception):
+    """There is no district here: name its folder, or set it up first."""
 
 
 class LedgerElsewhere(Ledger):
@@ -41,12 +43,12 @@ def open_house(settings: Settings) -> Iterator[House]:
     """Yield the house of the district that the settings name; a running district may go on.
 
     Raises:
-        NotThereError: there is no district in the data folder or the database.
+        NoDistrictError: there is no district in the data folder or the database.
         DatabaseUnavailableError, KeyringError: see there.
     """
     keys = settings.data / "keys"
     if not keys.is_dir():
-        raise NotThereError(
+        raise NoDistrictError(
             f"{settings.data} holds no district: name its folder with --data or in --settings"
         )
     with ExitStack() as stack:
@@ -56,11 +58,9 @@ def open_house(settings: Settings) -> Iterator[House]:
         with database.read() as session:
             district = session.exec(select(DistrictRow)).first()
         if district is None:
-            raise NotThereError(f"the database of {settings.data} holds no district yet")
+            raise NoDistrictError(f"the database of {settings.data} holds no district yet")
         with database.write() as session:
-            registry.ensure(session)  # the folder may be older than links with validity
-            tariffs.ensure(session)
-            devices.ensure(session)
+            fill_in(session)
         settled.ensure(database, settings.tz)
         clock: Clock = SimulatedClock(district.clock_ms) if district.simulated else RealClock()
         ledger, reader = _ledger(settings, stack)
