@@ -7,7 +7,7 @@ a further entry.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final, NamedTuple
 
@@ -213,6 +213,20 @@ def of_account(
         .limit(limit)
     )
     return [Booked._make(row) for row in session.connection().execute(query)]
+
+
+def people_of(session: Session, entries: Collection[int]) -> Mapping[int, frozenset[str]]:
+    """Return whose accounts some entries moved, by the number of the entry; nobody: left out."""
+    found: dict[int, set[str]] = defaultdict(set)
+    prefixes = {of("") for of in OF_PARTICIPANTS}
+    rows = session.exec(
+        select(PostingRow.entry, PostingRow.account).where(col(PostingRow.entry).in_(entries))
+    )
+    for entry, account in rows:
+        prefix, colon, participant = account.partition(":")
+        if prefix + colon in prefixes:
+            found[entry].add(participant)
+    return {entry: frozenset(people) for entry, people in found.items()}
 
 
 def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:

@@ -99,14 +99,17 @@ class WalletParts:
 
 @dataclass(frozen=True, slots=True)
 class EntryLine:
-    """One posting on an account: above 0 a credit, below it a debit."""
+    """One posting on an account: above 0 a credit, below it a debit.
+
+    ``micro`` None (and ``ref`` ''): of a few people whose accounts the viewer does not see.
+    """
 
     entry: int
     booked_ms: int
     kind: str
     ref: str
     interval: str | None
-    micro: int
+    micro: int | None
 
 
 @dataclass(frozen=True, slots=True)

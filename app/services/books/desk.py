@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from sqlmodel import Session
@@ -13,7 +13,9 @@ from app.services.accounts import booked_accounts
 from app.services.books.chart import Group, group_of, is_folded, owner, rank
 from app.services.books.trial import Asked, PeriodError, asked, turnovers
 from app.services.house import House
+from app.services.privacy import too_few
 from app.store import journal, months, people
+from app.store.journal import Booked
 from web.ports import NotFoundError, RefusedError
 from web.ports.books import (
     AccountLine,
@@ -28,6 +30,8 @@ from web.ports.books import (
 )
 
 _PAGE: Final = 50
+# Energy and its bills; what goes through the bank is the treasury's to see, whose ever it is.
+_PRIVATE: Final = frozenset({"local", "memo", "correction", "statement"})
 _CSV: Final = ("group", "account", "name", "opening", "debit", "credit", "closing")
 
 
@@ -107,10 +111,7 @@ class BooksDesk:
                 note=group.note,
                 turnover=turnover,
                 parts=_parts(session, account) if group.key == "wallet" else None,
-                entries=[
-                    EntryLine(row.entry, row.booked_ms, row.kind, row.ref, row.interval, row.micro)
-                    for row in rows[:_PAGE]
-                ],
+                entries=self._entries(session, rows[:_PAGE]),
                 older=rows[_PAGE - 1].entry if len(rows) > _PAGE else None,
             )
 
@@ -131,6 +132,23 @@ class BooksDesk:
                 rows.append((group.key, "", f"{len(others)} others", *_numbers(_sum(others))))
         rows.append(("sum", "", "", *_numbers(_sum(found.values()))))
         return write_csv([*_CSV[:3], *(f"{name}_micro" for name in _CSV[3:])], rows)
+
+    def _entries(self, session: Session, rows: Sequence[Booked]) -> list[EntryLine]:
+        """Return entries; of those that tell of a few other people only that there are some."""
+        told = [row.entry for row in rows if row.kind in _PRIVATE and not owner(row.account)]
+        behind = journal.people_of(session, told)
+        managed = frozenset(self._managed)
+        hidden = {
+            entry
+            for entry, people in behind.items()
+            if not people <= managed and too_few(people, managed)
+        }
+        return [
+            EntryLine(row.entry, row.booked_ms, row.kind, "", None, None)
+            if row.entry in hidden
+            else EntryLine(row.entry, row.booked_ms, row.kind, row.ref, row.interval, row.micro)
+            for row in rows
+        ]
 
     def _asked(self, session: Session, month: str, at: str) -> Asked:
         try:
