@@ -94,5 +94,5 @@ def refused(
     row = RefusedCorrectionRow
     query = select(row).order_by(col(row.id).desc()).limit(limit)
     if participants is not None:
-        query = query.where(registry.held_by(participants, col(row.point), col(row.interval)))
+        query = query.where(registry.held_by(participants, row.point, row.interval))
     return session.exec(query).all()
