@@ -21,6 +21,8 @@ SEPA_LENGTHS: Final[Mapping[str, int]] = {each[:2]: int(each[2:]) for each in _L
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _TOKEN_CHARACTERS: Final = 10
 _REFERENCE: Final = re.compile(rf"(?=(RF[0-9]{{2}}[{_ALPHABET}]{{{_TOKEN_CHARACTERS}}}))")
+_STATEMENT_REFERENCE: Final = re.compile(r"(?=(RF[0-9]{2}S2[0-9]{9}))")
+_STATEMENT: Final = re.compile(r"(?<![A-Z0-9])S[\s./-]*(2[0-9]{3})[\s./-]*([0-9]{6})(?![0-9])")
 _IBAN: Final = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
 _BIC: Final = re.compile(r"[A-Z]{6}[A-Z0-9]{2}([A-Z0-9]{3})?")
 
@@ -85,6 +87,26 @@ def creditor_reference(district: str, participant: str) -> str:
     """
     body = token("wattloom-payment-reference-v1", district, participant)
     return f"RF{98 - mod97(f'RF00{body}'):02d}{body}"
+
+
+def statement_reference(number: str) -> str:
+    """Return the reference with which a statement is paid: RF, two check digits, its number.
+
+    ISO 11649 takes letters and digits: ``S-2026-000001`` is ``RF41S2026000001``.
+    """
+    body = compact(number)
+    return f"RF{98 - mod97(f'RF00{body}'):02d}{body}"
+
+
+def statements_in(text: str) -> frozenset[str]:
+    """Return the numbers of statements that a remittance text names.
+
+    By reference (spaces, line breaks and case count not, and its check digits have to fit), or as
+    the number itself, with or without its dashes.
+    """
+    found = {each[4:] for each in _STATEMENT_REFERENCE.findall(compact(text)) if mod97(each) == 1}
+    found |= {f"S{year}{count}" for year, count in _STATEMENT.findall(text.upper())}
+    return frozenset(f"S-{each[1:5]}-{each[5:]}" for each in found)
 
 
 def references_in(text: str) -> frozenset[str]:

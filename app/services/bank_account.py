@@ -19,10 +19,15 @@ DEMO_IBAN: Final = "DE52000000000012345678"
 
 def own_account(session: Session, settings: Settings) -> BankAccount | None:
     """Return the district's account; None where it has none. The demo always has one."""
+    return account_of(settings, simulated=people.district(session).simulated)
+
+
+def account_of(settings: Settings, *, simulated: bool) -> BankAccount | None:
+    """Return the account of a district; ``simulated``: by its clock it is a demo."""
     name = settings.bank_name or settings.name
     if settings.bank_iban:
         return BankAccount(name, settings.bank_iban, settings.bank_bic)
-    if people.district(session).simulated:
+    if simulated:
         return BankAccount(f"{name} (demo)", DEMO_IBAN)
     return None
 

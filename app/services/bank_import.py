@@ -1,7 +1,8 @@
 """Takes bank statements in: read, match by reference, show, book; a file is taken whole or not.
 
-A credit with one participant's reference is a top-up, a debit with an exported payment's id is
-that payment, and everything else waits in ``suspense`` for a person.
+A credit with one participant's reference is a top-up, one with a statement's number pays that
+statement, a debit with an exported payment's id is that payment, and everything else waits in
+``suspense`` for a person.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlmodel import Session
 
@@ -18,14 +19,15 @@ from app.bankfiles.amounts import MICRO_PER_CENT, Decimal, euros
 from app.bankfiles.camt import read_camt
 from app.bankfiles.csvfile import read_csv
 from app.bankfiles.errors import Fault, StatementFileError
-from app.bankfiles.identifiers import compact, grouped, references_in, token
+from app.bankfiles.identifiers import compact, grouped, references_in, statements_in, token
 from app.bankfiles.statement import MAX_BYTES, Entry, Statement, Transaction, clean
-from app.services import bank_payouts, treasury
+from app.services import bank_payouts, dues, treasury
 from app.services.bank_account import by_reference, need_account
 from app.services.bank_errors import AskedError, NotThereError
 from app.services.bank_payouts import SUSPENSE, treasury_in_words
 from app.services.house import House
 from app.store import bank, journal, people
+from app.store import dues as due_rows
 from app.tables import (
     BankEntryRow,
     BankFileRow,
@@ -39,9 +41,19 @@ _PAYOUT_REF: Final = re.compile(r"(?=(W[0-9A-HJKMNP-TV-Z]{10}))")
 _SHOWN_FOR_MS: Final = 24 * 3_600_000
 
 
+class _Verdict(NamedTuple):
+    """What a transaction is: ``state`` is top-up, statement, payout or open (with a note why)."""
+
+    state: str
+    participant: str | None = None
+    payout: str | None = None
+    statement: str | None = None
+    note: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What becomes of one transaction: ``state`` is top-up, payout or open (with a note why)."""
+    """What becomes of one transaction: ``state`` is as in the import's verdict."""
 
     ref: str
     day: str  # ISO
@@ -49,6 +61,7 @@ class Planned:
     state: str
     participant: str | None = None
     payout: str | None = None
+    statement: str | None = None
     note: str = ""
 
 
@@ -168,7 +181,10 @@ def _changed_balances(
 
 
 class _Matcher:
-    """Decides by reference what a transaction is; a payment is matched by one debit only."""
+    """Decides by reference what a transaction is; a payment is matched by one debit only.
+
+    Credits pay statements in the file's order: one that comes when all is paid waits for a person.
+    """
 
     def __init__(
         self, session: Session, house: House, account: str, entries: Sequence[Entry]
@@ -179,51 +195,63 @@ class _Matcher:
         refs = {ref for text in texts for ref in _PAYOUT_REF.findall(text)}
         self._payouts: Mapping[str, BankPayoutRow] = bank.payouts_by_ref(session, refs)
         self._used: set[str] = set()
+        numbers = {n for entry in entries for each in entry.transactions for n in _numbers(each)}
+        self._statements = due_rows.standing(session, numbers)
+        self._due = {n: each.dues.open_micro for n, each in self._statements.items()}
 
     def planned(self, entry: Entry) -> Iterator[Planned]:
         """Yield what becomes of each transaction of an entry."""
         for position, each in enumerate(entry.transactions):
             ref = "B" + token("wattloom-bank-v1", self._account, entry.bank_ref, str(position))
-            state, participant, payout, note = self._decide(each)
-            day = entry.booked.isoformat()
-            yield Planned(ref, day, each, state, participant, payout, note)
+            yield Planned(ref, entry.booked.isoformat(), each, *self._decide(each))
 
-    def _decide(self, each: Transaction) -> tuple[str, str | None, str | None, str]:
+    def _decide(self, each: Transaction) -> _Verdict:
         if each.doubt:
-            return "open", None, None, each.doubt
+            return _open(each.doubt)
         if each.micro % MICRO_PER_CENT:
-            return "open", None, None, "no amount of whole cents"
+            return _open("no amount of whole cents")
         return self._credit(each) if each.micro > 0 else self._debit(each)
 
-    def _credit(self, each: Transaction) -> tuple[str, str | None, str | None, str]:
+    def _credit(self, each: Transaction) -> _Verdict:
         if (payout := self._payout(each)) is not None:
-            return "open", None, None, f"comes back from the payment {payout.ref}"
+            return _open(f"comes back from the payment {payout.ref}")
         found = references_in(f"{each.remittance} {each.end_to_end}")
         people_ = sorted({self._participants[ref] for ref in found if ref in self._participants})
+        numbers = sorted(_numbers(each))
+        if known := [number for number in numbers if number in self._statements]:
+            return self._statement(each, known, people_)
         if len(people_) == 1:
-            return "top-up", people_[0], None, ""
+            return _Verdict("top-up", people_[0])
         if people_:
-            return "open", None, None, f"references of several participants: {', '.join(people_)}"
-        if found:
-            return "open", None, None, f"nobody has the reference {grouped(min(found))}"
-        return "open", None, None, "no participant’s reference in it"
+            return _open(f"references of several participants: {', '.join(people_)}")
+        return _unknown(numbers, sorted(found))
 
-    def _debit(self, each: Transaction) -> tuple[str, str | None, str | None, str]:
+    def _statement(
+        self, each: Transaction, numbers: Sequence[str], people_: Sequence[str]
+    ) -> _Verdict:
+        """Decide about a credit that names statements: only one that is open is paid by it."""
+        if people_:
+            return _open(f"names {numbers[0]}, and the reference of {', '.join(people_)}")
+        if len(numbers) > 1:
+            return _open(f"names several statements: {', '.join(numbers)}")
+        (number,) = numbers
+        if self._due[number] <= 0:
+            return _open(f"nothing is to be paid on {number} any more")
+        self._due[number] -= each.micro
+        who = self._statements[number].participant
+        return _Verdict("statement", who, statement=number)
+
+    def _debit(self, each: Transaction) -> _Verdict:
         row = self._payout(each)
         if row is None:
-            return "open", None, None, "no payment of ours has this id"
+            return _open("no payment of ours has this id")
         if row.state != "exported" or row.ref in self._used:
             state = "paid" if row.ref in self._used else row.state
-            return (
-                "open",
-                None,
-                None,
-                f"the payment {row.ref} is {state}, not waiting for its debit",
-            )
+            return _open(f"the payment {row.ref} is {state}, not waiting for its debit")
         if row.micro != -each.micro:
-            return "open", None, None, f"the payment {row.ref} is over {euros(row.micro)} euros"
+            return _open(f"the payment {row.ref} is over {euros(row.micro)} euros")
         self._used.add(row.ref)
-        return "payout", row.participant, row.ref, ""
+        return _Verdict("payout", row.participant, row.ref)
 
     def _payout(self, each: Transaction) -> BankPayoutRow | None:
         """Return the payment whose end-to-end id is told, or else the only one that is named."""
@@ -231,6 +259,23 @@ class _Matcher:
             return self._payouts[each.end_to_end]
         named = {ref for ref in _PAYOUT_REF.findall(_payment_text(each)) if ref in self._payouts}
         return self._payouts[named.pop()] if len(named) == 1 else None
+
+
+def _open(note: str) -> _Verdict:
+    return _Verdict("open", note=note)
+
+
+def _unknown(numbers: Sequence[str], references: Sequence[str]) -> _Verdict:
+    if numbers:
+        return _open(f"there is no statement {numbers[0]}")
+    if references:
+        return _open(f"nobody has the reference {grouped(references[0])}")
+    return _open("no participant’s reference in it")
+
+
+def _numbers(each: Transaction) -> frozenset[str]:
+    """Return the statements that a credit names."""
+    return statements_in(f"{each.remittance} {each.end_to_end}") if each.micro > 0 else frozenset()
 
 
 def _payment_text(each: Transaction) -> str:
@@ -377,6 +422,13 @@ def _credit(session: Session, house: House, digest: str, planned: Plan) -> None:
         entry_of(ref, "suspense", [(BANK, -micro), (SUSPENSE, micro)]) for ref, micro in waiting
     ]
     journal.book_all(session, entries, interval=None, booked_ms=house.clock.now_ms())
+    paid = [
+        dues.Credit(each.ref, each.statement, each.participant or "", each.transaction.micro)
+        for each in planned.movements
+        if each.statement is not None
+    ]
+    dues.pay_in(session, house, paid)
+    dues.propose(session, house)  # what was too much goes back
     credited = [
         treasury.TopUp(each.participant or "", each.transaction.micro, each.ref)
         for each in planned.movements

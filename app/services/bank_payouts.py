@@ -19,11 +19,12 @@ from app.bankfiles.errors import BankFileError
 from app.bankfiles.identifiers import check_iban, grouped, token
 from app.bankfiles.pain import BankAccount, Order, Transfer, sepa_text, write_pain
 from app.bankfiles.statement import clean
-from app.services import treasury
+from app.services import dues, treasury
 from app.services.bank_account import need_account
 from app.services.bank_errors import AskedError, BankError, NotThereError, StateError
 from app.services.house import House
 from app.store import bank, journal, payments, people, wallets
+from app.store import dues as due_rows
 from app.tables import BankExportRow, BankMovementRow, BankPayoutRow
 from ledger_client.stardust.bech32 import encode_address_text
 from market.journal import BANK, entry_of, paid_out
@@ -169,7 +170,7 @@ def approve(house: House, ref: str) -> None:
     """
     with house.database.write() as session:
         row = _locked(session, ref)
-        _step(house, row, {"asked"}, "approved" if row.kind == "bank" else "paid")
+        _step(house, row, {"asked"}, "paid" if row.kind == "ledger" else "approved")
         if row.kind == "ledger":
             _pay_on_ledger(session, house, row)
 
@@ -208,6 +209,7 @@ def _give_back(session: Session, house: House, row: BankPayoutRow) -> None:
     """Put the money where it came from: into the wallet, or back on the list."""
     if row.kind == "return":
         _movement(session, row).state = "open"
+    if row.kind in {"return", dues.KIND}:  # nothing was taken from a wallet
         return
     with treasury_in_words():
         treasury.cancel_withdrawal(session, house, row.ref)
@@ -288,7 +290,7 @@ def export(house: House) -> tuple[BankExportRow | None, int]:
 
 
 def _is_covered(session: Session, row: BankPayoutRow) -> bool:
-    return row.kind == "return" or treasury.is_collected(session, row.ref)
+    return row.kind in {"return", dues.KIND} or treasury.is_collected(session, row.ref)
 
 
 def _write(session: Session, house: House, rows: Sequence[BankPayoutRow]) -> BankExportRow:
@@ -296,6 +298,7 @@ def _write(session: Session, house: House, rows: Sequence[BankPayoutRow]) -> Ban
     day = local_day(session, now_ms)
     name = token("wattloom-export-v1", house.settings.origin, *(row.ref for row in rows))
     district = people.district(session).name
+    of_statements = due_rows.of_payouts(session, [row.ref for row in rows])
     order = Order(
         message_id=f"WL-{day:%Y%m%d}-{name}",
         created=from_ms(now_ms),
@@ -306,7 +309,7 @@ def _write(session: Session, house: House, rows: Sequence[BankPayoutRow]) -> Ban
                 end_to_end=row.ref,
                 micro=row.micro,
                 to=BankAccount(row.name, row.target),
-                remittance=f"{district} {row.ref}",
+                remittance=" ".join(filter(None, (district, of_statements.get(row.ref), row.ref))),
             )
             for row in rows
         ),
@@ -340,6 +343,9 @@ def settle(session: Session, house: House, row: BankPayoutRow) -> None:
         _movement(session, row).state = "returned"
         moved = [(SUSPENSE, -row.micro), (BANK, row.micro)]
         _book(session, house, row.ref, "returned", moved)
+        return
+    if row.kind == dues.KIND:
+        dues.paid_out(session, house, row)
         return
     with treasury_in_words():
         treasury.complete_withdrawal(session, house, row.ref)

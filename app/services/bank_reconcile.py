@@ -22,7 +22,7 @@ from app.services.bank_payouts import SUSPENSE, local_day
 from app.services.bank_suspense import CHARGES
 from app.services.founding import treasury_address
 from app.services.house import House
-from app.store import bank, coins, journal, payments, people
+from app.store import bank, coins, dues, journal, payments, people
 from app.tables import BankStatementRow
 from ledger_client.ledger import LedgerError
 from market.journal import BANK
@@ -226,6 +226,7 @@ def _ledger_side(session: Session) -> _LedgerSide:
     lines += [
         Line("suspense", "Credits and debits to be assigned", own[SUSPENSE]),
         Line("charges", "Bank charges and interest", own[CHARGES]),
+        Line("statements", "Paid in on statements, less paid out", dues.booked_micro(session)),
     ]
     booked = -journal.balances(session, BANK).get(BANK, 0)
     found = sum(line.micro for line in lines)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
+from sqlmodel import Session
+
+from app.bankfiles.amounts import MICRO_PER_CENT
 from app.bankfiles.statement import clean
-from app.services import treasury
+from app.services import dues, treasury
 from app.services.bank_errors import AskedError, NotThereError, StateError
 from app.services.bank_payouts import SUSPENSE, open_credit, treasury_in_words
 from app.services.house import House
 from app.store import bank, journal, people
+from app.tables import BankMovementRow
 from market.journal import BANK, entry_of
 
 CHARGES: Final = "charges"
@@ -26,12 +30,35 @@ def assign(house: House, ref: str, participant: str) -> None:
         row = open_credit(session, ref)
         if participant not in people.participants(session):
             raise AskedError(f"there is no participant {participant[:40]!r}", "participant")
-        now_ms = house.clock.now_ms()
-        back = entry_of(ref, "assigned", [(SUSPENSE, -row.micro), (BANK, row.micro)])
-        journal.book(session, back, interval=None, booked_ms=now_ms)
+        _take_back(session, house, row)
         with treasury_in_words():
             treasury.top_up(session, house, participant, row.micro, ref)
         row.state, row.participant = "assigned", participant
+
+
+def assign_statement(house: House, ref: str, number: str) -> None:
+    """Give a credit to a statement of which something is to be paid.
+
+    Raises:
+        NotThereError, StateError: see there.
+    """
+    with house.database.write() as session:
+        people.district(session, lock=True)  # an import may pay the same statement meanwhile
+        row = open_credit(session, ref)
+        found = dues.find(session, number)
+        if found.dues.open_micro <= 0:
+            raise StateError(f"nothing is to be paid on {number}: it is {found.dues.state}")
+        if row.micro % MICRO_PER_CENT:
+            raise StateError(f"{ref} is no amount of whole cents: send it back")
+        _take_back(session, house, row)
+        dues.pay_in(session, house, [dues.Credit(ref, number, found.participant, row.micro)])
+        dues.propose(session, house)
+        row.state, row.participant = "statement", found.participant
+
+
+def _take_back(session: Session, house: House, row: BankMovementRow) -> None:
+    back = entry_of(row.ref, "assigned", [(SUSPENSE, -row.micro), (BANK, row.micro)])
+    journal.book(session, back, interval=None, booked_ms=house.clock.now_ms())
 
 
 def charge(house: House, ref: str, note: str) -> None:

@@ -79,7 +79,12 @@ from app.tables.settled import (
     SettledRow,
 )
 from app.tables.sharing import SharingMemberRow, SharingVersionRow
-from app.tables.statements import DisputeRow, MonthlyStatementRow, StatementRunRow
+from app.tables.statements import (
+    DisputeRow,
+    MonthlyStatementRow,
+    StatementPaymentRow,
+    StatementRunRow,
+)
 from app.tables.tariffs import PriceRow, TariffVersionRow
 from app.tables.transparency import CosignatureRow
 from app.tables.wallets import (
@@ -163,6 +168,7 @@ __all__ = [
     "SharingMemberRow",
     "SharingVersionRow",
     "SlotRow",
+    "StatementPaymentRow",
     "StatementRow",
     "StatementRunRow",
     "StorageRecordRow",

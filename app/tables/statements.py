@@ -1,4 +1,4 @@
-"""Monthly statements: numbered, final once issued; and what people dispute on them."""
+"""Monthly statements: numbered, final once issued; what people pay and dispute of them."""
 
 from __future__ import annotations
 
@@ -37,6 +37,19 @@ class MonthlyStatementRow(SQLModel, table=True):
     salt: bytes
     due_micro: int = Field(sa_type=BigInteger)  # whole cents; > 0: the participant pays
     credit_note: str | None = Field(default=None, unique=True)
+
+
+class StatementPaymentRow(SQLModel, table=True):
+    """Money at the bank for a statement: a credit that paid it, or a payout of what it owes.
+
+    ``booked_ms`` is None while the bank has not made a payout; how far it is, its own row tells.
+    """
+
+    __tablename__ = "statement_payment"
+    ref: str = Field(primary_key=True)  # of the bank movement, or of the payout
+    statement: str = Field(foreign_key="monthly_statement.number", index=True)
+    micro: int = Field(sa_type=BigInteger)  # whole cents; > 0 came in, < 0 goes out
+    booked_ms: int | None = Field(default=None, sa_type=BigInteger)  # district clock
 
 
 class DisputeRow(SQLModel, table=True):

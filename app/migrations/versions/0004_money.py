@@ -463,6 +463,23 @@ def upgrade() -> None:
         batch_op.create_index("settled_point", ["point", "interval"], unique=False)
 
     op.create_table(
+        "statement_payment",
+        sa.Column("ref", sa.String(), nullable=False),
+        sa.Column("statement", sa.String(), nullable=False),
+        sa.Column("micro", sa.BigInteger(), nullable=False),
+        sa.Column("booked_ms", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["statement"],
+            ["monthly_statement.number"],
+        ),
+        sa.PrimaryKeyConstraint("ref"),
+    )
+    with op.batch_alter_table("statement_payment", recreate="never") as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_statement_payment_statement"), ["statement"], unique=False
+        )
+
+    op.create_table(
         "building",
         sa.Column("feeder", sa.String(), nullable=False),
         sa.Column("id", sa.String(), nullable=False),
@@ -647,6 +664,10 @@ def downgrade() -> None:
     op.drop_table("certificate_origin")
     op.drop_table("certificate_debt")
     op.drop_table("building")
+    with op.batch_alter_table("statement_payment", recreate="never") as batch_op:
+        batch_op.drop_index(batch_op.f("ix_statement_payment_statement"))
+
+    op.drop_table("statement_payment")
     with op.batch_alter_table("settled", recreate="never") as batch_op:
         batch_op.drop_index("settled_point")
 
