@@ -107,7 +107,8 @@ def closing_day(today: date, months: int) -> date:
 def _total(settled: Settled, drawn: SettledEnergy, fed_in: SettledEnergy) -> list[Line]:
     """Return all memo lines of the point, had it been settled with these energies."""
     quantities = _quantities(drawn, fed_in, settled)
-    return memo_lines(drawn.point, settled.tariff, quantities, settled.local_buy)
+    bought = Money(-settled.local_buy.micro)  # as on its line: < 0 where it is owed
+    return memo_lines(drawn.point, settled.tariff, quantities, bought)
 
 
 def _difference(new: Iterable[Line], old: Iterable[Line]) -> tuple[Line, ...]:

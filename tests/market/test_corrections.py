@@ -202,6 +202,13 @@ def test_pitfall_7_what_is_left_of_local_energy_came_from_as_near_as_it_can() ->
     assert _sums(back) == ({}, {})
 
 
+def test_vat_of_a_correction_rounds_on_all_that_was_drawn_local_energy_included() -> None:
+    """19 % of 89,502 (49,502 of it local) are 17,005.38; with 1 Wh more, of 89,722, 17,047.18."""
+    first = settled("120000 90000 30000 10000 80000 190000", "1000 0 0 | 0 0 0 | 49502")
+    (found,) = versions(first, [Metered(1001, 0)])
+    assert [line.micro for line in found.lines if line.kind == "vat"] == [17_005 - 17_047]
+
+
 def _fees(found: Correction) -> dict[str, tuple[int, int]]:
     return {line.kind: (line.wh, line.micro) for line in found.lines if "local" in line.kind}
 
