@@ -78,6 +78,7 @@ def founded(folder: Path) -> GreenKit:
     for number, guess in enumerate((240, 160)):
         week_before = Interval.containing_ms(START.start_ms + (number - 7 * 96) * LENGTH_MS)
         kit.add_history("flat", week_before, guess)
+    kit.worker.run_due()  # the day's forecast now: no roof is known yet that the sky is asked for
     return kit
 
 
