@@ -127,6 +127,7 @@ def build(header: Header, month: Month) -> Built:
         "credit_note": _credit_object(header, credit),
         "due_cents": due_cents,
         "invoice": invoice.payload(header.number),
+        "payment": dict(header.terms) if due_cents > 0 and header.number else None,
         "rounding_micro": rounding,
         "saving": {
             "month_micro": month.saving_month_micro,

@@ -143,6 +143,7 @@ class Header:
     payees: Mapping[str, str]  # name by account of the journal
     number: str = ""  # '': a preview
     credit_note: str = ""
+    terms: Mapping[str, str] = field(default_factory=dict)  # how an invoice is paid
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from web import present
-from web.ports.statements import Document, Line, Part, Period, Section
+from web.ports.statements import Document, Line, Part, Period, Section, StatementLine
 
 KINDS: Final = {
     "local-buy": "Local energy from neighbours",
@@ -34,12 +34,28 @@ CERTIFICATES: Final = {
     "sold_wh": "Passed on to neighbours",
     "claimed_wh": "Claimed as your green consumption",
 }
+STATES: Final = {
+    "open": "Open",
+    "partly-paid": "Partly paid",
+    "disputed": "Disputed",
+    "paid": "Paid",
+    "paid-out": "Paid out",
+}
+PAYOUTS: Final = {
+    "asked": "the building manager looks at it next",
+    "approved": "it goes to the bank with the next file",
+    "exported": "it is at the bank",
+}
 EXEMPT: Final = (
     "No VAT is charged on what you sold: you sell as a private person or an exempt small business."
 )
 SELF_BILLED: Final = (
     "Self-billing: the district makes out this credit note for what you sold. If you are liable to "
     "VAT and it says otherwise, tell the district before you use it."
+)
+PAID_OUT: Final = (
+    "It is paid to the bank account that you last used; on the page of this statement you can name "
+    "one."
 )
 PREVIEW: Final = "Preview: nothing is to be paid on it, and it may still change."
 SIMULATED: Final = "Demo data on a simulated clock: nothing is to be paid on it."
@@ -196,6 +212,32 @@ def outcome(document: Document) -> str:
     if document.due_cents < 0:
         return f"You get {euros(-document.due_cents)}."
     return "Nothing is to be paid."
+
+
+def terms(document: Document) -> str:
+    """Return how it is paid, '' where nothing is to be paid by the participant."""
+    found = document.payment
+    if found is None:
+        return "" if document.due_cents >= 0 or not document.number else PAID_OUT
+    where = f" to {found.holder}, IBAN {grouped(found.iban)}," if found.iban else ""
+    by = present.date(found.due_day)
+    return f"Please pay by {by}{where} with the reference {grouped(found.reference)}."
+
+
+def grouped(text: str) -> str:
+    """Return an IBAN or a reference in groups of four."""
+    return " ".join(text[at : at + 4] for at in range(0, len(text), 4))
+
+
+def state(line: StatementLine) -> str:
+    """Return where an issued statement stands."""
+    if line.overdue:
+        return "Overdue"
+    if line.due_cents > 0 > line.open_cents:
+        return "Paid, and too much"
+    if line.due_cents == 0 and line.state == "paid":
+        return "Nothing to pay"
+    return STATES[line.state]
 
 
 def saving(micro: int) -> str:

@@ -61,15 +61,18 @@ def open_(*, data: Data = None, settings: Settings = None, json: Json = False) -
 @bank_cli.command(epilog="Example: wattloom bank assign B7K3M9QXABC home-5")
 def assign(
     ref: _Movement,
-    participant: Annotated[str, typer.Argument(help="Id of the participant.")],
+    whose: Annotated[
+        str,
+        typer.Argument(help="Id of the participant, or a statement's number.", metavar="WHOSE"),
+    ],
     *,
     data: Data = None,
     settings: Settings = None,
 ) -> None:
-    """Give a credit that waits to a participant, as their top-up."""
+    """Give a credit that waits to a participant as their top-up, or to an open statement."""
     from app.commands.bank_run import assign_credit, run
 
-    run(settings, data, lambda house: assign_credit(house, ref, participant))
+    run(settings, data, lambda house: assign_credit(house, ref, whose))
 
 
 @bank_cli.command(epilog='Example: wattloom bank charge B7K3M9QXABC --note "account fee of June"')

@@ -54,6 +54,7 @@ def import_file(
             "state": each.state,
             "participant": each.participant,
             "payout": each.payout,
+            "statement": each.statement,
             "name": each.transaction.name,
             "text": each.transaction.remittance,
             "note": each.note,
@@ -70,7 +71,7 @@ def import_file(
                 each.ref,
                 each.day,
                 euros(each.transaction.micro),
-                " ".join(filter(None, (each.state, each.participant, each.note))),
+                " ".join(filter(None, (each.state, each.statement, each.participant, each.note))),
                 each.transaction.name,
                 each.transaction.remittance,
             )
@@ -133,10 +134,10 @@ def list_open(house: House, *, as_json: bool) -> int:
     return 0
 
 
-def assign_credit(house: House, ref: str, participant: str) -> int:
-    """Give a credit to a participant."""
-    bank_suspense.assign(house, ref, participant)
-    typer.echo(f"{ref} is a top-up of {participant}", err=True)
+def assign_credit(house: House, ref: str, whose: str) -> int:
+    """Give a credit to a participant, or to a statement."""
+    bank_suspense.assign_to(house, ref, whose)
+    typer.echo(f"{ref} is assigned to {whose}", err=True)
     return 0
 
 

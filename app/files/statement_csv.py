@@ -35,6 +35,8 @@ COLUMNS: Final = (
     "due_cents",
     "corrects",
     "origin",
+    "due_day",
+    "reference",
 )
 
 
@@ -62,7 +64,10 @@ def _rows(document: Document) -> Iterator[dict[str, str | int]]:
         if part is not None:
             for row in _sums(part):
                 yield same | row
-    yield same | {"row": "due", "due_cents": document.due_cents}
+    due: dict[str, str | int] = {"row": "due", "due_cents": document.due_cents}
+    if document.payment is not None:
+        due |= {"due_day": document.payment.due_day, "reference": document.payment.reference}
+    yield same | due
 
 
 def _line(document: Document, line: Line) -> dict[str, str | int]:

@@ -177,6 +177,8 @@ class _Paper(FPDF):
             self._text(words.PREVIEW)
         if document.clock == "simulated":
             self._text(words.SIMULATED)
+        if terms := words.terms(document):
+            self._text(terms)
         saving = document.saving
         self._text(
             "Saved against the normal tariff on the same energy, all-in: "

@@ -19,7 +19,7 @@ from app.services.bank_account import own_account, reference
 from app.services.bank_errors import BankError, NotThereError
 from app.services.bank_payouts import shown_target
 from app.services.house import House
-from app.store import bank, journal, people, wallets
+from app.store import bank, dues, journal, people, wallets
 from app.tables import BankMovementRow, BankPayoutRow
 from ledger_client.stardust.bech32 import encode_address_text
 from market.journal import wallet
@@ -38,6 +38,7 @@ from web.ports.bank import (
 
 _EXPORTS: Final = 8
 _ALL: Final = 100_000
+_IN: Final = ("top-up", "assigned", "statement")
 
 
 @contextmanager
@@ -148,7 +149,7 @@ class BankDesk:
                     ExportLine(row.message_id, row.at_ms, row.payments, row.micro)
                     for row in bank.exports(session, _EXPORTS)
                 ],
-                people=sorted(names.items(), key=lambda each: each[1]),
+                people=[*sorted(names.items(), key=lambda each: each[1]), *_unpaid(session, names)],
             )
 
     def preview(self, name: str, content: bytes, decimal: str) -> Preview:
@@ -187,9 +188,9 @@ class BankDesk:
             return len(bank_import.confirm(self._house, digest).movements)
 
     def assign(self, ref: str, participant: str) -> None:
-        """Give a credit to a participant."""
+        """Give a credit to a participant, or to a statement by its number."""
         with _on_the_page():
-            bank_suspense.assign(self._house, ref, participant)
+            bank_suspense.assign_to(self._house, ref, participant)
 
     def charge(self, ref: str, note: str) -> None:
         """Book a movement as the district's own charges or interest."""
@@ -252,6 +253,15 @@ def movements_csv(movements: Sequence[tuple[BankMovementRow, str]]) -> bytes:
     return write_csv(header, rows)
 
 
+def _unpaid(session: Session, names: dict[str, str]) -> list[tuple[str, str]]:
+    """Return the statements that a credit can pay, by number, in words."""
+    return [
+        (each.number, f"{each.number}, {names[each.participant]}: {euros(each.dues.open_micro)} €")
+        for each in dues.unsettled(session).values()
+        if each.dues.open_micro > 0
+    ]
+
+
 def _balance(session: Session, account: str) -> int:
     return journal.balances(session, account).get(account, 0)
 
@@ -259,14 +269,14 @@ def _balance(session: Session, account: str) -> int:
 def _money_lines(session: Session, participant: str) -> list[MoneyLine]:
     """Return what a participant paid in and took out, newest first."""
     lines = [_payout_line(session, row) for row in bank.payouts(session, participant=participant)]
-    credits_ = bank.movements(session, "top-up", "assigned", participant=participant)
+    credits_ = bank.movements(session, *_IN, participant=participant)
     lines += [
         MoneyLine(
             ref=row.ref,
             at_ms=None,
             day=day,
-            kind="top-up",
-            state="booked",
+            kind="statement-paid" if row.state == "statement" else "top-up",
+            state="paid" if row.state == "statement" else "booked",
             micro=row.micro,
             text=row.name,
             reason="",

@@ -7,6 +7,7 @@ from typing import Final
 from sqlmodel import Session
 
 from app.bankfiles.amounts import MICRO_PER_CENT
+from app.bankfiles.identifiers import statements_in
 from app.bankfiles.statement import clean
 from app.services import dues, treasury
 from app.services.bank_errors import AskedError, NotThereError, StateError
@@ -34,6 +35,18 @@ def assign(house: House, ref: str, participant: str) -> None:
         with treasury_in_words():
             treasury.top_up(session, house, participant, row.micro, ref)
         row.state, row.participant = "assigned", participant
+
+
+def assign_to(house: House, ref: str, whose: str) -> None:
+    """Give a credit to a participant's wallet by their id, or to a statement by its number.
+
+    Raises:
+        AskedError, NotThereError, StateError: see :func:`assign` and :func:`assign_statement`.
+    """
+    if statements_in(whose) == {whose}:
+        assign_statement(house, ref, whose)
+    else:
+        assign(house, ref, whose)
 
 
 def assign_statement(house: House, ref: str, number: str) -> None:

@@ -22,6 +22,7 @@ from web.ports.statements import (
     Saving,
     Seal,
     Section,
+    Settling,
     StatementLine,
     StatementPage,
     VatRow,
@@ -106,7 +107,26 @@ DOCUMENT = Document(
 CURRENT = replace(DOCUMENT, number="")
 SEAL = Seal("ab" * 32, "cd" * 32, "ef" * 32, 4_711, anchored=True)
 LINE = StatementLine(
-    NUMBER, "C-2026-000002", "2026-06", "weber", f"Weber {HOSTILE}", False, CLOCK_MS, 529, 1_234_567
+    number=NUMBER,
+    credit_note="C-2026-000002",
+    month="2026-06",
+    participant="weber",
+    name=f"Weber {HOSTILE}",
+    final=False,
+    issued_ms=CLOCK_MS,
+    due_cents=529,
+    saving_micro=1_234_567,
+    state="partly-paid",
+    open_cents=229,
+)
+SETTLING = Settling(
+    line=LINE,
+    held_cents=100,
+    due_day="2026-07-17",
+    reference="RF41 S202 6000 001",
+    holder=f"Lindenhof {HOSTILE}",
+    account="DE02 1203 0000 0000 2020 51",
+    code="BCD",
 )
 PAGE = MonthPage(
     month="2026-06",
@@ -127,10 +147,12 @@ class FakeStatements:
     current: Document | None = CURRENT
     page: MonthPage = PAGE
     refuses: RefusedError | None = None
+    settling: Settling = SETTLING
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     def own(self, participant: str) -> OwnStatements:
-        lines = (LINE, replace(LINE, month="2026-05", number="S-2026-000003", due_cents=-5))
+        paid = replace(LINE, number="S-2026-000003", due_cents=-5, state="paid-out", open_cents=0)
+        lines = (LINE, replace(paid, month="2026-05"))
         return OwnStatements(participant, "Weber", "Europe/Berlin", lines, self.current)
 
     def one(self, participant: str, number: str) -> StatementPage:
@@ -138,12 +160,17 @@ class FakeStatements:
             return StatementPage("Weber", "Europe/Berlin", self.current, None)
         if number != NUMBER:
             raise NotFoundError("there is no such statement among yours")
-        return StatementPage("Weber", "Europe/Berlin", DOCUMENT, SEAL)
+        return StatementPage("Weber", "Europe/Berlin", DOCUMENT, SEAL, self.settling)
 
     def file(self, participant: str, number: str, form: str) -> tuple[bytes, str]:
         if form not in ("pdf", "csv", "json"):
             raise NotFoundError("a statement comes as pdf, csv or json")
         return form.encode(), f"application/{form}"
+
+    def ask_payout(self, participant: str, number: str, iban: str, holder: str) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+        self.asked.append((iban, holder))
 
     def month(self, month: str) -> MonthPage:
         return replace(self.page, month=month or self.page.month)

@@ -8,7 +8,14 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.web.page_kit import audit, enter, token
-from tests.web.statement_fakes import DOCUMENT, HOSTILE, NUMBER, PAGE, FakeStatements
+from tests.web.statement_fakes import (
+    DOCUMENT,
+    HOSTILE,
+    NUMBER,
+    PAGE,
+    SETTLING,
+    FakeStatements,
+)
 from web.ports import RefusedError, Role
 
 HERE = "/participants/weber/statements"
@@ -123,3 +130,43 @@ def test_demo_data_is_named_so(client: TestClient, statements: FakeStatements) -
     html = client.get(f"{HERE}/current").text
     assert "Demo data on a simulated clock" in html
     assert "No metering point was yours" in html
+
+
+def test_a_statement_says_how_it_is_paid_and_how_far_it_is(
+    client: TestClient, statements: FakeStatements
+) -> None:
+    enter(client, Role.PROSUMER)
+    html = client.get(f"{HERE}/{NUMBER}").text.replace("\u00a0", " ")
+    for text in ("Partly paid", "2.29 € still open", "1.00 € are held", "RF41 S202 6000 001"):
+        assert text in html, text
+    assert "To be paid by Fri 17 Jul 2026" in html
+    assert "<svg" in html
+    late = replace(SETTLING.line, overdue=True)
+    statements.settling = replace(SETTLING, line=late)
+    assert "It was to be paid by Fri 17 Jul 2026" in client.get(f"{HERE}/{NUMBER}").text
+    assert "Paid out" in client.get(HERE).text
+    enter(client, Role.MANAGER)
+    assert "Partly paid" in client.get("/statements").text
+
+
+def test_what_the_district_owes_is_paid_to_the_account_that_is_given(
+    client: TestClient, statements: FakeStatements
+) -> None:
+    owed = replace(SETTLING.line, due_cents=-1_250, open_cents=-1_250, state="open")
+    statements.settling = replace(SETTLING, line=owed, held_cents=0, code="")
+    enter(client, Role.PROSUMER)
+    path = f"{HERE}/{NUMBER}/payout"
+    assert "Have it paid out" in client.get(f"{HERE}/{NUMBER}").text
+    assert client.post(path, data={"iban": "DE02"}).status_code == 403
+    data = {"iban": "DE02", "holder": "W", "csrf_token": token(client)}
+    statements.refuses = RefusedError("that is no IBAN", "iban")
+    refused = client.post(path, data=data)
+    assert refused.status_code == 422
+    assert 'aria-describedby="payout-iban-error"' in refused.text
+    statements.refuses = None
+    assert "Asked for." in client.post(path, data=data, follow_redirects=True).text
+    assert statements.asked == [("DE02", "W")]
+    statements.settling = replace(statements.settling, payout="exported", target="DE02 1203")
+    html = client.get(f"{HERE}/{NUMBER}").text
+    assert "it is at the bank" in html
+    assert "Have it paid out" not in html

@@ -122,6 +122,17 @@ class Party:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """How it is paid: up to which local day, where to ('' without a bank), which reference."""
+
+    due_day: str
+    holder: str
+    iban: str
+    bic: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
 class Movement:
     """What moved a wallet beside local energy."""
 
@@ -184,6 +195,7 @@ class Document:
     wallet: Wallet
     certificates: Certificates | None
     saving: Saving
+    payment: Terms | None = None  # None where nothing is to be paid by the participant
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +222,9 @@ class StatementLine:
     issued_ms: int
     due_cents: int
     saving_micro: int
+    state: str = ""  # open, partly-paid, disputed, paid, paid-out; '' of a preview
+    open_cents: int = 0  # > 0 by the participant, < 0 to them
+    overdue: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +239,25 @@ class OwnStatements:
 
 
 @dataclass(frozen=True, slots=True)
+class Settling:
+    """Where an issued statement's money stands; cents as in its line, ``held_cents`` disputed.
+
+    ``code`` is the text of the payment's QR code ('' where there is nothing or nowhere to pay);
+    ``payout`` is the state of a payout under way ('' without one), to ``target``.
+    """
+
+    line: StatementLine
+    held_cents: int
+    due_day: str
+    reference: str  # in groups of four
+    holder: str
+    account: str  # IBAN in groups of four, '' without a bank
+    code: str
+    payout: str = ""
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StatementPage:
     """One statement; ``seal`` None: a preview, which nothing is to be paid on."""
 
@@ -231,6 +265,7 @@ class StatementPage:
     zone: str
     document: Document
     seal: Seal | None
+    settling: Settling | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +299,10 @@ class Statements(Protocol):
 
     def file(self, participant: str, number: str, form: str) -> tuple[bytes, str]:
         """Return one as pdf, csv or json, with its media type."""
+        ...
+
+    def ask_payout(self, participant: str, number: str, iban: str, holder: str) -> None:
+        """Have what the district owes on one of their statements paid to a bank account."""
         ...
 
     def month(self, month: str) -> MonthPage:

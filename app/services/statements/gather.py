@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 from sqlmodel import Session, select
 
+from app.bankfiles.identifiers import statement_reference
+from app.services.bank_account import account_of
 from app.services.house import House
 from app.services.statements.span import Span
 from app.store import people, statements, tariffs
@@ -22,6 +25,7 @@ from app.tables import (
     SupplierRow,
 )
 from market import journal
+from market.dues import due_day
 from market.registry import Role
 from market.settlement import Kind, creditor
 from market.statement_charges import Day, charges
@@ -133,7 +137,20 @@ def header(
         payees=ground.payees,
         number=numbers[0],
         credit_note=numbers[1],
+        terms=_terms(house, numbers[0], issued.date()) if numbers[0] else {},
     )
+
+
+def _terms(house: House, number: str, issued: date) -> Mapping[str, str]:
+    """Return by when, where to and with which reference a statement is paid."""
+    account = account_of(house.settings, simulated=house.clock.simulated)
+    return {
+        "bic": account.bic if account else "",
+        "due_day": due_day(issued).isoformat(),
+        "holder": account.name if account else "",
+        "iban": account.iban if account else "",
+        "reference": statement_reference(number),
+    }
 
 
 def months_of(session: Session, ground: Ground, participants: Sequence[str]) -> Mapping[str, Month]:
