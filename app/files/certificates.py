@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import date
 from typing import Final
 
+from app.bankfiles.csvfile import harmless
 from app.files.rows import Source, TableFileError, name_of, rows_of
 from market.certificate import Status
 from market.money import PPM
@@ -77,13 +78,14 @@ def factor_text(ppm: int | None) -> str | None:
 
 
 def as_csv(items: Iterable[Item]) -> bytes:
-    """Return bundles as CSV, UTF-8, one row each."""
+    """Return bundles as CSV, UTF-8, one row each; purposes and names that no spreadsheet runs."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(NAMES)
     for item in items:
         values = asdict(item) | {"is_storage": str(item.is_storage).lower()}
-        writer.writerow("" if values[name] is None else values[name] for name in NAMES)
+        told = ("" if values[name] is None else values[name] for name in NAMES)
+        writer.writerow(harmless(cell) for cell in told)
     return text.getvalue().encode()
 
 

@@ -271,6 +271,7 @@ def test_factors_and_columns():
     ]
     header = next(csv.reader(io.StringIO(as_csv([]).decode())))
     assert tuple(header) == NAMES
+    assert ",'=1+1," in as_csv([replace(WIND, device_name="=1+1")]).decode()  # no formula
 
 
 def test_the_command_line(kit, tmp_path):

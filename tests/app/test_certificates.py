@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
 
 from app.services.certificates import devices
 from app.services.certificates.accounts import Choice, act
+from app.services.certificates.desk import CertificateDesk
 from app.services.certificates.devices import NewDevice
 from app.services.certificates.figures import MonthFigures, month_figures
 from app.services.certificates.final import expire
@@ -16,6 +18,8 @@ from app.tables import CertificateOriginRow, StorageRecordRow
 from market.certificate import CertificateError
 from market.certificate_bundle import Action
 from tests.app.certificate_kit import GreenKit, open_kit
+from web.ports import RefusedError
+from web.ports.certificates import AskedAction, AskedPreview
 
 BEHIND = {"roof": "production", "cell": "storage"}
 
@@ -57,7 +61,15 @@ def test_from_the_meters_to_final_and_into_other_hands(kit):
     }
     assert act(kit.house, "solar", Action.TRANSFER, Choice(), 100, "shop", preview=True) == 100
     assert act(kit.house, "solar", Action.TRANSFER, Choice(), 100, "shop") == 100
-    act(kit.house, "shop", Action.CLAIM, Choice(), 60)
+    desk = CertificateDesk(kit.house)
+    asked = AskedAction("2026-06-23", amount="0.06")
+    told = desk.preview("shop", asked)
+    assert told == AskedPreview(60, 100)
+    assert desk.act("shop", replace(asked, free="100"), "prosumer") == 60
+    with pytest.raises(RefusedError, match="40 Wh of that day are free now and not 100"):
+        desk.act("shop", replace(asked, free="100"), "prosumer")  # sent twice
+    with pytest.raises(RefusedError, match="that page is old"):
+        desk.act("shop", replace(asked, free="\0"), "prosumer")
     act(kit.house, "shop", Action.WITHDRAW, Choice(), 40)
     act(kit.house, "solar", Action.CANCEL, Choice(), 50, "Summer fair")
     assert kit.states(key) == {

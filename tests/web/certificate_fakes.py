@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from web.ports import RefusedError
 from web.ports.certificates import (
     AskedAction,
+    AskedPreview,
     CertificateDay,
     CertificateMonth,
     CertificatesPage,
@@ -56,8 +57,8 @@ class FakeCertificates:
         self.asked.append(("page", before))
         return self.page
 
-    def preview(self, participant: str, asked: AskedAction) -> int:
-        return self._note("preview", participant, asked)
+    def preview(self, participant: str, asked: AskedAction) -> AskedPreview:
+        return AskedPreview(self._note("preview", participant, asked), 4_000)
 
     def act(self, participant: str, asked: AskedAction, role: str) -> int:
         return self._note("act", participant, asked, role)

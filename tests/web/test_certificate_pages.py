@@ -43,9 +43,10 @@ def test_nothing_is_done_before_it_was_shown_what_it_means(client, certificates)
     assert shown.status_code == 200
     assert "Only its holder can give them back" in shown.text
     assert [each[0] for each in certificates.asked if each[0] != "page"] == ["preview"]
-    done = client.post(HERE, data={**form, "step": "do"})
+    assert 'name="free" value="4000"' in shown.text
+    done = client.post(HERE, data={**form, "free": "4000", "step": "do"})
     assert done.headers["location"] == f"{HERE}?done=transfer"
-    assert certificates.asked[-1] == ("act", "weber", AskedAction(**ASKED), "prosumer")
+    assert certificates.asked[-1] == ("act", "weber", AskedAction(**ASKED, free="4000"), "prosumer")
     assert "Passed on." in client.get(done.headers["location"]).text
 
 

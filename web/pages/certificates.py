@@ -75,11 +75,11 @@ def _add_acting(router: APIRouter, desk: Desk, certificates: Certificates) -> No
             if step == "do":
                 certificates.act(participant, asked, viewer.role.value)
                 return _back(participant, f"?done={asked.action}")
-            wh, error = certificates.preview(participant, asked), None
+            told, error = certificates.preview(participant, asked), None
         except RefusedError as refused:
-            wh, error = 0, refused
+            told, error = None, refused
         return show(
-            desk, certificates, request, viewer, participant, typed=asked, wh=wh, error=error
+            desk, certificates, request, viewer, participant, typed=asked, told=told, error=error
         )
 
 
@@ -106,7 +106,7 @@ def show(
         shares=shares(page.month),
         actions=ACTIONS,
         meaning=MEANING,
-        **{"typed": AskedAction(), "wh": 0, **asked},
+        **{"typed": AskedAction(), "told": None, **asked},
     )
 
 

@@ -63,6 +63,15 @@ class AskedAction:
     action: str = "claim"  # claim, transfer, cancel, withdraw
     amount: str = ""  # kWh; '' for all
     to: str = ""
+    free: str = ""  # Wh that were free when it was shown what it means; '' before that
+
+
+@dataclass(frozen=True, slots=True)
+class AskedPreview:
+    """How many Wh an action would concern, of how many that are free."""
+
+    wh: int
+    free_wh: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +94,7 @@ class Certificates(Protocol):
         """Return an account's page: its newest days, before a day ('' for the newest)."""
         ...
 
-    def preview(self, participant: str, asked: AskedAction) -> int:
+    def preview(self, participant: str, asked: AskedAction) -> AskedPreview:
         """Return how many Wh an action would concern."""
         ...
 

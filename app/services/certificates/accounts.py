@@ -26,6 +26,9 @@ _LONGEST_PURPOSE = 80
 class Choice:
     """Which certificates: of an issuance, of a device, produced in [first, before) (keys).
 
+    ``free_wh``: how many of them somebody saw to be Active; with another number nothing is done, so
+    that what was sent twice is done once. None: however many.
+
     Raises:
         CertificateError: no such status.
         IntervalError: a bound that is no interval key.
@@ -36,6 +39,7 @@ class Choice:
     first: str = ""
     before: str = ""
     status: str = ""
+    free_wh: int | None = None
 
     def __post_init__(self) -> None:
         for key in (self.first, self.before):
@@ -87,6 +91,7 @@ def act(
         )
         today = from_ms(house.clock.now_ms()).date().isoformat()
         try:
+            _check_free(chosen, choice.free_wh, today)
             changes = perform(action, chosen, wh, to, today)
         except CertificateError as error:
             raise CertificateError(f"{error}{_until(house, chosen)}") from error
@@ -107,6 +112,15 @@ def _check(session: Session, account: str, action: Action, to: str) -> None:
     if len(to) > _LONGEST_PURPOSE or not to.isprintable():
         raise CertificateError(
             f"whom it is for has at most {_LONGEST_PURPOSE} printable characters"
+        )
+
+
+def _check_free(chosen: Sequence[Bundle], seen_wh: int | None, today: str) -> None:
+    free = sum(b.wh for b in chosen if b.status is Status.ACTIVE and b.expires >= today)
+    if seen_wh is not None and seen_wh != free:
+        raise CertificateError(
+            f"{free} Wh of that day are free now and not {seen_wh} Wh as shown before: something "
+            "was done with them meanwhile, perhaps this very step; look again before you repeat it"
         )
 
 

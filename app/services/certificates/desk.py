@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement
 from sqlmodel import Session, col, func, select
 
+from app.files.rows import INTEGER
 from app.services.certificates.accounts import Choice, act
-from app.services.certificates.entries import month_of
 from app.services.certificates.figures import month_figures
 from app.services.house import House
 from app.services.typed import TypedError, scaled
@@ -21,10 +21,12 @@ from app.store import people
 from app.tables import CertificateRow, DeviceRow, MeteringPointRow, RollupRow
 from market.certificate import EXPIRY_YEARS, CertificateError, Status
 from market.certificate_bundle import Action
-from metering.interval import Interval
+from metering.interval import Interval, from_ms
+from metering.localtime import LocalTimeError, day_start, month_of, parse_day
 from web.ports import RefusedError
 from web.ports.certificates import (
     AskedAction,
+    AskedPreview,
     CertificateDay,
     CertificateMonth,
     CertificatesPage,
@@ -60,9 +62,11 @@ class CertificateDesk:
                 expiry_years=EXPIRY_YEARS,
             )
 
-    def preview(self, participant: str, asked: AskedAction) -> int:
-        """Return how many Wh an action would concern."""
-        return self._act(participant, asked, "", preview=True)
+    def preview(self, participant: str, asked: AskedAction) -> AskedPreview:
+        """Return how many Wh an action would concern, of how many."""
+        wh = self._act(participant, replace(asked, free=""), "", preview=True)
+        every = replace(asked, free="", amount="")
+        return AskedPreview(wh, self._act(participant, every, "", preview=True))
 
     def act(self, participant: str, asked: AskedAction, role: str) -> int:
         """Do it; return how many Wh it concerned."""
@@ -72,7 +76,8 @@ class CertificateDesk:
         zone = self._house.settings.tz
         with _on_the_page():
             day = _day(asked.day)
-            choice = Choice(first=_key(day, zone), before=_key(day + timedelta(days=1), zone))
+            first, before = day_start(day, zone).key, day_start(day + timedelta(days=1), zone).key
+            choice = Choice(first=first, before=before, free_wh=_free(asked.free))
             action = _action(asked.action)
             to = asked.to.strip() if action in (Action.TRANSFER, Action.CANCEL) else ""
             wh = _wh(asked.amount)
@@ -80,7 +85,7 @@ class CertificateDesk:
 
     def _month(self, session: Session, participant: str) -> CertificateMonth:
         zone = self._house.settings.tz
-        month = month_of(Interval.containing_ms(self._house.clock.now_ms()).key, zone)
+        month = month_of(from_ms(self._house.clock.now_ms()), zone)
         figures = month_figures(session, participant, month)
         drawn = session.exec(
             select(func.coalesce(func.sum(RollupRow.import_wh), 0)).where(
@@ -108,7 +113,7 @@ class CertificateDesk:
         zone = self._house.settings.tz
         start = CertificateRow.production_starting_interval
         own = CertificateRow.account_id == participant
-        limit = () if before is None else (start < _key(before, zone),)
+        limit = () if before is None else (start < day_start(before, zone).key,)
         newest = session.exec(select(func.max(start)).where(own, *limit)).first()
         if newest is None:
             return [], None
@@ -116,7 +121,7 @@ class CertificateDesk:
         first = last - timedelta(days=DAYS - 1)
         rows = session.exec(
             select(start, CertificateRow.certificate_bundle_status, func.sum(_wh_of_row()))
-            .where(own, start >= _key(first, zone), *limit)
+            .where(own, start >= day_start(first, zone).key, *limit)
             .group_by(start, CertificateRow.certificate_bundle_status)
         )
         held: dict[date, Counter[str]] = {}
@@ -124,7 +129,7 @@ class CertificateDesk:
             day = Interval.parse(key).start.astimezone(zone).date()
             held.setdefault(day, Counter())[status] += int(wh)
         oldest = session.exec(select(func.min(start)).where(own)).first()
-        older = first.isoformat() if oldest and oldest < _key(first, zone) else None
+        older = first.isoformat() if oldest and oldest < day_start(first, zone).key else None
         return [self._line(day, held[day]) for day in sorted(held, reverse=True)], older
 
     def _line(self, day: date, held: Counter[str]) -> CertificateDay:
@@ -171,17 +176,19 @@ def _wh(text: str) -> int | None:
         raise RefusedError(str(error), "amount") from error
 
 
+def _free(text: str) -> int | None:
+    if not text:
+        return None
+    if not (INTEGER.fullmatch(text) and len(text) < 17):
+        raise RefusedError("that page is old: ask again what it would mean", "action")
+    return int(text)
+
+
 def _day(text: str) -> date:
     try:
-        return date.fromisoformat(text)
-    except ValueError as error:
+        return parse_day(text)
+    except LocalTimeError as error:
         raise RefusedError("that is no day: choose one of the list", "day") from error
-
-
-def _key(day: date, zone: ZoneInfo) -> str:
-    """Return the key of a local day's first interval."""
-    midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
-    return Interval.containing(midnight.astimezone(UTC)).key
 
 
 def _devices(session: Session, participant: str) -> Sequence[str]:
