@@ -5,13 +5,15 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from functools import cache
 from importlib import resources
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from app.services.founding import NewParticipant, NewPoint
-from app.tables import TariffRow
+from app.services.founding import Founding, NewParticipant, NewPoint
+from market.tariff_text import written
+from market.tariffs import TariffVersion
 from metering.interval import Interval, to_ms
 from metering.loadcurves import NetCurve, Part, fleet, load, roof, yearly_load
 from metering.profiles import load_profile
@@ -26,12 +28,7 @@ class _Strict(BaseModel):
 
 class _Tariff(_Strict):
     id: str
-    energy_micro_per_kwh: int
-    grid_fee_micro_per_kwh: int
-    local_grid_fee_micro_per_kwh: int
-    levy_micro_per_kwh: int
-    feed_in_micro_per_kwh: int
-    vat_ppm: int
+    component: list[dict[str, object]]
 
 
 class _Part(_Strict):
@@ -66,6 +63,11 @@ class _Participant(_Strict):
     top_up_micro: int
     building: str | None = None
     green: bool = False
+    address: str
+    tax_number: str | None = None
+    vat_liable: bool = False
+    tariff: str = ""
+    supplier: str = ""  # the one who balances it has the same id
     meter: _Meter
     parts: list[_Part]
 
@@ -85,7 +87,12 @@ class Lindenhof(_Strict):
     manager: list[str]
     prosumer: str
     idle: list[str]
-    tariff: _Tariff
+    vat_percent: int
+    component: list[dict[str, object]]
+    tariff: list[_Tariff]
+    suppliers: dict[str, str]
+    balance_parties: dict[str, str]
+    feeders: dict[str, str]
     outage: list[_Outage]
     participant: list[_Participant]
 
@@ -94,9 +101,30 @@ class Lindenhof(_Strict):
         """The interval with which the story starts."""
         return Interval.containing(self.start)
 
-    def tariff_row(self) -> TariffRow:
-        """Return the district's one tariff."""
-        return TariffRow(**self.tariff.model_dump())
+    def founding(self, seed: int) -> Founding:
+        """Return what the district begins with."""
+        return Founding(
+            tariffs=self.tariffs(),
+            participants=self.participants(),
+            first=self.first_interval,
+            simulated=True,
+            seed=seed,
+            suppliers=self.suppliers,
+            balance_parties=self.balance_parties,
+            feeders=self.feeders,
+        )
+
+    def tariffs(self) -> dict[str, TariffVersion]:
+        """Return the first version of each tariff: its own components, then those of all."""
+        return {
+            each.id: written(
+                {
+                    "vat_percent": self.vat_percent,
+                    "component": [*each.component, *self.component],
+                }
+            )
+            for each in self.tariff
+        }
 
     def participants(self) -> list[NewParticipant]:
         """Return everybody with their metering point and their first top-up."""
@@ -105,6 +133,9 @@ class Lindenhof(_Strict):
                 id=person.id,
                 name=person.name,
                 top_up_micro=person.top_up_micro,
+                postal_address=person.address,
+                tax_number=person.tax_number,
+                vat_liable=person.vat_liable,
                 points=(
                     NewPoint(
                         gsrn=person.point,
@@ -116,6 +147,9 @@ class Lindenhof(_Strict):
                         profile=person.meter.profile,
                         building=person.building,
                         green=person.green,
+                        tariff=person.tariff,
+                        supplier=person.supplier,
+                        balance_party=person.supplier,
                     ),
                 ),
             )
@@ -159,4 +193,4 @@ def _later(part: Part, weeks: int) -> Part:
 def lindenhof() -> Lindenhof:
     """Return the demo district."""
     text = resources.files("app.demo").joinpath("lindenhof.toml").read_text("utf-8")
-    return Lindenhof.model_validate(tomllib.loads(text))
+    return Lindenhof.model_validate(tomllib.loads(text, parse_float=Decimal))

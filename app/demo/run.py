@@ -16,7 +16,7 @@ from app.demo.outputs import write_keys, write_proofs
 from app.demo.server import serving
 from app.demo.steps import Demo, DemoOptions, drive
 from app.main import create_app
-from app.services.founding import Founding, found
+from app.services.founding import found
 from app.services.house import House
 from app.services.keyring import Keyring
 from app.services.ledger import LedgerFigures, open_ledger
@@ -94,15 +94,9 @@ def _open_house(
     database = Database(settings.sqlalchemy_url)
     stack.callback(database.close)
     database.migrate()
-    founding = Founding(
-        tariff=story.tariff_row(),
-        participants=story.participants(),
-        first=story.first_interval,
-        simulated=True,
-        seed=options.seed,
-    )
     ledger = open_ledger(settings, keyring, story.treasury_units)
     stack.callback(ledger.close)
+    founding = story.founding(options.seed)
     with database.write() as session:
         clock = SimulatedClock(found(session, settings, keyring, founding).clock_ms)
     house = House(

@@ -1,9 +1,9 @@
-"""Founds a district: its people, points, tariff and enrolments, and the first top-ups."""
+"""Founds a district: its people, points, tariffs and enrolments, and the first top-ups."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sqlmodel import Session, select
 
@@ -12,9 +12,17 @@ from app.services.enrolment import allow_gateway, endorse, enrol
 from app.services.keyring import Keyring
 from app.settings import Settings
 from app.store import journal, payments, registry, tariffs, wallets
-from app.tables import DistrictRow, MeteringPointRow, ParticipantRow, TariffRow
+from app.tables import (
+    BalancePartyRow,
+    DistrictRow,
+    FeederRow,
+    MeteringPointRow,
+    ParticipantRow,
+    SupplierRow,
+)
 from ledger_client.wallet import TREASURY_ACCOUNT, Wallet
 from market.journal import BANK, entry_of, wallet
+from market.tariffs import TariffVersion
 from metering.interval import Interval
 from metering.reading import Enrolment
 from metering.signing import public_key
@@ -43,27 +51,39 @@ class NewPoint:
     supplier: str = ""  # '': the district's one
     balance_party: str = ""  # '': the supplier's
     purpose: str | None = None  # None: it settles; else it measures alone
+    tariff: str = ""  # '': the district's first
 
 
 @dataclass(frozen=True, slots=True)
 class NewParticipant:
-    """A contract party, its points, and what it pays in at first."""
+    """A contract party, its points, what it pays in at first, and what statements say of it."""
 
     id: str
     name: str
     top_up_micro: int
     points: Sequence[NewPoint]
+    postal_address: str | None = None
+    tax_number: str | None = None
+    vat_liable: bool | None = None  # whether what it sells bears VAT
 
 
 @dataclass(frozen=True, slots=True)
 class Founding:
-    """What a district begins with."""
+    """What a district begins with.
 
-    tariff: TariffRow
+    ``tariffs`` are their first versions by id, the district's usual one first. ``suppliers``,
+    ``balance_parties`` and ``feeders`` are names by id ('': the district's own); who or what has
+    none is called by its id.
+    """
+
+    tariffs: Mapping[str, TariffVersion]
     participants: Sequence[NewParticipant]
     first: Interval
     simulated: bool
     seed: int
+    suppliers: Mapping[str, str] = field(default_factory=dict)
+    balance_parties: Mapping[str, str] = field(default_factory=dict)
+    feeders: Mapping[str, str] = field(default_factory=dict)
 
 
 def found(
@@ -87,8 +107,9 @@ def found(
         seed=founding.seed,
     )
     session.add(row)
-    session.add(founding.tariff)
+    _add_names(session, founding)
     session.flush()
+    _add_tariffs(session, settings, founding)
     allow_gateway(session, GATEWAY_NAME, public_key(keyring.gateway))
     for account, person in enumerate(founding.participants, TREASURY_ACCOUNT + 1):
         _add_participant(session, settings, keyring, founding, person, account)
@@ -124,6 +145,22 @@ def _same(there: DistrictRow, settings: Settings, founding: Founding) -> Distric
     return there
 
 
+def _add_names(session: Session, founding: Founding) -> None:
+    session.add_all(SupplierRow(id=key, name=name) for key, name in founding.suppliers.items())
+    session.add_all(
+        BalancePartyRow(id=key, name=name) for key, name in founding.balance_parties.items()
+    )
+    session.add_all(FeederRow(id=key, name=name) for key, name in founding.feeders.items())
+
+
+def _add_tariffs(session: Session, settings: Settings, founding: Founding) -> None:
+    """Write each tariff's first version: it holds from the local day of the first interval on."""
+    first, zone = founding.first, settings.tz
+    day = first.start.astimezone(zone).date()
+    for tariff, version in founding.tariffs.items():
+        tariffs.begin(session, tariff, day, version, zone, first.start_ms)
+
+
 def _point_row(point: NewPoint, participant: str, tariff: str) -> MeteringPointRow:
     return MeteringPointRow(
         gsrn=point.gsrn,
@@ -154,11 +191,14 @@ def _add_participant(
             account=account,
             address=Wallet(keyring.wallet_seed).key(account).address.hex(),
             credit_limit_micro=settings.credit_limit_micro,
+            postal_address=person.postal_address,
+            tax_number=person.tax_number,
+            vat_liable=person.vat_liable,
         )
     )
     session.flush()
     for point in person.points:
-        row = _point_row(point, person.id, founding.tariff.id)
+        row = _point_row(point, person.id, point.tariff or next(iter(founding.tariffs)))
         session.add(row)
         session.flush()
         registry.found(session, row, founding.first, (point.supplier, point.balance_party))

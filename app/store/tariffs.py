@@ -21,6 +21,7 @@ from market.money import Price
 from market.tariff import Tariff
 from market.tariffs import TariffVersion
 from metering.interval import Interval
+from metering.localtime import day_start
 
 SPOT: Final = "spot"
 IMBALANCE: Final = "imbalance"
@@ -200,6 +201,32 @@ def ensure(session: Session) -> None:
     day = began.start.astimezone(ZoneInfo(district.zone)).date()
     for row in missing:
         add(session, row.id, day, tariffs.flat(people.to_tariff(row)), began.start_ms)
+
+
+def begin(
+    session: Session,
+    tariff: str,
+    first_day: date,
+    version: TariffVersion,
+    zone: tzinfo,
+    known_ms: int,
+) -> None:
+    """Write a version; a new tariff's row says what holds at its first midnight."""
+    if session.get(TariffRow, tariff) is None:
+        at = version.at(Interval(day_start(first_day, zone).start), zone, None)
+        session.add(
+            TariffRow(
+                id=tariff,
+                energy_micro_per_kwh=at.energy.micro_per_kwh,
+                grid_fee_micro_per_kwh=at.grid_fee.micro_per_kwh,
+                local_grid_fee_micro_per_kwh=at.local_grid_fee.micro_per_kwh,
+                levy_micro_per_kwh=at.levy.micro_per_kwh,
+                feed_in_micro_per_kwh=at.feed_in.micro_per_kwh,
+                vat_ppm=at.vat_ppm,
+            )
+        )
+        session.flush()
+    add(session, tariff, first_day, version, known_ms)
 
 
 def add(

@@ -36,6 +36,7 @@ from app.services.proofs import settlement_proof
 from app.services.views import DatabaseViews
 from app.settings import Settings
 from app.store import intervals, journal, log
+from app.store.people import to_tariff
 from app.tables import (
     CorrectionRow,
     EnrolmentRow,
@@ -62,6 +63,7 @@ from ledger_client.ledger import (
 from ledger_client.localnode import LocalLedger, LocalNode
 from ledger_client.log import decode_entry
 from ledger_client.verify import Seal, Verdict, verify_bytes
+from market.tariffs import flat
 from metering.batch import Batch
 from metering.identity import gsrn_check_digit
 from metering.interval import LENGTH_MS, Interval
@@ -241,7 +243,8 @@ class Kit(Refounding):
             )
             for home in self.homes.values()
         ]
-        return Founding(tariff(), people, self.start, simulated=True, seed=1)
+        tariffs = {"t": flat(to_tariff(tariff()))}
+        return Founding(tariffs, people, self.start, simulated=True, seed=1)
 
     # --- Meters ----------------------------------------------------------------------------------
 

@@ -65,6 +65,7 @@ from ledger_client.localnode.store import Connect, Store
 from ledger_client.log import decode_entry
 from ledger_client.merkle import leaf_hash, root
 from ledger_client.verify import verify_bytes
+from market.tariffs import flat
 from metering.batch import Batch
 from metering.identity import PublicKey, gsrn_check_digit
 from metering.interval import Interval
@@ -256,8 +257,9 @@ def founding() -> Founding:
         feed_in_micro_per_kwh=80_000,
         vat_ppm=190_000,
     )
-    people = [home.newcomer() for home in HOMES]
-    return Founding(tariff=tariff, participants=people, first=START, simulated=True, seed=1)
+    newcomers = [home.newcomer() for home in HOMES]
+    tariffs = {"t": flat(people.to_tariff(tariff))}
+    return Founding(tariffs, newcomers, START, simulated=True, seed=1)
 
 
 @dataclass

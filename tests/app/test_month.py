@@ -41,7 +41,7 @@ class MonthKit(Kit):
             )
             for person in story.participants()
         ]
-        return Founding(story.tariff_row(), people, self.start, simulated=True, seed=1)
+        return replace(story.founding(seed=1), participants=people)
 
 
 @pytest.fixture(scope="module")

@@ -5,16 +5,15 @@ Both say beforehand what they would change for whom.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 from sqlmodel import Session
 
+from app.files.tomlfile import TomlFileError, read_toml
 from app.services.house import House
 from app.services.registry.changes import earliest
 from app.services.registry.changes import enter as enter_change
@@ -22,13 +21,13 @@ from app.services.registry.changes import preview as preview_change
 from app.services.registry.wanted import Change as Wanted
 from app.services.tariffs.effects import Effect, effects
 from app.store import people, registry, tariffs
-from app.tables import TariffRow, TariffVersionRow
+from app.tables import TariffVersionRow
 from market.registry import RegistryError, Role
-from market.sharing import day_start
 from market.tariff import TariffError
 from market.tariff_text import written
 from market.tariffs import TariffVersion, VersionError
 from metering.interval import Interval, from_ms
+from metering.localtime import day_start
 
 MAX_BYTES: Final = 64 * 1024
 MAX_NAME: Final = 40
@@ -55,13 +54,9 @@ def read(file: Path) -> TariffVersion:
         TariffRefusedError: it cannot be read, or a field is wrong.
     """
     try:
-        if file.stat().st_size > MAX_BYTES:
-            raise TariffRefusedError(f"{file} is larger than {MAX_BYTES} bytes: is it a tariff?")
-        return written(tomllib.loads(file.read_text("utf-8"), parse_float=Decimal))
-    except OSError as error:
-        raise TariffRefusedError(f"cannot read {file}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TariffRefusedError(f"{file} is not TOML: {error}") from error
+        return written(read_toml(file, MAX_BYTES))
+    except TomlFileError as error:
+        raise TariffRefusedError(str(error)) from error
     except (VersionError, TariffError) as error:
         raise TariffRefusedError(f"{file}: {error}") from error
 
@@ -88,7 +83,8 @@ def add(house: House, tariff: str, version: TariffVersion, first: date, *, previ
         points = [point for point, each in on.items() if each.tariff == tariff]
         found = effects(house, session, points, lambda _: version)
         if not preview:
-            _write(house, session, tariff, version, first)
+            known_ms = house.clock.now_ms()
+            tariffs.begin(session, tariff, first, version, house.settings.tz, known_ms)
         return Change(tariff, first, version.digest, found)
 
 
@@ -140,28 +136,6 @@ def _check(house: House, session: Session, tariff: str, first: date) -> None:
         raise TariffRefusedError(
             f"a version of {tariff} from {first} on stands already: choose another day"
         )
-
-
-def _write(
-    house: House, session: Session, tariff: str, version: TariffVersion, first: date
-) -> None:
-    """Write a version; a new tariff's row says what holds at its first midnight."""
-    if session.get(TariffRow, tariff) is None:
-        zone = house.settings.tz
-        at = version.at(Interval(day_start(first, zone).start), zone, None)
-        session.add(
-            TariffRow(
-                id=tariff,
-                energy_micro_per_kwh=at.energy.micro_per_kwh,
-                grid_fee_micro_per_kwh=at.grid_fee.micro_per_kwh,
-                local_grid_fee_micro_per_kwh=at.local_grid_fee.micro_per_kwh,
-                levy_micro_per_kwh=at.levy.micro_per_kwh,
-                feed_in_micro_per_kwh=at.feed_in.micro_per_kwh,
-                vat_ppm=at.vat_ppm,
-            )
-        )
-        session.flush()
-    tariffs.add(session, tariff, first, version, house.clock.now_ms())
 
 
 def listed(house: House) -> Sequence[tuple[TariffVersionRow, int]]:
