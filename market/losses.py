@@ -94,9 +94,9 @@ def judge_day(energies: Sequence[FeederEnergy], alarm_ppm: int) -> Day:
 def _is_negative(energies: Iterable[FeederEnergy]) -> bool:
     run: list[FeederEnergy] = []
     for each in energies:
-        run = [*run, each] if not each.estimated and each.loss_wh < 0 else []
+        run = [*run, each][-RUN:] if not each.estimated and each.loss_wh < 0 else []
         entered_wh = sum(one.entered_wh for one in run)
         gained_wh = -sum(one.loss_wh for one in run)
-        if len(run) >= RUN and gained_wh * PPM >= RUN_PPM * entered_wh:
+        if len(run) == RUN and gained_wh * PPM >= RUN_PPM * entered_wh:
             return True
     return False

@@ -20,6 +20,7 @@ DAYS = """
 88 x 1000 0 980 0, 8 x 1000 0 1010 0 | 96  96000  1680  17500 | negative | two hours against nature
 89 x 1000 0 980 0, 7 x 1000 0 1010 0 | 96  96000  1710  17812 | none     | one short of it
 88 x 1000 0 980 0, 8 x 1000 0 1009 0 | 96  96000  1688  17583 | none     | within resolution
+80 x 1000 0 970 0, 8 x 1000 0 1001 0, 8 x 1000 0 1010 0 | 96 96000 2312 24083 | negative | any eight
 4 x 1000 0 1010 0, 1 x 0 0 0 0 e, 4 x 1000 0 1010 0 | 8 8000 -80 -10000 | none | not in a row
 """
 
