@@ -16,7 +16,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from app.services.house import House
 from app.services.registry.wanted import Change, ChangeError, Newcomer, check_id
-from app.store import journal, people, registry, wallets
+from app.store import corrections, journal, people, registry, wallets
 from app.store.chain import insert_once
 from app.tables import (
     AddressRow,
@@ -181,6 +181,7 @@ def _enter(house: House, session: Session, change: Change, by: str) -> Effects:
     first, links = earliest(house, session) or change.begin, []
     if change.newcomer is not None:
         _add_newcomer(house, session, change.newcomer)
+    _check_paper(house, session, change)
     before = _parties(session, change.points)
     for point in sorted(set(change.points)):
         _check_point(session, point)
@@ -317,6 +318,19 @@ def _add_newcomer(house: House, session: Session, newcomer: Newcomer) -> None:
     )
     session.flush()
     wallets.ensure(session)
+
+
+def _check_paper(house: House, session: Session, change: Change) -> None:
+    """Refuse that somebody comes back in the month of which they have their final statement."""
+    who = change.targets.get(Role.PARTICIPANT, "")
+    month = f"{change.begin.start.astimezone(house.settings.tz):%Y-%m}"
+    number = corrections.statement_number(session, who, month)
+    if number is not None:
+        raise ChangeError(
+            f"{who} left, and has the final statement of {month} ({number}): choose a begin after "
+            "that month, or enter them anew under another id",
+            "begin",
+        )
 
 
 def _check_point(session: Session, point: str) -> None:
