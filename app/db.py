@@ -103,7 +103,7 @@ def _translated() -> Iterator[None]:
         raise DatabaseUnavailableError(
             f"the database does not answer ({error.orig}); nothing was written: try again"
         ) from error
-    except (DataError, UnicodeEncodeError) as error:
+    except (DataError, UnicodeEncodeError, OverflowError) as error:
         raise DatabaseInputError(
             "a text holds a character that none may hold (such as NUL), or a number is too large; "
             "nothing was written: mend it"

@@ -14,7 +14,7 @@ from datetime import date
 from typing import Final
 
 from app.bankfiles.csvfile import harmless
-from app.files.rows import Source, TableFileError, name_of, rows_of
+from app.files.rows import Source, TableFileError, content_of, name_of, rows_of
 from market.certificate import Status
 from market.money import PPM
 from metering.interval import Interval, IntervalError
@@ -23,6 +23,10 @@ FACE_VALUE_WH: Final = 1
 CARRIER: Final = "electricity"
 MAX_BYTES: Final = 4 * 2**20
 _LONGEST: Final = 2**53 - 1
+# No plant and no quarter-hour has more; with these, sums of CO2 fit into their columns.
+_MOST_WH: Final = 10**12
+_MOST_W: Final = 2 * 10**9
+_MOST_MG: Final = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ def _objects(source: Source) -> Sequence[Mapping[str, str]]:
     """Return a JSON array's objects with their values as text."""
     name = name_of(source)
     try:
-        content = source if isinstance(source, bytes) else source.read_bytes()
+        content = content_of(source, MAX_BYTES)
         if len(content) > MAX_BYTES:
             raise TableFileError(f"{name} is larger than {MAX_BYTES} bytes: split it")
         found = json.loads(content.decode("utf-8-sig"))
@@ -162,14 +166,14 @@ def _item(where: str, values: Mapping[str, str]) -> Item:
         device_id=_text(where, values, "device_id"),
         device_name=values.get("device_name") or None,
         device_technology_type=_text(where, values, "device_technology_type"),
-        device_capacity=_whole(where, values, "device_capacity", unless=0),
+        device_capacity=_whole(where, values, "device_capacity", unless=0, most=_MOST_W),
         device_location=values.get("device_location") or None,
         production_starting_interval=start.key,
         production_ending_interval=start.next().key,
         expiry_datestamp=_day(where, values),
         is_storage=storage == "true",
         storage_efficiency_factor=values.get("storage_efficiency_factor") or None,
-        emissions_factor=_whole(where, values, "emissions_factor", unless=0),
+        emissions_factor=_whole(where, values, "emissions_factor", unless=0, most=_MOST_MG),
         issue_market_zone=_text(where, values, "issue_market_zone"),
     )
     _check(where, item, storage)
@@ -182,6 +186,7 @@ def _check(where: str, item: Item, storage: str) -> None:
         "only certificates that are Active can be taken in": item.certificate_bundle_status
         != Status.ACTIVE.value,
         f"bundle_quantity is not that of the range, {quantity}": item.bundle_quantity != quantity,
+        f"more than {_MOST_WH} Wh are no quarter-hour's": quantity > _MOST_WH,
         "face_value is not 1 Wh": item.face_value != FACE_VALUE_WH,
         "energy_carrier is not electricity": item.energy_carrier != CARRIER,
         "is_storage is neither true nor false": storage not in ("true", "false"),
@@ -198,17 +203,23 @@ def _text(where: str, values: Mapping[str, str], name: str) -> str:
 
 
 def _whole(
-    where: str, values: Mapping[str, str], name: str, *, least: int = 0, unless: int | None = None
+    where: str,
+    values: Mapping[str, str],
+    name: str,
+    *,
+    least: int = 0,
+    most: int = _LONGEST,
+    unless: int | None = None,
 ) -> int:
     """Return a whole number of at least ``least``; ``unless`` stands for a missing one."""
     text = values.get(name, "")
     if not text and unless is not None:
         return unless
     if not (
-        text.isascii() and text.isdigit() and len(text) < 17 and least <= int(text) <= _LONGEST
+        text.isascii() and text.isdigit() and len(text) < 17 and least <= int(text) <= most
     ):
         raise TableFileError(
-            f"{where}: {name} is {text[:40]!r}, not a whole number of {least} or more"
+            f"{where}: {name} is {text[:40]!r}, not a whole number from {least} to {most}"
         )
     return int(text)
 

@@ -194,7 +194,7 @@ def test_what_is_taken_in_is_active_and_never_twice(client, kit):
     [
         ({"certificate_bundle_status": "Claimed"}, "row 2: only certificates that are Active"),
         ({"bundle_quantity": 299}, "row 2: bundle_quantity is not that of the range, 300"),
-        ({"certificate_bundle_id_range_end": 100}, "range_end is '100', not a whole number of 101"),
+        ({"certificate_bundle_id_range_end": 100}, "range_end is '100', not a whole number from 101"),
         ({"face_value": 1000}, "face_value is not 1 Wh"),
         ({"energy_carrier": "gas"}, "energy_carrier is not electricity"),
         ({"production_ending_interval": "2026-06-23T10:00:00Z"}, "is no quarter-hour"),
@@ -202,6 +202,12 @@ def test_what_is_taken_in_is_active_and_never_twice(client, kit):
         ({"expiry_datestamp": "soon"}, "not a day such as"),
         ({"device_id": ""}, "row 2: device_id is empty"),
         ({"device_capacity": -1}, "device_capacity is '-1'"),
+        ({"device_capacity": 3 * 10**9}, "a whole number from 0 to 2000000000"),
+        ({"emissions_factor": 2**40}, "emissions_factor is '1099511627776', not a whole number"),
+        (
+            {"certificate_bundle_id_range_end": 10**13, "bundle_quantity": 10**13 - 100},
+            "more than 1000000000000 Wh are no quarter-hour's",
+        ),
     ],
 )
 def test_a_file_that_does_not_hold_is_refused_with_its_row(change, says):

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError, InternalError
 from sqlmodel import SQLModel, select
 
 from app import db as module
-from app.db import Database, DatabaseUnavailableError
+from app.db import Database, DatabaseInputError, DatabaseUnavailableError
 from app.tables import GatewayRow, ParticipantRow, SlotRow
 
 
@@ -85,6 +85,10 @@ def test_large_integers_fit(database: Database) -> None:
         )
     with database.read() as session:
         assert session.get_one(ParticipantRow, "p").credit_limit_micro == 10**12
+    for number in (10**19, -(10**25)):
+        wide = ParticipantRow(id="w", name="W", account=2, address="01", credit_limit_micro=number)
+        with pytest.raises(DatabaseInputError), database.write() as session:
+            session.add(wide)
 
 
 def test_a_connection_is_given_back(database: Database) -> None:
