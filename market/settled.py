@@ -19,6 +19,7 @@ from market.parties import MeteredPoint
 from market.settlement import Direction, Kind, Line, SettledEnergy, Statement
 from market.tariff import Tariff
 from metering.interval import Interval
+from metering.localtime import day_of, month_of
 from metering.quantities import Energy
 
 
@@ -203,19 +204,12 @@ def corrected(before: SettledPoint, correction: Correction, tariff: Tariff, vers
 
 def buckets(interval: Interval, zone: ZoneInfo) -> tuple[Bucket, Bucket, Bucket]:
     """Return the UTC hour, the local day and the local month in which an interval starts."""
-    local = interval.start.astimezone(zone)
     hour = Interval(interval.start.replace(minute=0))
     return (
         Bucket(Span.HOUR, hour.key),
-        Bucket(Span.DAY, f"{local:%Y-%m-%d}"),
-        Bucket(Span.MONTH, f"{local:%Y-%m}"),
+        Bucket(Span.DAY, day_of(interval.start, zone).isoformat()),
+        Bucket(Span.MONTH, month_of(interval.start, zone)),
     )
-
-
-def next_month(month: str) -> str:
-    """Return the month after ``YYYY-MM``."""
-    year, number = int(month[:4]), int(month[5:])
-    return f"{year + number // 12:04}-{number % 12 + 1:02}"
 
 
 def _settled(

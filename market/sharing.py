@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, tzinfo
 from enum import StrEnum
 from itertools import count
 from typing import Final, NamedTuple
@@ -20,7 +19,6 @@ from market.money import PPM, Price, largest_remainder
 from market.order import GRID, MAX_PRICE_MICRO_PER_KWH, Order, Side
 from market.parties import MeteredPoint, OwnTransfer, as_near, metered_book
 from market.trade import Trade, make_trade, tie_hash
-from metering.interval import Interval
 
 RULE: Final = "sharing"  # what the seal of an interval calls it
 
@@ -89,17 +87,6 @@ class Key:
                 f"the price {self.price.micro_per_kwh} is beyond +-{MAX_PRICE_MICRO_PER_KWH} "
                 "micro-euros per kWh; check its unit"
             )
-
-
-def day_start(day: date, zone: tzinfo) -> Interval:
-    """Return the interval with which a local day begins: from there on a key may hold.
-
-    Where clocks skip midnight it is the first moment of the day, and of two midnights the first.
-
-    Raises:
-        IntervalError: the zone is off the quarter-hour grid then, or the year not in 1970-2999.
-    """
-    return Interval(datetime.combine(day, time(), zone).astimezone(UTC))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from app.services.exchange.allocation import PeriodError, as_csv, as_object, per
 from app.services.house import House
 from app.store.balance import Sum
 from market.balance import Year
-from market.settled import next_month
+from metering.localtime import next_month
 from web.ports import Role, Sessions, Viewer
 from web.security import read_cookie
 

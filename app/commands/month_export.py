@@ -18,7 +18,7 @@ from app.commands.interval_export import ExportError
 from app.commands.journal_export import written
 from app.services.house import House
 from app.services.proofs import borders_of
-from app.services.statements.span import MonthError, Span
+from app.services.statements.span import Span
 from app.store import intervals, leaves, log, statements
 from app.store.market import LEVEL_WORDS
 from app.tables import (
@@ -43,6 +43,7 @@ from ledger_client.verify import Borders, LogEntry, Record, SignedReading
 from market.order import GRID
 from market.place import Level
 from metering.interval import Interval
+from metering.localtime import LocalTimeError
 
 _SETTLED: Final = ("settled", "sealed", "final")
 _WALLET: Final = "wallet:"
@@ -65,7 +66,7 @@ def export_month(
     with house.database.read() as session:
         try:
             span = Span.of(month, house.settings.tz)
-        except MonthError as error:
+        except LocalTimeError as error:
             raise ExportError(str(error)) from error
         writer = _Month(house, session, span)
         with (

@@ -23,17 +23,18 @@ from app.files.statement_document import DocumentError, load
 from app.jobs import statements as job
 from app.services.house import House
 from app.services.statements import issuing, proving, reading
-from app.services.statements.span import MonthError, Span
+from app.services.statements.span import Span
 from app.store import statements
 from app.store.tariffs import UnknownTariffError
 from ledger_client.ledger import LedgerError
 from market.errors import MarketError
+from metering.localtime import LocalTimeError
 from web import present
 from web import statement_words as words
 from web.ports.statements import Document, Line, Seal
 
 _REFUSED: Final = (
-    MonthError,
+    LocalTimeError,
     DocumentError,
     MarketError,
     LedgerError,

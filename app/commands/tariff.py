@@ -135,14 +135,9 @@ def assign(
 
 
 def _day(text: str) -> date:
-    from datetime import date as day
+    from metering.localtime import parse_day
 
-    from app.services.tariffs.versions import TariffRefusedError
-
-    try:
-        return day.fromisoformat(text)
-    except ValueError as error:
-        raise TariffRefusedError(f"{text!r:.40} is no day such as 2026-07-01") from error
+    return parse_day(text)
 
 
 def _today(house: House) -> date:
@@ -181,5 +176,7 @@ def _run(
 ) -> NoReturn:
     from app.services.tariffs.versions import TariffRefusedError
     from app.store.tariffs import UnknownTariffError
+    from metering.localtime import LocalTimeError
 
-    run("tariff", settings, data, action, TariffRefusedError, UnknownTariffError)
+    refused = (LocalTimeError, TariffRefusedError, UnknownTariffError)
+    run("tariff", settings, data, action, *refused)

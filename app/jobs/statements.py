@@ -53,7 +53,7 @@ def issue(
     Statements are final: a later correction stands on a later one.
 
     Raises:
-        MonthError: it is no month.
+        LocalTimeError: it is no month.
         IssueError: too early, issued before, nobody there, or bills and journal differ.
         StatementError: a document does not add up.
     """

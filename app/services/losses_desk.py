@@ -15,6 +15,7 @@ from app.tables import RollupRow
 from market.losses import FeederEnergy, judge_day
 from market.settled import Span, buckets
 from metering.interval import Interval
+from metering.localtime import LocalTimeError, parse_day
 from web.ports import RefusedError, Role, Viewer
 from web.ports.losses import FeederLosses, LossesPage, QuarterLoss
 
@@ -88,12 +89,9 @@ class LossesDesk:
 
 def _checked(day: str) -> str:
     try:
-        found = date.fromisoformat(day)
-    except ValueError as error:
-        raise RefusedError(f"{day!r} is no day: write it as 2026-06-23", "day") from error
-    if not 2000 <= found.year < 2999:
-        raise RefusedError(f"{day} is not in the years 2000-2998: ask for another", "day")
-    return found.isoformat()
+        return parse_day(day).isoformat()
+    except LocalTimeError as error:
+        raise RefusedError(str(error), "day") from error
 
 
 def _moved(day: str, days: int) -> str:

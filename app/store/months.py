@@ -6,9 +6,7 @@ were kept gets them from its postings, once.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -18,9 +16,11 @@ from sqlmodel import Session, SQLModel, col, func, select
 
 from app.tables import AccountMonthRow, DistrictRow, JournalEntry, PostingRow
 from market.journal import Entry
+from metering import localtime
+from metering.interval import from_ms
+from metering.localtime import month_start, next_month
 
 _TABLE: Final = SQLModel.metadata.tables["account_month"]
-_MONTH: Final = re.compile(r"[12][0-9]{3}-(0[1-9]|1[0-2])")
 
 
 def zone_of(session: Session) -> ZoneInfo:
@@ -30,24 +30,17 @@ def zone_of(session: Session) -> ZoneInfo:
 
 def month_of(at_ms: int, zone: ZoneInfo) -> str:
     """Return the local month (YYYY-MM) of a moment in UTC milliseconds."""
-    return datetime.fromtimestamp(at_ms // 1000, zone).strftime("%Y-%m")
+    return localtime.month_of(from_ms(at_ms), zone)
 
 
 def bounds_ms(month: str, zone: ZoneInfo) -> tuple[int, int]:
     """Return a local month as [first, last) in UTC milliseconds.
 
     Raises:
-        ValueError: it is no month (YYYY-MM): ask for another.
+        LocalTimeError: it is no month (YYYY-MM): ask for another.
     """
-    if not _MONTH.fullmatch(month):
-        raise ValueError(f"{month[:40]!r} is no month: write it as YYYY-MM, such as 2026-06")
-    first = datetime(int(month[:4]), int(month[5:]), 1, tzinfo=zone)
-    after = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
-    return _ms(first), _ms(after)
-
-
-def _ms(moment: datetime) -> int:
-    return int(moment.astimezone(UTC).timestamp()) * 1000
+    first, after = month_start(month, zone), month_start(next_month(month), zone)
+    return first.start_ms, after.start_ms
 
 
 def ensure(session: Session) -> None:
@@ -58,8 +51,10 @@ def ensure(session: Session) -> None:
     if session.exec(select(AccountMonthRow.month).limit(1)).first() is not None:
         return
     booked_ms = col(JournalEntry.booked_ms)
-    query = select(func.coalesce(func.min(booked_ms), 0), func.coalesce(func.max(booked_ms), -1))
+    query = select(func.coalesce(func.min(booked_ms), 1), func.coalesce(func.max(booked_ms), 0))
     first, last = session.exec(query).one()
+    if last < first:
+        return  # nothing was ever booked
     for month in _months(first, last, zone_of(session)):
         session.connection().execute(_summed(session, month))
 

@@ -97,7 +97,7 @@ def test_a_good_book_still_clears(book: Path, tmp_path: Path) -> None:
 def test_a_folder_without_a_district_is_said_to_hold_none(command: str, tmp_path: Path) -> None:
     asked = wattloom(*command.split(), "--data", tmp_path)
     assert asked.exit_code == 1
-    assert f"wattloom {command.split()[0]}: {tmp_path} holds no district" in asked.output
+    assert f"wattloom {command.split(maxsplit=1)[0]}: {tmp_path} holds no district" in asked.output
     assert not list(tmp_path.iterdir())
 
 

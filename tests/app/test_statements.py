@@ -17,7 +17,7 @@ from app.jobs import statements as job
 from app.services.registry.managed import ManagedPeople
 from app.services.statements import issuing, proving, reading
 from app.services.statements.desk import StatementDesk
-from app.services.statements.span import MonthError, Span
+from app.services.statements.span import Span
 from app.store import journal, log, statements
 from app.tables import (
     BillLineRow,
@@ -31,6 +31,7 @@ from app.tables import (
 from ledger_client.log import decode_entry
 from ledger_client.merkle import leaf_hash, root
 from metering.interval import Interval
+from metering.localtime import LocalTimeError
 from tests.app.district_kit import Kit, gsrn
 from tests.web.statement_fakes import DOCUMENT, SEAL
 from web.ports import NotFoundError, RefusedError
@@ -73,7 +74,7 @@ def balance(kit: Kit, account: str) -> int:
 def test_01_a_month_that_runs_is_refused_and_says_why(kit: Kit) -> None:
     with pytest.raises(issuing.NotReadyError, match="not over yet"):
         job.issue(kit.house, "2026-07", "command")
-    with pytest.raises(MonthError, match="YYYY-MM"):
+    with pytest.raises(LocalTimeError, match="YYYY-MM"):
         job.issue(kit.house, "2026-13", "command")
     kit.quarter(solar=(0, 100), flat=(400, 0), shop=(900, 0), silent=["flat"])
     kit.worker.run_due()

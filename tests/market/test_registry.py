@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market.registry import Link, RegistryError, Role, Timeline, timelines
-from market.sharing import day_start
 from metering.interval import Interval, from_ms
+from metering.localtime import day_start
 from tests.conftest import LONG
 
 POINT = "573999900000000085"

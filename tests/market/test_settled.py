@@ -22,13 +22,13 @@ from market.settled import (
     Sums,
     buckets,
     corrected,
-    next_month,
     records,
 )
 from market.settlement import Kind, Settlement, settle
 from market.tariff import Tariff
 from market.trade import make_trade
 from metering.interval import Interval
+from metering.localtime import next_month
 from metering.quantities import Energy
 
 TARIFF = Tariff(

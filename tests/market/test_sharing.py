@@ -28,11 +28,11 @@ from market.sharing import (
     Share,
     Shared,
     SharingError,
-    day_start,
     share_market,
     share_out,
 )
 from market.tariff import Tariff
+from metering.localtime import day_start
 from metering.quantities import Energy
 from tests.conftest import LONG
 

@@ -11,14 +11,15 @@ from typing import Final
 from sqlmodel import Session, select
 
 from app.services.balance import months
-from app.services.balance.months import MonthView, Place, Sight, month_before
+from app.services.balance.months import MonthView, Place, Sight
 from app.services.house import House
 from app.store import balance as store
 from app.store.balance import Sum
 from app.tables import BuildingRow, FeederRow
 from market.balance import MONTHS, Flows, Year
-from market.settled import Span, next_month
+from market.settled import Span
 from metering.interval import from_ms
+from metering.localtime import month_before, month_of, next_month
 from web.ports import NotFoundError
 from web.ports.balance import BalancePage, Bar, Figures, PlaceLine
 
@@ -123,8 +124,7 @@ class BalanceDesk:
 
     def month_now(self) -> str:
         """Return the local month that runs."""
-        now = from_ms(self._house.clock.now_ms()).astimezone(self._house.settings.tz)
-        return f"{now:%Y-%m}"
+        return month_of(from_ms(self._house.clock.now_ms()), self._house.settings.tz)
 
 
 def _csv_row(

@@ -143,9 +143,3 @@ def _hidden(groups: Mapping[tuple[str, str], frozenset[str]], sight: Sight) -> s
             break
         hidden.add(shown.pop())  # the smallest
     return hidden
-
-
-def month_before(month: str) -> str:
-    """Return the month before YYYY-MM."""
-    year, number = int(month[:4]), int(month[5:])
-    return f"{year - (number == 1):04}-{(number - 2) % 12 + 1:02}"

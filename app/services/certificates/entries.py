@@ -15,6 +15,7 @@ from app.store.certificates import Event, Stamp
 from market.certificate import avoided_mg
 from market.certificate_bundle import Bundle, Change
 from metering.interval import Interval
+from metering.localtime import month_of
 
 DISTRICT: Final = "district"  # who acts where nobody asked: settlement, corrections, the clock
 
@@ -77,14 +78,10 @@ class Entries:
     def _write_sums(self) -> None:
         by_origin: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
         for (interval, participant), sums in self._sums.items():
-            by_origin[month_of(interval, self._zone)][participant].update(sums)
+            month = month_of(Interval.parse(interval).start, self._zone)
+            by_origin[month][participant].update(sums)
         for origin, own in sorted(by_origin.items()):
             months = bill_months(self._session, own, origin)
             certificates.add_to_months(
                 self._session, {(months[name], name): sums for name, sums in own.items()}
             )
-
-
-def month_of(key: str, zone: ZoneInfo) -> str:
-    """Return the local month (YYYY-MM) of an interval's start."""
-    return f"{Interval.parse(key).start.astimezone(zone):%Y-%m}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import Final
 
 from sqlmodel import Session
@@ -26,6 +26,7 @@ from ledger_client.verify import canonical
 from market.correction import Correction, Metered, Settled, closing_day, correct
 from market.settlement import line_object
 from metering.interval import Interval, from_ms
+from metering.localtime import day_of, month_of
 
 READINGS: Final = "readings"
 VALUES: Final = "values"
@@ -77,17 +78,13 @@ class Evidence:
 
 def is_too_old(house: House, key: str) -> bool:
     """Tell whether energy is older than ``correction_months``: it is never corrected."""
-    return _local_day(house, Interval.parse(key).start) < first_day(house)
+    return day_of(Interval.parse(key).start, house.settings.tz) < first_day(house)
 
 
 def first_day(house: House) -> date:
     """Return the first local day whose energy may still be corrected."""
-    today = _local_day(house, from_ms(house.clock.now_ms()))
+    today = day_of(from_ms(house.clock.now_ms()), house.settings.tz)
     return closing_day(today, house.settings.correction_months)
-
-
-def _local_day(house: House, moment: datetime) -> date:
-    return moment.astimezone(house.settings.tz).date()
 
 
 def draft(house: House, session: Session, slot: SlotRow, now: Metered) -> Draft:
@@ -101,7 +98,7 @@ def draft(house: House, session: Session, slot: SlotRow, now: Metered) -> Draft:
     version = found.version + 1 if found else 1
     before = Metered(found.import_wh, found.export_wh) if found else None
     done = correct(f"{key}/{point}/{version}", first, now, before)
-    origin = f"{Interval.parse(key).start.astimezone(house.settings.tz):%Y-%m}"
+    origin = month_of(Interval.parse(key).start, house.settings.tz)
     micro = done.amount.micro
     final = intervals.get(session, key).state == "final"
     return Draft(

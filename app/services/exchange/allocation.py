@@ -10,7 +10,6 @@ import csv
 import io
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from datetime import date
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -20,6 +19,7 @@ from app.services.house import House
 from app.services.settled.writing import borders
 from app.store.exchange import Share, shares
 from market.settled import Bucket, Span
+from metering.localtime import LocalTimeError, parse_day, parse_month
 
 COLUMNS: Final = Share._fields
 _FIGURES: Final = COLUMNS[COLUMNS.index("estimated") :]
@@ -46,11 +46,9 @@ def period(text: str, zone: ZoneInfo) -> Period:
     advice = f"{text[:20]!r} is no day or month: write 2026-06-23 or 2026-06"
     month = len(text) == len("2026-06")
     try:
-        day = date.fromisoformat(f"{text}-01" if month else text)
-    except ValueError as error:
+        (parse_month if month else parse_day)(text)
+    except LocalTimeError as error:
         raise PeriodError(advice) from error
-    if day.isoformat()[: len(text)] != text or not 2000 <= day.year < 2999:
-        raise PeriodError(advice)
     return Period(text, *borders(Bucket(Span.MONTH if month else Span.DAY, text), zone))
 
 

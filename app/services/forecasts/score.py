@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -11,7 +11,8 @@ from sqlmodel import Session
 
 from app.store import forecasts, people
 from app.tables import ForecastRow, ForecastRunRow, ForecastScoreRow
-from metering.interval import Interval, from_ms, to_ms
+from metering.interval import Interval, from_ms
+from metering.localtime import day_start
 from optimizer.forecast.score import DISTRICT, Score, score
 
 _LOOK_BACK: Final = timedelta(days=35)
@@ -20,17 +21,13 @@ _IMPORT, _EXPORT = "import", "export"
 
 def local_day(day: date, zone: ZoneInfo) -> Sequence[Interval]:
     """Return the quarter-hours of a local day: 92, 96 or 100 of them."""
-    interval = _midnight(day, zone)
-    end = _midnight(day + timedelta(days=1), zone)
+    interval = day_start(day, zone)
+    end = day_start(day + timedelta(days=1), zone)
     found = []
     while interval < end:
         found.append(interval)
         interval = interval.next()
     return found
-
-
-def _midnight(day: date, zone: ZoneInfo) -> Interval:
-    return Interval.containing_ms(to_ms(datetime.combine(day, time(), zone)))
 
 
 def due_days(session: Session, now_ms: int) -> Sequence[date]:

@@ -11,8 +11,8 @@ from typing import Final
 
 from app.bankfiles.statement import clean
 from market.registry import RegistryError, Role
-from market.sharing import day_start
 from metering.interval import Interval, IntervalError
+from metering.localtime import day_start
 
 MOST_NAME: Final = 120
 MOST_ADDRESS: Final = 300

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 from sqlmodel import Session
@@ -19,11 +19,11 @@ from market.settled import (
     Record,
     Span,
     buckets,
-    next_month,
     records,
 )
 from market.settlement import Settlement, Statement
 from metering.interval import Interval
+from metering.localtime import day_start, month_start, next_month
 
 
 def record(session: Session, zone: ZoneInfo, key: str, settlement: Settlement) -> None:
@@ -76,19 +76,10 @@ def borders(bucket: Bucket, zone: ZoneInfo) -> tuple[str, str]:
         first = Interval.parse(bucket.start)
         return first.key, Interval(first.start + timedelta(hours=1)).key
     if bucket.span is Span.DAY:
-        day = datetime.fromisoformat(bucket.start)
-        return _begin(day, zone), _begin(day + timedelta(days=1), zone)
-    month, after = bucket.start, next_month(bucket.start)
-    return _begin(_first_day(month), zone), _begin(_first_day(after), zone)
-
-
-def _first_day(month: str) -> datetime:
-    return datetime.fromisoformat(f"{month}-01")
-
-
-def _begin(day: datetime, zone: ZoneInfo) -> str:
-    """Return the key of the first interval of a local day."""
-    return Interval.containing(day.replace(tzinfo=zone).astimezone(UTC)).key
+        day = date.fromisoformat(bucket.start)
+        return day_start(day, zone).key, day_start(day + timedelta(days=1), zone).key
+    month = bucket.start
+    return month_start(month, zone).key, month_start(next_month(month), zone).key
 
 
 def _contracted(session: Session, key: str) -> Mapping[str, Contracted] | None:

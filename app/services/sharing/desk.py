@@ -19,8 +19,9 @@ from app.store import people, registry
 from app.store import sharing as store
 from app.tables import MeteringPointRow
 from market.money import PPM
-from market.sharing import Key, Kind, Pair, day_start
+from market.sharing import Key, Kind, Pair
 from metering.interval import Interval
+from metering.localtime import day_of, day_start
 from web.ports.sharing import (
     KeyPreview,
     KeysRefusedError,
@@ -149,7 +150,7 @@ class SharingDesk:
 
     def _today(self, session: Session) -> date:
         now = keys.begun(session, self._house)
-        return now.start.astimezone(self._house.settings.tz).date()
+        return day_of(now.start, self._house.settings.tz)
 
     def _day(self, session: Session, participant: str | None = None) -> _Day:
         """Return the local day's sums: of all, or of what a participant had a part in."""
@@ -164,9 +165,7 @@ class SharingDesk:
         )
 
     def _local_day(self, valid_from: str) -> str:
-        return (
-            Interval.parse(valid_from).start.astimezone(self._house.settings.tz).date().isoformat()
-        )
+        return day_of(Interval.parse(valid_from).start, self._house.settings.tz).isoformat()
 
     def _version(
         self, each: Version, points: Mapping[str, MeteringPointRow], day: _Day

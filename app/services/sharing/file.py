@@ -12,8 +12,9 @@ from typing import Final, NamedTuple
 
 from market.money import PPM, Price
 from market.order import MAX_PRICE_MICRO_PER_KWH
-from market.sharing import Key, Kind, Share, day_start
+from market.sharing import Key, Kind, Share
 from metering.interval import Interval, IntervalError
+from metering.localtime import day_start
 
 REQUIRED: Final = ("generator", "valid_from", "kind", "member", "share_ppm")
 OPTIONAL: Final = ("unused", "price_micro_per_kwh")

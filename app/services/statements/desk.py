@@ -11,10 +11,11 @@ from sqlmodel import Session
 from app.files.statement_document import load
 from app.services.house import House
 from app.services.statements import issuing, reading
-from app.services.statements.span import MonthError, Span
+from app.services.statements.span import Span
 from app.store import people, statements
 from app.tables import MonthlyStatementRow, StatementRunRow
 from market.errors import MarketError
+from metering.localtime import LocalTimeError
 from web.ports import NotFoundError, RefusedError
 from web.ports.statements import (
     Document,
@@ -106,7 +107,7 @@ class StatementDesk:
     def _span(self, month: str) -> Span:
         try:
             return Span.of(month, self._house.settings.tz)
-        except MonthError as error:
+        except LocalTimeError as error:
             raise NotFoundError(str(error)) from error
 
     def _months(self, session: Session) -> list[str]:

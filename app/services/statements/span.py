@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from typing import Final
+from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 from app.store.months import bounds_ms, month_of
 from metering.interval import Interval
-
-_MONTH: Final = re.compile(r"2[0-9]{3}-(0[1-9]|1[0-2])")
-
-
-class MonthError(ValueError):
-    """It is no month: write it as 2026-06 (422)."""
+from metering.localtime import day_of, day_start, days_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +25,8 @@ class Span:
         """Return a month's span.
 
         Raises:
-            MonthError: it is no month.
+            LocalTimeError: it is no month.
         """
-        if not _MONTH.fullmatch(month):
-            raise MonthError(f"{month[:20]!r} is no month: write it as YYYY-MM, such as 2026-06")
         return cls(month, zone, *bounds_ms(month, zone))
 
     @classmethod
@@ -60,18 +51,12 @@ class Span:
     @property
     def days(self) -> list[date]:
         """The local days."""
-        first = date.fromisoformat(f"{self.month}-01")
-        return [
-            day
-            for day in (first + timedelta(days=n) for n in range(31))
-            if day.month == first.month
-        ]
+        return days_of(self.month)
 
     def day_of(self, key: str) -> str:
         """Return the local day in which an interval starts."""
-        return Interval.parse(key).start.astimezone(self.zone).date().isoformat()
+        return day_of(Interval.parse(key).start, self.zone).isoformat()
 
     def last_interval(self, day: date) -> str:
         """Return the key of the last interval that starts on a local day."""
-        midnight = datetime.combine(day + timedelta(days=1), time(), self.zone)
-        return Interval.containing(midnight.astimezone(UTC)).previous().key
+        return day_start(day + timedelta(days=1), self.zone).previous().key

@@ -10,10 +10,10 @@ from sqlmodel import Session
 from app.services.house import House
 from app.services.tariffs.told import lines
 from app.store import people, registry, tariffs
-from market.sharing import day_start
 from market.tariff import Tariff
 from market.tariffs import Part
 from metering.interval import Interval, from_ms
+from metering.localtime import day_start
 from web.ports import Role, Viewer
 from web.ports.tariffs import QuarterPrice, TariffCard, TariffsPage
 

@@ -5,10 +5,8 @@ All drawn from outside and all fed in, by hours and days of the roll-up: a compa
 
 from __future__ import annotations
 
-from calendar import monthrange
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date
 from typing import NamedTuple
 
 from sqlmodel import Session, col, func, select
@@ -17,10 +15,10 @@ from app.services.house import House
 from app.store import people, registry, tariffs
 from app.tables import RollupRow
 from market.money import Money
-from market.sharing import day_start
 from market.tariff import Tariff
 from market.tariffs import Part, TariffVersion, capacity_charge, daily_charge
 from metering.interval import Interval
+from metering.localtime import days_of, month_start, next_month
 from metering.quantities import Energy
 
 _Hours = Sequence[tuple[Interval, int, int]]  # hour, Wh drawn, Wh fed in
@@ -86,7 +84,7 @@ class _Cost(NamedTuple):
                 spot = self.shelf.spot_price(hour) if version.uses_spot else None
                 at = self.known[digest, hour.key] = version.at(hour, self.shelf.zone, spot)
             total += at.cost_of_import(Energy(drawn_wh)) - at.feed_in.of(Energy(fed_in_wh))
-        days = monthrange(int(self.month[:4]), int(self.month[5:]))[1]
+        days = len(days_of(self.month))
         charges = [daily_charge(each, days) for each in version.of(Part.STANDING)]
         charges += [capacity_charge(each, peaks_wh) for each in version.of(Part.CAPACITY)]
         net = Money(sum(each.micro for each in charges))
@@ -98,13 +96,11 @@ def _hours(
 ) -> Mapping[str, _Hours]:
     """Return what points drew and fed in by hour of a local month."""
     zone = house.settings.tz
-    first = date.fromisoformat(f"{month}-01")
-    after = date(first.year + first.month // 12, first.month % 12 + 1, 1)
     rows = session.exec(
         select(RollupRow.point, RollupRow.start, RollupRow.import_wh, RollupRow.export_wh)
         .where(RollupRow.span == "hour", col(RollupRow.point).in_(points))
-        .where(RollupRow.start >= day_start(first, zone).key)
-        .where(RollupRow.start < day_start(after, zone).key)
+        .where(RollupRow.start >= month_start(month, zone).key)
+        .where(RollupRow.start < month_start(next_month(month), zone).key)
         .order_by(RollupRow.start)
     )
     found: dict[str, list[tuple[Interval, int, int]]] = defaultdict(list)
