@@ -26,7 +26,7 @@ _SMALL, _PLAIN, _HEAD, _TITLE = 7.5, 9.0, 11.0, 17.0
 _LINE: Final = (200, 204, 210)
 _SHADE: Final = (240, 243, 246)
 _GREY: Final = (95, 102, 112)
-_SPELT: Final = str.maketrans({"\u00a0": " ", "\u2212": "-", "\u202f": " ", "Ł": "L", "ł": "l"})
+_SPELT: Final = str.maketrans({"\u2212": "-", "\u202f": "\u00a0", "Ł": "L", "ł": "l"})
 
 
 class _Table(NamedTuple):
@@ -38,7 +38,7 @@ class _Table(NamedTuple):
 
 
 _DRAWN: Final = _Table(
-    (10, 46, 23, 35, 39, 21), "LLRRLR", ("No.", "Drawn", "Quantity", "Price, net", "To", "Charged")
+    (10, 44, 23, 39, 37, 21), "LLRRLR", ("No.", "Drawn", "Quantity", "Price, net", "To", "Charged")
 )
 _SOLD: Final = _DRAWN._replace(headings=("No.", "Sold", "Quantity", "Price, net", "By", "Credited"))
 _LATE: Final = _Table(
@@ -59,7 +59,7 @@ def printable(text: str) -> str:
     return "".join(
         letter if _is_known(letter) else _plainer(letter)
         for letter in plain
-        if letter.isprintable() or letter == "\n"
+        if letter.isprintable() or letter in {"\n", present.NBSP}
     )
 
 
@@ -178,7 +178,7 @@ class _Paper(FPDF):
         if document.clock == "simulated":
             self._text(words.SIMULATED)
         if terms := words.terms(document):
-            self._text(terms)
+            self._text(_unbroken(document, terms))
         saving = document.saving
         self._text(
             "Saved against the normal tariff on the same energy, all-in: "
@@ -216,16 +216,19 @@ class _Paper(FPDF):
     def _corrections(self) -> None:
         self._title("Corrections of earlier statements", room=24)
         zone = self._document.period.zone
-        rows = [
-            (
-                line.ref,
-                words.what(line) + (" (credit note)" if words.is_sold(line) else ""),
-                words.quantity(line),
-                words.correction(line, zone),
-                words.amount(line),
+        rows, said = [], dict[str, str]()
+        for line in self._document.corrections:
+            of = words.correction(line, zone)
+            first = said.setdefault(of, line.ref)
+            rows.append(
+                (
+                    line.ref,
+                    words.what(line) + (" (credit note)" if words.is_sold(line) else ""),
+                    words.quantity(line),
+                    of if first == line.ref else f"as {first}",
+                    words.amount(line),
+                )
             )
-            for line in self._document.corrections
-        ]
         self._table(_LATE, rows)
 
     def _part(self, title: str, part: Part, *, sold: bool) -> None:
@@ -247,7 +250,7 @@ class _Paper(FPDF):
             [
                 ("Invoice", document.invoice.due_cents, False),
                 ("Credit note", -credited, False),
-                (words.outcome(document).rstrip("."), document.due_cents, True),
+                ("You get" if document.due_cents < 0 else "You pay", abs(document.due_cents), True),
             ]
         )
 
@@ -361,6 +364,15 @@ def _row(line: Line) -> tuple[str, ...]:
         words.payee(line),
         words.amount(line),
     )
+
+
+def _unbroken(document: Document, text: str) -> str:
+    """Return text with the IBAN and the reference each kept on one line."""
+    payment = document.payment
+    for code in (payment.iban, payment.reference) if payment else ():
+        shown = words.grouped(code)
+        text = text.replace(shown, shown.replace(" ", present.NBSP)) if shown else text
+    return text
 
 
 def _tax(number: str) -> str:

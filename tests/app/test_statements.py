@@ -14,7 +14,9 @@ from app.commands import statement_run
 from app.files.statement_document import DocumentError, load
 from app.files.statement_pdf import printable, statement_pdf
 from app.jobs import statements as job
+from app.services.registry import changes
 from app.services.registry.managed import ManagedPeople
+from app.services.registry.wanted import Change, ChangeError
 from app.services.statements import issuing, proving, reading
 from app.services.statements.desk import StatementDesk
 from app.services.statements.span import Span
@@ -30,6 +32,7 @@ from app.tables import (
 )
 from ledger_client.log import decode_entry
 from ledger_client.merkle import leaf_hash, root
+from market.registry import Role
 from metering.interval import Interval
 from metering.localtime import LocalTimeError
 from tests.app.district_kit import Kit, gsrn
@@ -200,6 +203,15 @@ def test_08_who_leaves_gets_a_final_statement_before_the_months_end(kit: Kit) ->
     assert opening == closing["closing_micro"]
 
 
+def test_08_who_has_a_final_statement_comes_back_in_a_later_month(kit: Kit) -> None:
+    def back(begin: str) -> Change:
+        return Change([gsrn(3)], Interval.parse(begin), {Role.PARTICIPANT: "flat"})
+
+    with pytest.raises(ChangeError, match=r"final statement of 2026-07 \(S-2026-000004\)"):
+        changes.enter(kit.house, back(at(20)), "manager")
+    assert changes.preview(kit.house, back("2026-07-31T22:00:00Z")).links[0].after == "flat"
+
+
 def test_09_the_worker_issues_by_the_day_and_tells_what_waits(kit: Kit) -> None:
     house = kit.house
     settings = house.settings.model_copy(update={"statement_days": 1})
@@ -280,7 +292,7 @@ def test_a_document_of_another_kind_is_refused() -> None:
 
 
 def test_pdf_text_keeps_umlauts_and_euros_and_loses_what_it_cannot_show() -> None:
-    assert printable("Jörg Łukasz Čapek €\u00a05\u22121\x00 世") == "Jörg Lukasz Capek € 5-1 ?"
+    assert printable("Jörg Łukasz Čapek €\u00a05\u22121\x00 世") == "Jörg Lukasz Capek €\u00a05-1 ?"
 
 
 def test_the_pdf_of_a_long_statement_repeats_its_headings() -> None:
