@@ -32,6 +32,8 @@ from metering import canonical
 
 _CLOCK: Final = re.compile(r"([01][0-9]|2[0-4]):(00|15|30|45)")
 _MICRO_OF_CENT: Final = 10_000
+_MOST_DECIMALS: Final = 20  # what has more is too fine whatever it is of
+_MOST_DIGITS: Final = 7  # before the point
 _MICRO_OF_EURO: Final = 1_000_000
 _LEVELS: Final = ("building", "feeder", "district", "outside")
 _PAYEE: Final = {
@@ -275,9 +277,11 @@ def _scaled(fields: Mapping[str, object], name: str, scale: int, where: str) -> 
     value, place = fields.get(name), f"{where}.{name}".lstrip(".")
     if type(value) not in (int, Decimal) or not isinstance(value, int | Decimal):
         raise VersionError(f"{value!r:.30} is no number: write it such as 12.5", place)
-    exact = Decimal(value) * scale
-    if not exact.is_finite() or abs(exact) >= Decimal(10**12):
-        raise VersionError(f"{value} is absurd: check the unit", place)
-    if exact != exact.to_integral_value():
-        raise VersionError(f"{value} is too fine: {1 / Decimal(scale)} is the smallest step", place)
-    return int(exact)
+    number = Decimal(value)
+    if not number.is_finite() or number.adjusted() >= _MOST_DIGITS:
+        raise VersionError(f"{value!s:.30} is absurd: check the unit", place)
+    micro = number * scale if number.adjusted() > -_MOST_DECIMALS else number
+    if micro != micro.to_integral_value():
+        smallest = 1 / Decimal(scale)
+        raise VersionError(f"{value!s:.30} is too fine: {smallest} is the smallest step", place)
+    return int(micro)

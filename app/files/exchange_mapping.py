@@ -6,7 +6,6 @@ data"; ``docs/samples/mapping.toml`` is a sample.
 
 from __future__ import annotations
 
-import tomllib
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +23,7 @@ from pydantic import (
 )
 
 from app.files.rows import TableFileError
+from app.files.tomlfile import TomlFileError, read_toml
 
 MAX_BYTES: Final = 64 * 1024
 ISO: Final = "iso"
@@ -204,15 +204,9 @@ def read_mapping(file: Path | None) -> Mapping:
     if file is None:
         return Mapping()
     try:
-        with file.open("rb") as opened:
-            content = opened.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise MappingError(f"{file} has more than {MAX_BYTES // 1024} KiB: it is no mapping")
-        return Mapping.model_validate(tomllib.loads(content.decode("utf-8")))
-    except OSError as error:
-        raise MappingError(f"cannot read {file}: {error.strerror}; check its name") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise MappingError(f"{file} is not TOML: {error}") from error
+        return Mapping.model_validate(read_toml(file, MAX_BYTES))
+    except TomlFileError as error:
+        raise MappingError(str(error)) from error
     except ValidationError as error:
         raise MappingError(f"{file}: {'; '.join(_explained(error))}") from error
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from decimal import Decimal
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -58,10 +58,10 @@ def read_prices(source: Source, zone: ZoneInfo, named: str = "") -> list[PricedR
         PriceFileError: a row is vague, double, out of order, after a gap, for another zone or
             absurd, or the file is not one of hours or quarter-hours.
     """
-    rows = list(rows_of(source, (), (*TIMES, *UNITS)))
+    rows = list(islice(rows_of(source, (), (*TIMES, *UNITS)), MAX_ROWS + 1))
     label, unit = _columns(rows[0][1] if rows else {})
     if len(rows) > MAX_ROWS:
-        raise PriceFileError(f"{len(rows)} rows: split the file; {MAX_ROWS} are allowed")
+        raise PriceFileError(f"more than {MAX_ROWS} rows: split the file")
     if named not in ("", "UTC", zone.key):
         raise PriceFileError(
             f"the file is said to be for {named}, the district's zone is {zone.key}: get the "

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, TextIO, TypeAlias
+from typing import Final, TypeAlias
 
 from market.money import Price
 
@@ -47,10 +47,10 @@ def rows_of(
     """
     name = name_of(source)
     try:
-        size = source.stat().st_size if isinstance(source, Path) else len(source)
-        if size > max_bytes:
+        content = content_of(source, max_bytes)
+        if len(content) > max_bytes:
             raise TableFileError(f"{name} is larger than {max_bytes} bytes: split it")
-        with _opened(source) as file:
+        with io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="") as file:
             rows = _numbered(csv.reader(file, strict=True, delimiter=delimiter))
             header = [column.strip() for column in next(rows, (1, []))[1]]
             known = (*optional, *header) if others else optional
@@ -69,10 +69,16 @@ def name_of(source: Source) -> str:
     return str(source) if isinstance(source, Path) else "the file"
 
 
-def _opened(source: Source) -> TextIO:
-    if isinstance(source, Path):
-        return source.open(encoding="utf-8-sig", newline="")
-    return io.TextIOWrapper(io.BytesIO(source), encoding="utf-8-sig", newline="")
+def content_of(source: Source, most_bytes: int) -> bytes:
+    """Return a file's bytes, one more than allowed at most: a pipe or a device has no size.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if isinstance(source, bytes):
+        return source
+    with source.open("rb") as file:
+        return file.read(most_bytes + 1)
 
 
 def _numbered(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
@@ -100,7 +106,7 @@ def _check_header(
         TableFileError: says which.
     """
     for separator, name in _SEPARATORS.items():
-        if len(header) == 1 and len(required) > 1 and separator in header[0]:
+        if len(header) == 1 and separator in header[0]:
             raise TableFileError(
                 f"row 1: the columns are separated by {name}: save the file with "
                 f"{_SEPARATORS.get(delimiter, delimiter)}"
@@ -111,11 +117,13 @@ def _check_header(
     if missing or unknown or twice:
         found = (("missing", missing), ("unknown", unknown), ("double", twice))
         faults = "; ".join(
-            f"{what} columns {', '.join(map(repr, those))}" for what, those in found if those
+            f"{what} columns {', '.join(repr(name[:40]) for name in those[:20])}"
+            for what, those in found
+            if those
         )
-        raise TableFileError(
-            f"row 1: {faults}; write {','.join(required)} and, if you like, {','.join(optional)}"
-        )
+        offered = [",".join(required), f"if you like, {','.join(optional)}"]
+        kinds = [text for text, those in zip(offered, (required, optional), strict=True) if those]
+        raise TableFileError(f"row 1: {faults}; write {' and, '.join(kinds)}")
 
 
 def _named(

@@ -157,6 +157,7 @@ def test_the_sample_reads_as_the_page_says() -> None:
         ("[columns]\nimport = 'a'\nexport = 'a'", "one name"),
         ("colour = 'green'", "colour"),
         ("[columns", "is not TOML"),
+        ("a = " + "[" * 50_000, "is not TOML"),
     ],
 )
 def test_a_wrong_mapping_says_which_line(tmp_path: Path, text: str, reason: str) -> None:

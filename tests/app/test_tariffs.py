@@ -248,7 +248,16 @@ def test_the_sample_is_told_in_words() -> None:
 
 def test_what_is_no_tariff_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "t.toml"
-    for content, says in ((b"a = ", "not TOML"), (b"\xff", "not TOML"), (b"a = 1", "no 'a' here")):
+    vat = b"\xef\xbb\xbfvat_percent = "  # Windows marks UTF-8 so
+    for content, says in (
+        (b"a = ", "not TOML"),
+        (b"\xff", "not TOML"),
+        (b"a = 1", "no 'a' here"),
+        (b"a = " + b"[" * 50_000, "not TOML"),
+        (vat + b"1e999999999", "is absurd"),
+        (vat + b"-inf", "is absurd"),
+        (vat + b"1e-999999999", "is too fine"),
+    ):
         file.write_bytes(content)
         with pytest.raises(TariffRefusedError, match=says):
             versions.read(file)
@@ -257,4 +266,6 @@ def test_what_is_no_tariff_is_refused(tmp_path: Path) -> None:
         versions.read(file)
     with pytest.raises(TariffRefusedError, match="cannot read"):
         versions.read(tmp_path / "none.toml")
+    with pytest.raises(TariffRefusedError, match="larger"):
+        versions.read(Path("/dev/zero"))
     assert Interval.parse(key(0)) == START

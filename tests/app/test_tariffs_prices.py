@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from app.files.prices import read_prices
+from app.files.prices import MAX_ROWS, read_prices
 from app.files.rows import TableFileError
 from market.money import Price
 
@@ -67,6 +67,9 @@ REFUSED = [
     ("start,end,ct_per_kwh", ["2026-06-23T09:00Z,2026-06-23T10:00Z,1"], "", "row 1: write one"),
     ("time,ct_per_kwh", ["2026-06-23T09:00Z,1"], "", "row 1: unknown columns 'time'"),
     (H, [], "", "row 1: write one column"),
+    ("start;eur_per_mwh", ["2026-06-23T09:00Z;12,5"], "", "row 1: .* separated by ';'"),
+    ("x" * 999, [], "", "row 1: unknown columns 'x{40}'; write if you like, start,"),
+    (H, ["2026-06-23T09:00Z,1"] * (MAX_ROWS + 1), "", "more than 120000 rows"),
     (H, hours("2027-03-28"), "Europe/Berlin", "row 4: .*02:00 does not exist"),
     (H, hours("2026-10-25"), "Europe/Berlin", "row 5: .* 120 minutes apart"),
 ]  # fmt: skip
