@@ -92,7 +92,7 @@ def creditor_reference(district: str, participant: str) -> str:
 def statement_reference(number: str) -> str:
     """Return the reference with which a statement is paid: RF, two check digits, its number.
 
-    ISO 11649 takes letters and digits: ``S-2026-000001`` is ``RF41S2026000001``.
+    ISO 11649 takes letters and digits: ``S-2026-000001`` is ``RF52S2026000001``.
     """
     body = compact(number)
     return f"RF{98 - mod97(f'RF00{body}'):02d}{body}"

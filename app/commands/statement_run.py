@@ -17,21 +17,26 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
+from sqlmodel import Session
 
+from app.bankfiles.identifiers import statement_reference
 from app.commands import shared
 from app.files.statement_document import DocumentError, load
 from app.jobs import statements as job
+from app.services.dues import local_day
 from app.services.house import House
-from app.services.statements import issuing, proving, reading
+from app.services.statements import issuing, paying, proving, reading
 from app.services.statements.span import Span
 from app.store import statements
 from app.store.tariffs import UnknownTariffError
+from app.tables import MonthlyStatementRow
 from ledger_client.ledger import LedgerError
+from market.dues import due_day
 from market.errors import MarketError
 from metering.localtime import LocalTimeError
 from web import present
 from web import statement_words as words
-from web.ports.statements import Document, Line, Seal
+from web.ports.statements import Document, Line, Seal, StatementLine
 
 _REFUSED: Final = (
     LocalTimeError,
@@ -112,17 +117,34 @@ def list_issued(house: House, month: str | None, only: str | None, *, as_json: b
         Span.of(month, house.settings.tz)
     with house.database.read() as session:
         rows = [
-            _row(load(row.payload))
-            for row, _ in statements.listed(session, month=month, participant=only)
+            _row(load(row.payload)) | _standing(line, house)
+            for row, line in _listed(house, session, month, only)
         ]
     if as_json:
         for row in rows:
             typer.echo(json.dumps(row))
     elif rows:
-        _table("Statements", rows)
+        _table("Statements", rows, with_state=True)
     else:
         typer.echo("None is issued yet: see `wattloom statement preview MONTH`", err=True)
     return 0
+
+
+def _listed(
+    house: House, session: Session, month: str | None, only: str | None
+) -> Sequence[tuple[MonthlyStatementRow, StatementLine]]:
+    rows = [row for row, _ in statements.listed(session, month=month, participant=only)]
+    return list(zip(rows, paying.lines(session, house, rows, {}), strict=True))
+
+
+def _standing(line: StatementLine, house: House) -> dict[str, str | int]:
+    return {
+        "due_day": due_day(local_day(house, line.issued_ms)).isoformat(),
+        "open_cents": line.open_cents,
+        "overdue": line.overdue,
+        "reference": statement_reference(line.number),
+        "state": line.state,
+    }
 
 
 def show_one(house: House, number: str, *, as_json: bool) -> int:
@@ -205,7 +227,7 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def _row(document: Document) -> Mapping[str, str | int]:
+def _row(document: Document) -> dict[str, str | int]:
     note = document.credit_note
     return {
         "credit_note": note.number if note else "",
@@ -219,19 +241,31 @@ def _row(document: Document) -> Mapping[str, str | int]:
     }
 
 
-def _table(title: str, rows: Sequence[Mapping[str, str | int]]) -> None:
+def _table(
+    title: str, rows: Sequence[Mapping[str, str | int]], *, with_state: bool = False
+) -> None:
     table = Table(title=title)
     for heading in ("Number", "Credit note", "Month", "Participant"):
         table.add_column(heading)
     for heading in ("To be paid", "Saved"):
         table.add_column(heading, justify="right")
+    if with_state:
+        table.add_column("Still open", justify="right")
+        table.add_column("State")
     for row in rows:
+        still = [words.euros(int(row["open_cents"])), _state(row)] if with_state else []
         table.add_row(
             *(Text(str(row[key])) for key in ("number", "credit_note", "month", "participant")),
             words.euros(int(row["due_cents"])),
             words.saving(int(row["saving_micro"])),
+            *still,
         )
     Console().print(table)
+
+
+def _state(row: Mapping[str, str | int]) -> str:
+    late = f", overdue since {row['due_day']}" if row["overdue"] else ""
+    return f"{row['state']}{late}"
 
 
 def _show(document: Document, seal: Seal) -> None:

@@ -14,9 +14,11 @@ from app.services import bank_import, bank_payouts, bank_reconcile
 from app.services.bank_account import reference
 from app.services.bank_import import Plan
 from app.services.bank_reconcile import Reconciliation
-from app.store import bank, journal
-from app.tables import BankMovementRow, BankPayoutRow
+from app.store import bank, dues, journal
+from app.store.dues import Standing
+from app.tables import BankMovementRow, BankPayoutRow, MonthlyStatementRow, StatementRunRow
 from ledger_client.localnode.reader import LocalReader
+from market.journal import SUPPLIER, entry_of, receivable
 from tests.app.bank_kit import PAYER, Line, camt
 from tests.app.district_kit import TOP_UP, Kit
 
@@ -42,6 +44,35 @@ class BankKit(Kit):
 
     def withdraw(self, name: str, micro: int, nonce: str = "1") -> str:
         return bank_payouts.ask_bank(self.house, name, micro, iban=PAYER, holder="", nonce=nonce)
+
+    def owe(self, number: str, who: str, due_micro: int) -> None:
+        """Issue a statement that says nothing but what is due (< 0: to the participant)."""
+        now_ms = self.clock.now_ms()
+        with self.database.write() as session:
+            run = StatementRunRow(
+                month=number, issued_ms=now_ms, root=b"", log_index=0, issued_by="test"
+            )
+            session.add(run)
+            session.flush()
+            row = MonthlyStatementRow(
+                number=number,
+                run=run.id or 0,
+                position=0,
+                month=number,
+                participant=who,
+                final=False,
+                payload=b"{}",
+                salt=b"",
+                due_micro=due_micro,
+            )
+            session.add(row)
+            moved = [(receivable(who), -due_micro), (SUPPLIER, due_micro)]
+            entry = entry_of(f"statement/{number}", "statement", moved)
+            journal.book(session, entry, interval=None, booked_ms=now_ms)
+
+    def standing(self, number: str) -> Standing:
+        found: Standing = self.look(lambda session: dues.standing(session, [number])[number])
+        return found
 
     def pay(self) -> None:
         """Let the ledger confirm whatever is planned."""

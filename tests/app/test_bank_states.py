@@ -20,15 +20,22 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from app.services import bank_payouts, bank_suspense
+from app.bankfiles.identifiers import statement_reference
+from app.services import bank_payouts, bank_suspense, dues
 from app.services.bank_errors import BankError
 from app.store import bank
 from tests.app.bank_district import FOUNDED, NAMES, BankKit
-from tests.app.bank_kit import CENT, Line, Payment, payments_of
+from tests.app.bank_kit import CENT, PAYER, Line, Payment, payments_of
 from tests.conftest import LONG
 
 CENTS = st.integers(1, 700)
 WHO = st.sampled_from(NAMES)
+OWED = {  # cents; < 0: the district owes them
+    "S-2026-000001": ("solar", -900),
+    "S-2026-000002": ("flat", 500),
+    "S-2026-000003": ("flat", 1),
+    "S-2026-000004": ("shop", 0),
+}
 
 
 class Banking(RuleBasedStateMachine):
@@ -99,6 +106,26 @@ class Banking(RuleBasedStateMachine):
                 else:
                     bank_suspense.charge(self.kit.house, ref, "ours")
 
+    @rule(number=st.sampled_from(sorted(OWED)), cents=CENTS, by_name=st.booleans())
+    def pay_a_statement(self, number: str, cents: int, by_name: bool) -> None:
+        was = self.kit.standing(number).dues
+        text = number if by_name else statement_reference(number)
+        micro = cents * CENT
+        self._statement(Line(f"s-{self.statements}", micro, text))
+        self.paid_in += micro
+        now = self.kit.standing(number).dues
+        assert now.in_micro - was.in_micro == (micro if was.open_micro > 0 else 0)
+
+    @rule(number=st.sampled_from(sorted(OWED)))
+    def pay_out_what_is_owed(self, number: str) -> None:
+        dues.look_daily(self.kit.house)
+        with suppress(BankError):
+            who = OWED[number][0]
+            dues.ask_payout(self.kit.house, who, number, iban=PAYER, holder="")
+        asked = self.kit.standing(number).payout
+        if asked is not None and asked.state == "asked":
+            bank_payouts.approve(self.kit.house, asked.ref)
+
     @rule()
     def ledger_works(self) -> None:
         self.kit.pay()
@@ -132,6 +159,14 @@ class Banking(RuleBasedStateMachine):
         assert -accounts.get("bank", 0) == FOUNDED + self.paid_in - self.paid_out == self.balance
 
     @invariant()
+    def receivables_are_what_statements_leave_open(self) -> None:
+        left = dict.fromkeys(NAMES, 0)
+        for number, (who, _) in OWED.items():
+            left[who] += self.kit.standing(number).dues.open_micro
+        held = self.kit.balances("receivable:")
+        assert {who: -held.get(f"receivable:{who}", 0) for who in NAMES} == left
+
+    @invariant()
     def what_is_under_way_is_at_the_bank(self) -> None:
         exported = self.kit.look(lambda session: bank.payouts(session, "exported"))
         assert {row.ref for row in exported} == set(self.not_debited)
@@ -142,6 +177,8 @@ def test_banking_at_random(tmp_path_factory: pytest.TempPathFactory) -> None:
     source = tmp_path_factory.mktemp("banking")
     kit = BankKit(source, f"sqlite:///{source / 'district.db'}", NAMES)
     kit.pay()
+    for number, (who, cents) in OWED.items():
+        kit.owe(number, who, cents * CENT)
     kit.close()
     Banking.source = source
     run_state_machine_as_test(

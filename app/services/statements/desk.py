@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Final
 
 from sqlmodel import Session
 
 from app.files.statement_document import load
+from app.services import dues
+from app.services.bank_errors import BankError, NotThereError
 from app.services.house import House
-from app.services.statements import issuing, reading
+from app.services.statements import issuing, paying, reading
 from app.services.statements.span import Span
 from app.store import people, statements
 from app.tables import MonthlyStatementRow, StatementRunRow
@@ -21,7 +23,6 @@ from web.ports.statements import (
     Document,
     MonthPage,
     OwnStatements,
-    StatementLine,
     StatementPage,
 )
 
@@ -45,7 +46,7 @@ class StatementDesk:
                 participant=participant,
                 name=names[participant],
                 zone=self._house.settings.zone,
-                lines=[_line(row, names) for row, _ in rows],
+                lines=paying.lines(session, self._house, [row for row, _ in rows], names),
                 current=self._running(session, participant),
             )
 
@@ -61,7 +62,8 @@ class StatementDesk:
                 return StatementPage(name, zone, document, None)
             row, run = self._find(session, participant, number)
             seal = reading.seal_of(session, row, run)
-            return StatementPage(name, zone, load(row.payload), seal)
+            settling = paying.settling(session, self._house, row, {participant: name})
+            return StatementPage(name, zone, load(row.payload), seal, settling)
 
     def file(self, participant: str, number: str, form: str) -> tuple[bytes, str]:
         """Return one of a participant's statements as a file, with its media type."""
@@ -71,6 +73,15 @@ class StatementDesk:
             row, run = self._find(session, participant, number)
             seal = reading.seal_of(session, row, run)
         return reading.rendered(row.payload, seal, form), reading.MEDIA[form]
+
+    def ask_payout(self, participant: str, number: str, iban: str, holder: str) -> None:
+        """Have what the district owes on one of their statements paid to a bank account."""
+        try:
+            dues.ask_payout(self._house, participant, number, iban=iban, holder=holder)
+        except NotThereError as error:
+            raise NotFoundError(str(error)) from error
+        except BankError as error:
+            raise RefusedError(str(error), error.field) from error
 
     def month(self, month: str) -> MonthPage:
         """Return a month's list; '' is the newest month that is over."""
@@ -82,6 +93,7 @@ class StatementDesk:
             everybody = people.participants(session)
             names = {who: row.name for who, row in everybody.items()}
             rows = statements.listed(session, month=span.month)
+            seen = [row for row, _ in rows if row.participant in managed]
             to_come = [*found.now, *found.waiting]
             shown = [who for who in to_come if who in managed]
             previews = reading.previews(house, session, span, shown)
@@ -89,8 +101,8 @@ class StatementDesk:
                 month=span.month,
                 zone=house.settings.zone,
                 months=months,
-                issued=[_line(row, names) for row, _ in rows if row.participant in managed],
-                previews=[_of(each, names) for each in previews.values()],
+                issued=paying.lines(session, house, seen, names),
+                previews=[paying.line_of(each, names) for each in previews.values()],
                 ready=len(found.now),
                 others=len({*to_come, *found.issued} - managed),
                 why_not=found.why_not,
@@ -137,21 +149,3 @@ class StatementDesk:
         if found[0].participant != participant:
             raise NotFoundError("there is no such statement among yours")
         return found
-
-
-def _line(row: MonthlyStatementRow, names: Mapping[str, str]) -> StatementLine:
-    return _of(load(row.payload), names)
-
-
-def _of(document: Document, names: Mapping[str, str]) -> StatementLine:
-    return StatementLine(
-        number=document.number,
-        credit_note=document.credit_note.number if document.credit_note else "",
-        month=document.month,
-        participant=document.participant,
-        name=names.get(document.participant, document.participant),
-        final=document.final == 1,
-        issued_ms=document.issued_ms,
-        due_cents=document.due_cents,
-        saving_micro=document.saving.month_micro,
-    )
