@@ -26,6 +26,7 @@ from app.tables import BankPayoutRow, StatementPaymentRow
 from market.dues import due_day
 from market.journal import BANK, Entry, entry_of, receivable
 from metering.interval import from_ms
+from metering.localtime import day_of
 
 KIND: Final = "statement"  # of a payout
 
@@ -185,4 +186,4 @@ def look_daily(house: House) -> None:
 
 def local_day(house: House, moment_ms: int) -> date:
     """Return the district's day of a moment."""
-    return from_ms(moment_ms).astimezone(house.settings.tz).date()
+    return day_of(from_ms(moment_ms), house.settings.tz)

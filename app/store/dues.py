@@ -18,6 +18,7 @@ from app.tables import (
 )
 from market.dues import Dues
 
+_CHUNK = 5_000  # how many values one query may name
 _LIVE = ("asked", "approved", "exported")
 
 
@@ -34,7 +35,11 @@ class Standing(NamedTuple):
 
 def standing(session: Session, numbers: Collection[str]) -> Mapping[str, Standing]:
     """Return those of the numbers that are issued statements, by number."""
-    return _standing(session, col(MonthlyStatementRow.number).in_(numbers)) if numbers else {}
+    wanted, found = sorted(numbers), dict[str, Standing]()
+    for at in range(0, len(wanted), _CHUNK):
+        some = col(MonthlyStatementRow.number).in_(wanted[at : at + _CHUNK])
+        found |= _standing(session, some)
+    return found
 
 
 def unsettled(session: Session) -> Mapping[str, Standing]:
