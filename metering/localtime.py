@@ -11,7 +11,7 @@ from calendar import monthrange
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final
 
-from metering.interval import Interval
+from metering.interval import Interval, IntervalError
 
 _DAY: Final = re.compile(r"2[0-9]{3}-[0-9]{2}-[0-9]{2}")
 _MONTH: Final = re.compile(r"2[0-9]{3}-(0[1-9]|1[0-2])")
@@ -65,7 +65,11 @@ def day_start(day: date, zone: tzinfo) -> Interval:
     Raises:
         IntervalError: the zone is off the quarter-hour grid then, or the year not in 1970-2999.
     """
-    return Interval(datetime.combine(day, time(), zone).astimezone(UTC))
+    try:
+        moment = datetime.combine(day, time(), zone).astimezone(UTC)
+    except OverflowError as error:
+        raise IntervalError(f"{day} is not in the years 1970-2999") from error
+    return Interval(moment)
 
 
 def month_start(month: str, zone: tzinfo) -> Interval:

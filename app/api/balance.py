@@ -23,7 +23,7 @@ from app.services.exchange.allocation import PeriodError, as_csv, as_object, per
 from app.services.house import House
 from app.store.balance import Sum
 from market.balance import Year
-from metering.localtime import next_month
+from metering.localtime import LocalTimeError, next_month, parse_month
 from web.ports import Role, Sessions, Viewer
 from web.security import read_cookie
 
@@ -193,6 +193,11 @@ def _months(first: str, last: str) -> Sequence[str]:
     Raises:
         ProblemError: there is none, or there are more than :data:`_MOST_MONTHS`.
     """
+    try:
+        for name in (first, last):
+            parse_month(name)
+    except LocalTimeError as error:
+        raise ProblemError(422, str(error)) from error
     names = [first]
     while names[-1] < last and len(names) <= _MOST_MONTHS:
         names.append(next_month(names[-1]))

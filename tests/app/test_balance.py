@@ -207,7 +207,9 @@ def test_one_day_of_few_hides_all_days_of_its_month(house: House) -> None:
     assert BalanceDesk(house).page([], "month", "", "", operator=True).bars
 
 
-@pytest.mark.parametrize("at", ["2026-6", "2026-13", "june", "1999-01", "2999-01", "2026-06-01"])
+@pytest.mark.parametrize(
+    "at", ["2026-6", "2026-13", "june", "1999-01", "2000-12", "2999-01", "2026-06-01"]
+)
 def test_a_time_that_is_none(house: House, at: str) -> None:
     found(house)
     with pytest.raises(NotFoundError):
@@ -313,8 +315,14 @@ def test_the_api(house: House) -> None:
     assert public["year"]["positive"] is None
     assert client.get(f"{ask}&level=feeder").json()["items"] == []
     assert len(client.get(f"{ask}&span=day").json()["items"]) == 1
-    for wrong in ("from=june", "from=2026-06&to=2026-05", "from=2020-01&to=2026-06"):
+    for wrong in (
+        "from=june",
+        "from=2026-06&to=2026-05",
+        "from=2020-01&to=2026-06",
+        "from=2999-01",
+    ):
         assert client.get(f"/api/v1/balance?{wrong}").status_code == 422
+    assert client.get("/api/v1/balance?from=2998-12").json()["items"] == []
     assert client.get(f"{ask}&span=day&level=feeder").status_code == 422
     allocation = "/api/v1/allocation?time=2026-06-23"
     assert client.get(allocation).status_code == 401

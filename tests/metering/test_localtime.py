@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from metering.interval import IntervalError
 from metering.localtime import (
     LocalTimeError,
     day_of,
@@ -43,6 +44,13 @@ def test_where_clocks_skip_midnight_a_day_begins_later() -> None:
     beirut = ZoneInfo("Asia/Beirut")
     assert day_start(date(2026, 3, 29), beirut).key == "2026-03-28T22:00:00Z"
     assert day_of(datetime(2026, 3, 28, 22, tzinfo=UTC), beirut) == date(2026, 3, 29)
+
+
+@pytest.mark.parametrize("day", [date.min, date.max])
+def test_a_day_beyond_the_calendar_of_intervals_is_refused(day: date) -> None:
+    for zone in (OSLO, ZoneInfo("America/New_York")):
+        with pytest.raises(IntervalError, match="not in the years 1970-2999|year"):
+            day_start(day, zone)
 
 
 @pytest.mark.parametrize("month", ["2026-01", "2026-02", "2026-10", "2026-12", "2028-02"])

@@ -240,14 +240,14 @@ def _check(span: str, at: str) -> None:
     """Refuse a time that is none.
 
     Raises:
-        NotFoundError: it is no month or year of 2000-2998.
+        NotFoundError: it is no month or year of 2001-2997, so that both neighbours are some.
     """
     text = f"{at}-01" if span == "month" else f"{at}-01-01"
     try:
         fits = span in ("month", "year") and date.fromisoformat(text).isoformat() == text
     except ValueError:
         fits = False
-    if not fits or not "2000" <= at[:4] < "2999":
+    if not fits or not "2000" < at[:4] < "2998":
         raise NotFoundError(f"{at[:20]!r} is no {span[:20]}")
 
 

@@ -23,7 +23,7 @@ from market.settled import (
 )
 from market.settlement import Settlement, Statement
 from metering.interval import Interval
-from metering.localtime import day_start, month_start, next_month
+from metering.localtime import day_start, days_of, next_month
 
 
 def record(session: Session, zone: ZoneInfo, key: str, settlement: Settlement) -> None:
@@ -78,8 +78,8 @@ def borders(bucket: Bucket, zone: ZoneInfo) -> tuple[str, str]:
     if bucket.span is Span.DAY:
         day = date.fromisoformat(bucket.start)
         return day_start(day, zone).key, day_start(day + timedelta(days=1), zone).key
-    month = bucket.start
-    return month_start(month, zone).key, month_start(next_month(month), zone).key
+    days = days_of(bucket.start)
+    return day_start(days[0], zone).key, day_start(days[-1] + timedelta(days=1), zone).key
 
 
 def _contracted(session: Session, key: str) -> Mapping[str, Contracted] | None:
