@@ -49,7 +49,7 @@ def test_where_clocks_skip_midnight_a_day_begins_later() -> None:
 @pytest.mark.parametrize("day", [date.min, date.max])
 def test_a_day_beyond_the_calendar_of_intervals_is_refused(day: date) -> None:
     for zone in (OSLO, ZoneInfo("America/New_York")):
-        with pytest.raises(IntervalError, match="not in the years 1970-2999|year"):
+        with pytest.raises(IntervalError, match="years 1970"):
             day_start(day, zone)
 
 
