@@ -63,7 +63,7 @@ def test_each_line_has_its_reference_amount_and_payee(client: TestClient) -> Non
     for text in (
         'id="line-1.2"',
         "−1.25 to 20.00 ct/kWh",
-        "You pay €5.29",
+        "You pay 5.29 €",
         "Net at 19 % VAT",
         "4.8 kW on Wed 3 Jun 2026",
         "0.1000 € a day",
@@ -72,7 +72,7 @@ def test_each_line_has_its_reference_amount_and_payee(client: TestClient) -> Non
         "Mon 1 Jun 2026 to Sat 13 Jun 2026, Sat 20 Jun 2026",
         "Anchored on the ledger",
         "Your roof produced 9.000 kWh; you used 5.000 kWh of it yourself",
-        "€1.23",
+        "1.23 €",
     ):
         assert text in html, text
 
