@@ -87,6 +87,17 @@ def test_01_a_month_that_runs_is_refused_and_says_why(kit: Kit) -> None:
         job.issue(kit.house, JUNE, "command", only="stranger")
 
 
+def test_02_the_running_month_is_paper_too(kit: Kit) -> None:
+    desk = StatementDesk(kit.house, frozenset(), job.issue_shown)
+    files = {form: desk.file("flat", "current", form) for form in ("pdf", "csv", "json")}
+    assert files["pdf"][0].startswith(b"%PDF")
+    document = json.loads(files["json"][0])
+    assert (document["participant"], document["number"]) == ("flat", "")
+    assert files == {form: desk.file("flat", "current", form) for form in files}
+    with kit.database.read() as session:
+        assert not statements.listed(session, month=JUNE)
+
+
 def test_02_a_preview_writes_nothing(kit: Kit) -> None:
     before = len(kit.rows(JournalEntry))
     span = Span.of(JUNE, kit.settings.tz)

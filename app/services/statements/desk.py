@@ -20,7 +20,6 @@ from market.errors import MarketError
 from metering.localtime import LocalTimeError
 from web.ports import NotFoundError, RefusedError
 from web.ports.statements import (
-    Document,
     MonthPage,
     OwnStatements,
     StatementPage,
@@ -42,12 +41,13 @@ class StatementDesk:
         with self._house.database.read() as session:
             rows = statements.listed(session, participant=participant)
             names = {participant: people.participants(session)[participant].name}
+            running = self._running(session, participant)
             return OwnStatements(
                 participant=participant,
                 name=names[participant],
                 zone=self._house.settings.zone,
                 lines=paying.lines(session, self._house, [row for row, _ in rows], names),
-                current=self._running(session, participant),
+                current=load(running) if running else None,
             )
 
     def one(self, participant: str, number: str) -> StatementPage:
@@ -56,20 +56,20 @@ class StatementDesk:
             name = people.participants(session)[participant].name
             zone = self._house.settings.zone
             if number == CURRENT:
-                document = self._running(session, participant)
-                if document is None:
-                    raise NotFoundError("nothing is settled in this month yet")
-                return StatementPage(name, zone, document, None)
+                return StatementPage(name, zone, load(self._current(session, participant)), None)
             row, run = self._find(session, participant, number)
             seal = reading.seal_of(session, row, run)
             settling = paying.settling(session, self._house, row, {participant: name})
             return StatementPage(name, zone, load(row.payload), seal, settling)
 
     def file(self, participant: str, number: str, form: str) -> tuple[bytes, str]:
-        """Return one of a participant's statements as a file, with its media type."""
+        """Return a statement or the running month as a file, with its media type."""
         if form not in reading.MEDIA:
             raise NotFoundError("a statement comes as pdf, csv or json")
         with self._house.database.read() as session:
+            if number == CURRENT:
+                draft = self._current(session, participant)
+                return reading.rendered(draft, None, form), reading.MEDIA[form]
             row, run = self._find(session, participant, number)
             seal = reading.seal_of(session, row, run)
         return reading.rendered(row.payload, seal, form), reading.MEDIA[form]
@@ -131,13 +131,19 @@ class StatementDesk:
             months.append(Span.holding(months[-1].start_ms - 1, zone))
         return [span.month for span in months]
 
-    def _running(self, session: Session, participant: str) -> Document | None:
+    def _current(self, session: Session, participant: str) -> bytes:
+        found = self._running(session, participant)
+        if found is None:
+            raise NotFoundError("nothing is settled in this month yet")
+        return found
+
+    def _running(self, session: Session, participant: str) -> bytes | None:
         house = self._house
         span = Span.holding(house.clock.now_ms(), house.settings.tz)
         found = issuing.due(house, session, span)
         if participant not in (*found.now, *found.waiting):
             return None
-        return reading.previews(house, session, span, [participant])[participant]
+        return reading.drafts(house, session, span, [participant])[participant]
 
     def _find(
         self, session: Session, participant: str, number: str

@@ -193,7 +193,7 @@ def _payees(session: Session) -> Mapping[str, str]:
         **{journal.supplier(row.id): row.name for row in rows},
         journal.GRID_OPERATOR: "Grid operator",
         journal.LEVY: "Levies",
-        journal.TAX: "Energy tax",
+        journal.TAX: "Tax office",
         NEIGHBOURS: "Neighbours in the district",
     }
 

@@ -62,9 +62,17 @@ def previews(
 
     Of a running month they say what there is so far.
     """
+    found = drafts(house, session, span, participants)
+    return {who: load(payload) for who, payload in found.items()}
+
+
+def drafts(
+    house: House, session: Session, span: Span, participants: Sequence[str]
+) -> Mapping[str, bytes]:
+    """Return the same as :func:`previews`, as the canonical JSON that would be issued."""
     ground = gather.ground(session, span, house.clock.now_ms())
     made = issuing.documents(house, session, ground, participants)
-    return {who: load(canonical(built.document)) for who, built in made.items()}
+    return {who: canonical(built.document) for who, built in made.items()}
 
 
 def rendered(payload: bytes, seal: Seal | None, form: str) -> bytes:
