@@ -23,7 +23,7 @@ from app.services.admission import Authentic, Chain
 from app.services.group_commit import GroupCommit
 from app.services.receipts import Receipt
 from app.settings import Settings
-from app.store import chain
+from app.store import bulk, chain
 from app.store.chain import Entry, Seat
 from app.tables import DistrictRow, EnrolmentRow, GatewayRow
 from metering.batch import MAX_READINGS, Batch, BatchError, BatchHeader, ForgedBatchError
@@ -213,7 +213,7 @@ class Door:
         self._promise(session, fresh)
         chain.add(session, fresh, now_ms)
         chain.judge_again(session, [entry for entry in changed if entry.id is not None])
-        chain.insert_once(session, "equivocation", evidence)
+        bulk.insert_once(session, "equivocation", evidence)
         watch.notify(session, changed, evidence, now_ms)
         refusals.report(session, _events(jobs), now_ms)
         self._answer(session, jobs)

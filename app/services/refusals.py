@@ -16,7 +16,7 @@ from sqlmodel import Session
 
 from app.clock import wall_ms
 from app.store import refusals
-from app.store.chain import insert_once
+from app.store.bulk import insert_once
 from app.store.refusals import Count
 
 UNKNOWN: Final = "unknown"  # the sender of what is not signed

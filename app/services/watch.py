@@ -9,7 +9,8 @@ from sqlmodel import Session, col, select
 
 from app.services import plausibility
 from app.services.plausibility import Flag
-from app.store.chain import Entry, insert_once
+from app.store.bulk import insert_once
+from app.store.chain import Entry
 from app.tables import EnrolmentRow, MeteringPointRow
 from metering.interval import Interval
 

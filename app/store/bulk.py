@@ -17,6 +17,26 @@ def insert_all(
         session.connection().execute(insert(table), list(rows))
 
 
+def insert_once(session: Session, table: str, rows: Sequence[Mapping[str, object]]) -> int:
+    """Insert the rows whose unique columns are not taken yet; the others stand already.
+
+    Returns how many are new.
+    """
+    if not rows:
+        return 0
+    statement = dialect_insert(session, SQLModel.metadata.tables[table]).on_conflict_do_nothing()
+    return session.connection().execute(statement, list(rows)).rowcount
+
+
+def put(session: Session, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
+    """Insert rows; where one of this primary key stands, it becomes what is given."""
+    if rows:
+        statement = dialect_insert(session, table)
+        amounts = [column.name for column in table.columns if not column.primary_key]
+        given = {name: statement.excluded[name] for name in amounts}
+        session.connection().execute(_upsert(statement, table, given), list(rows))
+
+
 def add_to(
     session: Session,
     table: Table,
@@ -32,7 +52,7 @@ def add_to(
     """
     if not rows:
         return
-    statement = _insert(session, table)
+    statement = dialect_insert(session, table)
     given = statement.excluded
 
     def now(name: str) -> ColumnElement[int]:
@@ -45,13 +65,21 @@ def add_to(
         return old + new
 
     amounts = [column.name for column in table.columns if not column.primary_key]
-    upsert = statement.on_conflict_do_update(
-        index_elements=list(table.primary_key.columns),
-        set_={name: now(name) for name in amounts},
-    )
+    upsert = _upsert(statement, table, {name: now(name) for name in amounts})
     session.connection().execute(upsert, list(rows))
 
 
-def _insert(session: Session, table: Table) -> sqlite.Insert | postgresql.Insert:
+def dialect_insert(session: Session, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """Return an insert that may say what to do where a row of this key stands."""
     name = session.connection().dialect.name
     return postgresql.insert(table) if name == "postgresql" else sqlite.insert(table)
+
+
+def _upsert(
+    statement: sqlite.Insert | postgresql.Insert,
+    table: Table,
+    values: Mapping[str, ColumnElement[int]],
+) -> sqlite.Insert | postgresql.Insert:
+    return statement.on_conflict_do_update(
+        index_elements=list(table.primary_key.columns), set_=dict(values)
+    )

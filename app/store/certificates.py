@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
 from sqlalchemy import ColumnElement, bindparam, insert, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, SQLModel, col, select
 
+from app.store.bulk import add_to
 from app.tables import (
     CertificateDebtRow,
     CertificateEventRow,
@@ -225,17 +225,7 @@ def add_to_months(session: Session, sums: Mapping[tuple[str, str], Mapping[str, 
         for (month, participant), one in sorted(sums.items())
         if any(one.values())
     ]
-    if not rows:
-        return
-    on_postgres = session.connection().dialect.name == "postgresql"
-    statement = postgresql.insert(_MONTHS) if on_postgres else sqlite.insert(_MONTHS)
-    session.connection().execute(
-        statement.on_conflict_do_update(
-            index_elements=["month", "participant"],
-            set_={name: _MONTHS.c[name] + statement.excluded[name] for name in SUMS},
-        ),
-        rows,
-    )
+    add_to(session, _MONTHS, rows)
 
 
 def certified(session: Session, key: str) -> Mapping[str, CertifiedRow]:

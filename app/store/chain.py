@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import RowMapping, bindparam, insert, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, SQLModel, col, func, select
 
 from app.tables import EnrolmentRow, MeteringPointRow, ReceiptBatchRow
@@ -133,19 +132,6 @@ def judge_again(session: Session, entries: Sequence[Entry]) -> None:
 def find(session: Session, key: str, epoch: int, seq: int) -> Entry | None:
     """Return one stored entry."""
     return around(session, key, epoch, [seq]).get(seq)
-
-
-def insert_once(session: Session, table: str, rows: Sequence[Mapping[str, object]]) -> int:
-    """Insert the rows whose unique columns are not taken yet; the others stand already.
-
-    Returns how many are new.
-    """
-    if not rows:
-        return 0
-    dialects: Mapping[str, Any] = {"sqlite": sqlite, "postgresql": postgresql}
-    connection = session.connection()
-    statement = dialects[connection.dialect.name].insert(SQLModel.metadata.tables[table])
-    return connection.execute(statement.on_conflict_do_nothing(), list(rows)).rowcount
 
 
 def _runs(seqs: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import insert
 from sqlmodel import Session, col, delete, func, select, update
 
-from app.store.chain import insert_once
+from app.store.bulk import insert_once
 from app.tables import CoinRow, Payment, PaymentInput
 from ledger_client.ledger import UnspentOutput
 from ledger_client.stardust.output import BasicOutput

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, case, literal
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, SQLModel, col, func, select
 
+from app.store.bulk import add_to, dialect_insert
 from app.tables import AccountMonthRow, DistrictRow, JournalEntry, PostingRow
 from market.journal import Entry
 from metering import localtime
@@ -77,7 +78,11 @@ def _summed(session: Session, span: tuple[str, int, int]) -> sqlite.Insert | pos
         .group_by(PostingRow.account)
         .order_by(PostingRow.account)
     )
-    return _insert(session).from_select(list(_TABLE.columns.keys()), sums).on_conflict_do_nothing()
+    return (
+        dialect_insert(session, _TABLE)
+        .from_select(list(_TABLE.columns.keys()), sums)
+        .on_conflict_do_nothing()
+    )
 
 
 def _split() -> tuple[ColumnElement[int], ColumnElement[int]]:
@@ -87,11 +92,6 @@ def _split() -> tuple[ColumnElement[int], ColumnElement[int]]:
         func.sum(case((micro < 0, -micro), else_=0)),
         func.sum(case((micro > 0, micro), else_=0)),
     )
-
-
-def _insert(session: Session) -> sqlite.Insert | postgresql.Insert:
-    name = session.connection().dialect.name
-    return postgresql.insert(_TABLE) if name == "postgresql" else sqlite.insert(_TABLE)
 
 
 def add(session: Session, entries: Sequence[Entry], booked_ms: int) -> None:
@@ -104,20 +104,12 @@ def add(session: Session, entries: Sequence[Entry], booked_ms: int) -> None:
     if not sums:
         return
     month = month_of(booked_ms, zone_of(session))
-    statement = _insert(session)
     # By name, so that two writers who meet on some accounts wait for each other in one order.
     rows = [
         {"month": month, "account": account, "debit_micro": debit, "credit_micro": credit}
         for account, (debit, credit) in sorted(sums.items())
     ]
-    upsert = statement.on_conflict_do_update(
-        index_elements=["month", "account"],
-        set_={
-            name: _TABLE.c[name] + statement.excluded[name]
-            for name in ("debit_micro", "credit_micro")
-        },
-    )
-    session.connection().execute(upsert, rows)
+    add_to(session, _TABLE, rows)
 
 
 def balances(session: Session, prefix: str) -> dict[str, int]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from sqlmodel import Session, select
 
-from app.store.chain import insert_once
+from app.store.bulk import insert_once
 from app.tables import (
     DistrictRow,
     MeteringPointRow,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, SQLModel, col, delete, select
 
+from app.store.bulk import add_to
 from app.tables import SecurityEventRow
 
 
@@ -35,18 +34,11 @@ def of_hour(session: Session, hour: int) -> Sequence[Count]:
 
 def add(session: Session, hour: int, at_ms: int, counts: Sequence[Count]) -> None:
     """Add to the counters of an hour; always in one order, so that two writers only queue."""
-    dialects: Mapping[str, Any] = {"sqlite": sqlite, "postgresql": postgresql}
-    connection = session.connection()
-    table = SQLModel.metadata.tables["security_event"]
-    statement = dialects[connection.dialect.name].insert(table)
-    given = statement.excluded
-    summed = {name: table.c[name] + given[name] for name in ("times", "count")}
-    statement = statement.on_conflict_do_update(
-        index_elements=["hour", "kind", "subject"], set_=summed | {"last_ms": given.last_ms}
-    )
     when = {"hour": hour, "first_ms": at_ms, "last_ms": at_ms}
     ordered = sorted(counts, key=lambda each: (each.kind, each.subject))
-    connection.execute(statement, [asdict(each) | when for each in ordered])
+    table = SQLModel.metadata.tables["security_event"]
+    rows = [asdict(each) | when for each in ordered]
+    add_to(session, table, rows, lowest=("first_ms",), highest=("last_ms",))
 
 
 def forget_before(session: Session, hour: int) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from sqlmodel import Session, col, func, select
 
 from app.store import people
-from app.store.chain import insert_once
+from app.store.bulk import insert_once
 from app.tables import EnrolmentRow, LinkRow, MeteringPointRow
 from market.place import Place, PlaceError
 from market.registry import Link, Role, Timeline

@@ -10,11 +10,10 @@ from datetime import date, tzinfo
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, SQLModel, col, func, select
 
 from app.store import people, registry
-from app.store.chain import insert_once
+from app.store.bulk import insert_once, put
 from app.tables import EnrolmentRow, PriceRow, TariffRow, TariffVersionRow
 from market import spot, tariff_text, tariffs
 from market.money import Price
@@ -281,14 +280,4 @@ def save_prices(
         }
         for key, value in found
     ]
-    connection, table = session.connection(), SQLModel.metadata.tables["price"]
-    on_postgresql = connection.dialect.name == "postgresql"
-    statement: postgresql.Insert | sqlite.Insert = (
-        postgresql.insert(table) if on_postgresql else sqlite.insert(table)
-    )
-    upsert = statement.on_conflict_do_update(
-        index_elements=["series", "interval"],
-        set_={name: statement.excluded[name] for name in ("micro_per_kwh", "source", "known_ms")},
-    )
-    if rows:
-        connection.execute(upsert, rows)
+    put(session, SQLModel.metadata.tables["price"], rows)

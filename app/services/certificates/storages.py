@@ -10,7 +10,7 @@ from sqlmodel import Session
 from app.services.certificates.entries import Entries
 from app.services.certificates.scene import Scene
 from app.store import certificates
-from app.store.chain import insert_once
+from app.store.bulk import insert_once
 from app.tables import DeviceRow, StorageRecordRow
 from market.certificate import Status, dischargeable_wh, used_up_wh
 from market.certificate_bundle import Change, take

@@ -17,7 +17,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 from app.services.house import House
 from app.services.registry.wanted import Change, ChangeError, Newcomer, check_id
 from app.store import corrections, journal, people, registry, wallets
-from app.store.chain import insert_once
+from app.store.bulk import insert_once
 from app.tables import (
     AddressRow,
     BalancePartyRow,
