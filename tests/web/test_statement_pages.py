@@ -137,7 +137,12 @@ def test_a_statement_says_how_it_is_paid_and_how_far_it_is(
 ) -> None:
     enter(client, Role.PROSUMER)
     html = client.get(f"{HERE}/{NUMBER}").text.replace("\u00a0", " ")
-    for text in ("Partly paid", "2.29 € still open", "open, 1.00 € of it held", "RF52 S202 6000 001"):
+    for text in (
+        "Partly paid",
+        "2.29 € still open",
+        "open, 1.00 € of it held",
+        "RF52 S202 6000 001",
+    ):
         assert text in html, text
     assert "To be paid by Fri 17 Jul 2026" in html
     assert "<svg" in html

@@ -70,7 +70,7 @@ def settling(
     asked = max(0, found.dues.open_micro - found.dues.held_micro)
     return Settling(
         line=_line(house, row, found, names),
-        held_cents=found.dues.held_micro // MICRO_PER_CENT,
+        held_cents=max(0, min(found.dues.held_micro, found.dues.open_micro)) // MICRO_PER_CENT,
         due_day=due_day(local_day(house, found.issued_ms)).isoformat(),
         reference=grouped(reference),
         holder=account.name if account else "",
