@@ -65,7 +65,9 @@ def _look(house: House, checkpoint: CheckpointRow) -> bool:
         anchored.block_id = block_id(proof.block).hex()
         rows = session.exec(
             select(IntervalRow).where(
-                IntervalRow.anchor == "pending", col(IntervalRow.seal_index) < checkpoint.size
+                IntervalRow.state == "sealed",  # none is final before; an index answers it
+                IntervalRow.anchor == "pending",
+                col(IntervalRow.seal_index) < checkpoint.size,
             )
         )
         for row in rows:

@@ -8,6 +8,7 @@ from sqlmodel import col, select
 
 from app.services.certificates import final as certificates
 from app.services.house import House
+from app.store.payments import is_open
 from app.tables import IntervalRow, Payment
 from metering.interval import Interval, from_ms
 
@@ -23,9 +24,7 @@ def finalise(house: House) -> None:
             IntervalRow.anchor == "confirmed",
             IntervalRow.key < last,
             col(IntervalRow.key).not_in(
-                select(Payment.interval).where(
-                    Payment.state != "confirmed", col(Payment.interval).is_not(None)
-                )
+                select(Payment.interval).where(is_open(), col(Payment.interval).is_not(None))
             ),
         )
         .order_by(col(IntervalRow.key))

@@ -134,8 +134,8 @@ def balances(session: Session, prefix: str) -> Mapping[str, int]:
 
     The sums by month tell it; in a folder that has none yet, its postings do.
     """
-    if found := months.balances(session, prefix):
-        return found
+    if months.are_kept(session):
+        return months.balances(session, prefix)
     rows = session.exec(
         select(PostingRow.account, func.sum(PostingRow.micro))
         .where(col(PostingRow.account).startswith(prefix, autoescape=True))

@@ -44,12 +44,17 @@ def bounds_ms(month: str, zone: ZoneInfo) -> tuple[int, int]:
     return first.start_ms, after.start_ms
 
 
+def are_kept(session: Session) -> bool:
+    """Return whether the sums are there: they are, once anything was booked with them."""
+    return session.exec(select(AccountMonthRow.month).limit(1)).first() is not None
+
+
 def ensure(session: Session) -> None:
     """Write the sums of a journal that has none yet; whoever else does so at once changes nothing.
 
     To be called before the first posting that :func:`add` will count.
     """
-    if session.exec(select(AccountMonthRow.month).limit(1)).first() is not None:
+    if are_kept(session):
         return
     booked_ms = col(JournalEntry.booked_ms)
     query = select(func.coalesce(func.min(booked_ms), 1), func.coalesce(func.max(booked_ms), 0))

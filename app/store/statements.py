@@ -260,11 +260,26 @@ def opening_wallets(session: Session, month: str, first: str, start_ms: int) -> 
     late = _sums(
         session,
         col(PostingRow.account).startswith("wallet:"),
-        col(JournalEntry.kind) == "local",
-        col(JournalEntry.booked_ms) >= start_ms,
-        col(JournalEntry.interval) < first,
+        col(PostingRow.entry).in_(_late_entries(session, first, start_ms)),
     )
     return {account: found.get(account, 0) + late.get(account, 0) for account in {*found, *late}}
+
+
+def _late_entries(session: Session, first: str, start_ms: int) -> Sequence[int]:
+    """Return the entries of local energy from before a month that were booked in it or later.
+
+    They are asked for first: asked for with their postings, they cost a look at every posting.
+    """
+    rows = session.exec(
+        select(JournalEntry.id)
+        .where(
+            JournalEntry.booked_ms >= start_ms,
+            JournalEntry.kind == "local",
+            col(JournalEntry.interval) < first,
+        )
+        .order_by(col(JournalEntry.booked_ms))  # so that the index of what is newest is taken
+    )
+    return [number for number in rows if number is not None]
 
 
 def wallet_movements(
