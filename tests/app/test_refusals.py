@@ -10,6 +10,7 @@ from sqlmodel import select
 from app.services import refusals
 from app.services.notices import notices
 from app.services.refusals import OTHERS, Event, report
+from app.store.registry import Stay
 from app.tables import NoticeRow, SecurityEventRow
 from tests.app.doorway import District
 
@@ -102,5 +103,5 @@ def test_double_use_names_the_meter_and_no_prosumer_is_told(plain_district: Dist
     assert meter.key not in text
     assert meter.key[:8] in text
     with plain_district.database.read() as session:
-        assert notices(session, [meter.point]) == []
+        assert notices(session, [Stay(meter.point, "2000-01-01T00:00:00Z", None)]) == []
         assert [notice.text for notice in notices(session, None)] == [text]
