@@ -147,7 +147,7 @@ class _Paper(FPDF):
         period = document.period
         facts = [
             ("Statement", document.number or "preview"),
-            ("Issued", present.date(document.issued_day)),
+            ("Issued" if document.number else "As of", present.date(document.issued_day)),
             ("Period", f"{present.date(period.first)} to {present.date(period.last)}"),
             ("Time", period.zone),
             ("Account", document.participant),
