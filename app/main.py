@@ -21,7 +21,7 @@ from app.services.ingest import Door
 from app.services.ledger_view import LedgerExplorer
 from app.services.limits.desk import LimitsDesk
 from app.services.live import LiveBoard
-from app.services.losses_desk import LossesDesk
+from app.services.losses.desk import LossesDesk
 from app.services.market.desk import MarketDesk
 from app.services.registry.desk import PeopleDesk
 from app.services.sessions import SessionStore

@@ -8,7 +8,7 @@ from datetime import date
 from sqlmodel import Session, col, select
 
 from app.services.house import House
-from app.services.losses import energies_of
+from app.services.losses.recording import energies_of
 from app.services.privacy import too_few
 from app.store import losses
 from app.tables import RollupRow
