@@ -1,4 +1,4 @@
-"""The command line: ``wattloom demo | clear | verify | node | bank``.
+"""The command line, ``wattloom``: each group of commands has a module of its own.
 
 Imports stand inside the commands, so that ``wattloom verify`` starts as fast as its one file.
 """
@@ -31,19 +31,25 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-cli.add_typer(node_cli, name="node")
-cli.add_typer(bank_cli, name="bank")
-cli.add_typer(point_cli, name="point")
-cli.add_typer(share_cli, name="share")
-cli.add_typer(tariff_cli, name="tariff")
-cli.add_typer(price_cli, name="price")
-cli.add_typer(contract_cli, name="contract")
-cli.add_typer(certificate_cli, name="certificate")
-cli.add_typer(device_cli, name="device")
-cli.add_typer(correct_cli, name="correct")
-cli.add_typer(exchange_cli, name="exchange")
-cli.add_typer(export_cli, name="export")
-cli.add_typer(statement_cli, name="statement")
+_GROUPS = {
+    "Ledger and bank": {"node": node_cli, "bank": bank_cli},
+    "Market": {"share": share_cli, "contract": contract_cli},
+    "People, points and tariffs": {
+        "point": point_cli,
+        "device": device_cli,
+        "tariff": tariff_cli,
+        "price": price_cli,
+    },
+    "Bills and certificates": {
+        "statement": statement_cli,
+        "correct": correct_cli,
+        "certificate": certificate_cli,
+    },
+    "Files for others": {"exchange": exchange_cli, "export": export_cli},
+}
+for _panel, _commands in _GROUPS.items():
+    for _name, _group in _commands.items():
+        cli.add_typer(_group, name=_name, rich_help_panel=_panel)
 
 _FRESH = typer.Option("--fresh", help="Put an earlier run aside (old-1, ...), begin again.")
 _FEE = "Grid fee on energy that stays {}, micro-euros/kWh."
