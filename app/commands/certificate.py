@@ -191,11 +191,13 @@ def export_(
 
     def act(house: House) -> None:
         from app.files.certificates import as_csv, as_json
+        from app.files.output import written
         from app.services.certificates import query
 
         choice = _choice(issuance, device, start, until, status)
         items = list(query.every(house, _sight(house, account), choice))
-        file.write_bytes(as_json(items) if file.suffix == ".json" else as_csv(items))
+        with written(file) as out:
+            out.write(as_json(items) if file.suffix == ".json" else as_csv(items))
         typer.echo(f"written: {len(items)} bundles", err=True)
 
     _run(settings, data, act)

@@ -182,15 +182,13 @@ def allocation(
 
 def _write(out: Path, lines: Iterable[str]) -> int:
     """Write a file that is there whole or not at all; return how many lines it has."""
-    part, count = out.with_name(f"{out.name}.part"), 0
-    try:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            for line in lines:
-                file.write(line)
-                count += 1
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
+    from app.files.output import written
+
+    count = 0
+    with written(out) as file:
+        for line in lines:
+            file.write(line.encode())
+            count += 1
     return count
 
 

@@ -38,7 +38,7 @@ def interval(
     public.
     """
     from app.commands.interval_export import export_interval
-    from app.commands.journal_export import written
+    from app.files.output import written
 
     def act(house: House) -> str:
         content = export_interval(house, key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app.commands.journal_sinks import CsvSink, JsonSink, ParquetSink, Sink, Totals
 from app.db import Database
+from app.files.output import written
 from app.store import journal, months
 from app.store.journal import Wanted
 
@@ -92,25 +92,6 @@ def totals_json(asked: Asked, totals: Totals) -> str:
         },
         ensure_ascii=False,
     )
-
-
-@contextmanager
-def written(out: Path) -> Iterator[BinaryIO]:
-    """Yield a file beside ``out`` that takes its place once it is whole and on the disk.
-
-    Raises:
-        OSError: it cannot be written; what stood at ``out`` stands there still.
-    """
-    part = out.with_name(f".{out.name}.part")
-    try:
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(out)
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from sqlmodel import Session, col, or_, select
 
 from app.audit import monthfile as part
 from app.commands.interval_export import ExportError
-from app.commands.journal_export import written
+from app.files.output import written
 from app.services.house import House
 from app.services.proofs import borders_of
 from app.services.statements.span import Span

@@ -175,7 +175,7 @@ def undo(
             found = changes.preview_undo(house, points, begin)
         else:
             found = changes.undo(house, points, begin, ADMINISTRATOR)
-        _tell(house, found, dry_run=dry_run)
+        _tell(house, found, dry_run=dry_run, done="taken back")
 
     _run(settings, data, act)
 
@@ -205,7 +205,7 @@ def _enter(house: House, change: Change, *, dry_run: bool) -> None:
     _tell(house, found, dry_run=dry_run)
 
 
-def _tell(house: House, found: Effects, *, dry_run: bool) -> None:
+def _tell(house: House, found: Effects, *, dry_run: bool, done: str = "entered") -> None:
     from app.services.registry import view
     from app.services.registry.words import told
     from app.store import people
@@ -215,7 +215,7 @@ def _tell(house: House, found: Effects, *, dry_run: bool) -> None:
         points = {gsrn: row.name for gsrn, row in people.points(session).items()}
     for line in told(found, names, points, house.settings.tz):
         typer.echo(line)
-    typer.echo("nothing was changed: this was a dry run" if dry_run else "entered", err=True)
+    typer.echo("nothing was changed: this was a dry run" if dry_run else done, err=True)
 
 
 def _show_points(found: Sequence[PointLines], *, as_json: bool) -> None:

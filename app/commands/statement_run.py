@@ -21,6 +21,7 @@ from sqlmodel import Session
 
 from app.bankfiles.identifiers import statement_reference
 from app.commands import shared
+from app.files.output import written
 from app.files.statement_document import DocumentError, load
 from app.jobs import statements as job
 from app.services.dues import local_day
@@ -178,7 +179,8 @@ def export_month(house: House, month: str, only: str | None, form: str, out: Pat
                 found = [reading.find(session, number) for number in chunk]
                 jobs = [(r.payload, reading.seal_of(session, r, run_row)) for r, run_row in found]
             for number, content in zip(chunk, render(jobs, form), strict=True):
-                (out / f"{number}.{form}").write_bytes(content)
+                with written(out / f"{number}.{form}") as file:
+                    file.write(content)
                 done += 1
                 tell(done, len(numbers))
     typer.echo(f"{present.count(done, 'file', 'files')} written to {out}")
@@ -189,7 +191,8 @@ def prove_one(house: House, number: str, out: Path) -> int:
     """Write a statement's proof."""
     with house.database.read() as session:
         proof = proving.proof_of(session, number)
-    out.write_text(json.dumps(proof, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    with written(out) as file:
+        file.write(f"{json.dumps(proof, indent=1, sort_keys=True)}\n".encode())
     typer.echo(f"{number}: its proof is written to {out}")
     return 0
 
