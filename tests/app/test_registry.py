@@ -144,6 +144,8 @@ def test_a_manager_sees_and_changes_the_time_of_those_managed(kit: Kit) -> None:
     stranger = "somebody whom you do not manage"
     assert [(line.kind, line.name) for line in flat.past] == [("participant", stranger)]
     assert {"Ada Ek", "Stadtwerke"} < {line.name for line in flat.now}
+    with pytest.raises(ChangeError, match="at most 8 lines"):
+        Newcomer.of("long", "Long", "line\n" * 9)
     coming = Change([shop], Interval.parse(key(9)), {Role.PARTICIPANT: "ada"})
     changes.enter(kit.house, coming, "administrator")
     switch = AskedChange("switch", shop, interval=key(8), supplier="sw")

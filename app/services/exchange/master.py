@@ -16,7 +16,14 @@ from app.services.certificates import devices
 from app.services.certificates.devices import NewDevice
 from app.services.exchange.links import Links
 from app.services.house import House
-from app.services.registry.wanted import MOST_ADDRESS, MOST_NAME, Newcomer, check_id, read_begin
+from app.services.registry.wanted import (
+    MOST_ADDRESS,
+    MOST_LINES,
+    MOST_NAME,
+    Newcomer,
+    check_id,
+    read_begin,
+)
 from app.store import people
 from app.tables import (
     BalancePartyRow,
@@ -199,6 +206,8 @@ class _Intake:
             )
         if len(cells["postal_address"]) > MOST_ADDRESS:
             raise _RefusedError(f"postal_address has more than {MOST_ADDRESS} characters")
+        if cells["postal_address"].count("|") >= MOST_LINES:
+            raise _RefusedError(f"postal_address has more than {MOST_LINES} lines")
         _name(row)
         there = self.session.get(ParticipantRow, cells["id"])
         if there is None:

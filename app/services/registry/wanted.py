@@ -16,6 +16,7 @@ from metering.localtime import day_start
 
 MOST_NAME: Final = 120
 MOST_ADDRESS: Final = 300
+MOST_LINES: Final = 8
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -47,7 +48,7 @@ class Newcomer:
     """Who is not a participant yet. ``postal_address``: lines, for statements.
 
     Raises:
-        ChangeError: no name, or an id that cannot be one.
+        ChangeError: no name, an id that cannot be one, or an address that fits on no envelope.
     """
 
     id: str
@@ -58,6 +59,10 @@ class Newcomer:
         check_id(self.id, "to")
         if not self.name:
             raise ChangeError("name who moves in: the name stands on their statements", "name")
+        if len(self.postal_address.splitlines()) > MOST_LINES:
+            raise ChangeError(
+                f"write the postal address in at most {MOST_LINES} lines, as on an envelope", "name"
+            )
 
     @classmethod
     def of(cls, participant: str, name: str, postal_address: str) -> Newcomer:
