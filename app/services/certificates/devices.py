@@ -22,6 +22,8 @@ SOLAR: Final = "T010000"
 SOLAR_SOURCE: Final = "F01040100"
 KINDS: Final = ("production", "storage", "charger")
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+_MOST: Final = 2 * 10**9  # W, mg per kWh: what their columns hold
+_MOST_NAME: Final = 120
 _TECHNOLOGY: Final = re.compile(r"T\d{6}")
 _SOURCE: Final = re.compile(r"F\d{8}")
 
@@ -184,8 +186,12 @@ def _check(device: NewDevice) -> None:
             device.source
         ),
         "the register is export or import": device.output_register not in ("export", "import"),
-        "capacity and emissions are 0 or more": min(device.capacity_w, device.emissions_mg_per_kwh)
-        < 0,
+        f"capacity and emissions are 0 or more, at most {_MOST}": not all(
+            0 <= number <= _MOST for number in (device.capacity_w, device.emissions_mg_per_kwh)
+        ),
+        f"a name has at most {_MOST_NAME} printable characters": not (
+            len(device.name) <= _MOST_NAME and device.name.isprintable()
+        ),
     }
     if device.kind == "storage":
         efficiency = device.efficiency_ppm or 0
