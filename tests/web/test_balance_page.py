@@ -9,9 +9,7 @@ from fastapi.testclient import TestClient
 
 from market.balance import Flows, Month, Year
 from tests.web.balance_fakes import DARK, DAY, NOTHING, PAGE, YEAR, FakeBalance
-from tests.web.browsing import Open
 from tests.web.page_kit import audit, enter
-from tests.web.test_browser import CONTRAST, SMALL_TARGETS
 from web import balance_picture
 from web.ports import Role
 from web.ports.balance import BalancePage
@@ -90,14 +88,3 @@ def test_the_parts_of_a_bar_add_up() -> None:
         assert self_used + local + grid == flows.consumption_wh
         assert out == flows.production_wh - flows.used_here_wh
         assert min(self_used, local, grid, out) >= 0
-
-
-@pytest.mark.browser
-def test_on_a_phone_in_the_dark(open_as: Open) -> None:
-    page, console = open_as("prosumer", width=390, color_scheme="dark")
-    page.goto("/balance")
-    page.click("#balance-table summary")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert page.evaluate(CONTRAST) == []
-    assert page.evaluate(SMALL_TARGETS) == []
-    assert console.lines == []

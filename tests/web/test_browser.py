@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from tests.web.browsing import Open
 from tests.web.ledger_fakes import ANCHOR, CONFLICT, OWN_ADDRESS, PAYMENT
+from tests.web.statement_fakes import DOCUMENT
 from tests.web.web_fakes import FakeViews, keys
 
 pytestmark = pytest.mark.browser
@@ -33,6 +34,8 @@ PAGES = {
     ),
     "grid-operator": ("/district", f"/intervals/{keys()[2]}", *LEDGER),
 }
+OWN = "/participants/weber/statements"
+MONEY = ("/balance", "/tariffs", OWN, f"{OWN}/{DOCUMENT.number}", "/certificates", "/disputes")
 # Relative luminance as WCAG 2 defines it, over the text of every visible element.
 CONTRAST = """() => {
   const parse = c => { const m = c.match(/[\\d.]+/g).map(Number);
@@ -77,6 +80,19 @@ def test_every_page_is_clean_fits_and_can_be_read(
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
         assert overflow == 0, path
+        assert page.evaluate(CONTRAST) == [], path
+        assert page.evaluate(SMALL_TARGETS) == [], path
+    assert console.lines == []
+
+
+def test_the_pages_of_money_on_a_phone_in_the_dark(open_as: Open) -> None:
+    page, console = open_as("prosumer", width=390, color_scheme="dark")
+    for path in MONEY:
+        answer = page.goto(path)
+        assert answer is not None
+        assert answer.ok, path
+        page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
         assert page.evaluate(CONTRAST) == [], path
         assert page.evaluate(SMALL_TARGETS) == [], path
     assert console.lines == []

@@ -7,10 +7,8 @@ from dataclasses import replace
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.web.browsing import Open
 from tests.web.page_kit import audit, enter
 from tests.web.tariff_fakes import CARD, PAGE, FakeTariffs
-from tests.web.test_browser import CONTRAST, SMALL_TARGETS
 from web import tariff_day
 from web.ports import Role
 from web.ports.tariffs import QuarterPrice
@@ -72,14 +70,3 @@ def test_the_picture_holds_every_price(prices: list[int], zero: bool) -> None:
     heights = [float(part.split("H")[0]) for part in found.drawn.split("V")[1:]]
     assert all(tariff_day.TOP <= y <= tariff_day.BOTTOM for y in heights)
     assert 1 <= len(found.y_ticks) <= 8
-
-
-@pytest.mark.browser
-def test_on_a_phone_in_the_dark(open_as: Open) -> None:
-    page, console = open_as("prosumer", width=390, color_scheme="dark")
-    page.goto("/tariffs")
-    page.click(".tariff summary")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert page.evaluate(CONTRAST) == []
-    assert page.evaluate(SMALL_TARGETS) == []
-    assert console.lines == []
