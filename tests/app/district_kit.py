@@ -282,10 +282,7 @@ class Kit(Refounding):
         )
 
     def exchange(self, name: str, serial: str, start: Interval, import_wh: int) -> None:
-        """Put another meter (or with the same serial another key) at a home from ``start`` on.
-
-        Its readings are signed with the new key from now on.
-        """
+        """Put another meter, or another key (same serial), at a home; it signs from ``start`` on."""
         old = self.homes[name]
         new = Home(name, old.number, serial, f"{serial}-new", start, import_wh)
         key_of = self.keyring.meter(new.key_name)
