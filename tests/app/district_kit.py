@@ -282,7 +282,7 @@ class Kit(Refounding):
         )
 
     def exchange(self, name: str, serial: str, start: Interval, import_wh: int) -> None:
-        """Put another meter, or another key (same serial), at a home; it signs from ``start`` on."""
+        """Put another meter, or another key (same serial), at a home: it signs from then on."""
         old = self.homes[name]
         new = Home(name, old.number, serial, f"{serial}-new", start, import_wh)
         key_of = self.keyring.meter(new.key_name)
