@@ -243,8 +243,9 @@ class Kit(Refounding):
             )
             for home in self.homes.values()
         ]
-        tariffs = {"t": flat(to_tariff(tariff()))}
-        return Founding(tariffs, people, self.start, simulated=True, seed=1)
+        return Founding(
+            {"t": flat(to_tariff(tariff()))}, people, self.start, simulated=True, seed=1
+        )
 
     # --- Meters ----------------------------------------------------------------------------------
 
