@@ -29,6 +29,7 @@ from app.tables import (
 )
 from market.certificate import Status
 from market.certificate_bundle import overlaps
+from market.money import Price
 from market.settlement import Kind, creditor
 from metering.interval import Interval, from_ms
 from metering.quantities import Energy
@@ -87,13 +88,17 @@ def _postings(session: Session) -> Iterable[tuple[JournalEntry, PostingRow]]:
 
 
 def check_guarantee(session: Session) -> None:
-    """Whatever was metered: all-in nobody pays more in an interval than on their normal tariff."""
+    """Whatever was metered: all-in nobody pays more in an interval than on their normal tariff.
+
+    Own energy passes whatever the price: where drawing from outside is paid for, that may cost.
+    """
     lines: Counter[tuple[str, str]] = Counter()
     for line in session.exec(select(SettlementLine).where(SettlementLine.version == 0)):
         lines[line.interval, line.participant] += line.micro
     normal: Counter[tuple[str, str]] = Counter()
     points: Counter[tuple[str, str]] = Counter()
-    guessed = set()
+    own: dict[tuple[str, str], list[tuple[int, Price, Price]]] = defaultdict(list)
+    left_out = set()
     slots = {(row.interval, row.point): row for row in session.exec(select(SlotRow))}
     for row in session.exec(select(SettledRow)):
         whose, slot = (row.interval, row.participant), slots[row.interval, row.point]
@@ -101,10 +106,15 @@ def check_guarantee(session: Session) -> None:
         earned = tariff.feed_in.of(Energy(slot.export_wh))
         normal[whose] += (earned - tariff.cost_of_import(Energy(slot.import_wh))).micro
         points[whose] += 1
+        saved = tariff.energy + tariff.grid_fee - tariff.local_grid_fee  # per kWh, by own energy
+        own[whose].append((row.import_own_wh + row.export_own_wh, saved, tariff.feed_in))
         if slot.estimated:
-            guessed.add(whose)
+            left_out.add(whose)
+    for whose, its in own.items():
+        if any(wh for wh, *_ in its) and min(s for _, s, _ in its) < max(f for *_, f in its):
+            left_out.add(whose)
     for whose in points:
-        if whose not in guessed:
+        if whose not in left_out:
             worse_micro = normal[whose] - lines[whose]
             assert worse_micro <= MOST_LINES * points[whose], (whose, worse_micro)
 

@@ -233,9 +233,7 @@ ACTIONS = st.one_of(
 class Money(RuleBasedStateMachine):
     """Meters tell or do not, people move and argue, the manager corrects and closes months."""
 
-    done: ClassVar[Counter[str]] = (
-        Counter()
-    )  # over all examples: what was done, and what was refused
+    done: ClassVar[Counter[str]] = Counter()  # over all examples; what was refused apart
 
     def __init__(self) -> None:
         super().__init__()
@@ -431,11 +429,6 @@ class Money(RuleBasedStateMachine):
 
 
 USUAL = "reads silent spools correct move jump+2026-07 issue+2026-06 audit+2026-06"
-RARE = (
-    "late correct+final undo switch+supplier switch+building version assign prices dispute "
-    "corrected refused withdrawn certificates+transfer certificates+claim certificates+cancel "
-    "certificates+withdraw jump+2026-08 issue+2026-07 issue+2026-08 audit+2026-07 audit+2026-08"
-)
 
 
 def test_money_and_paper_at_random() -> None:
@@ -443,11 +436,10 @@ def test_money_and_paper_at_random() -> None:
     run_state_machine_as_test(
         Money,
         settings=settings(
-            max_examples=80 if LONG else 4,
+            max_examples=40 if LONG else 4,
             stateful_step_count=12 if LONG else 5,
             deadline=None,
             phases=[Phase.generate, Phase.explicit],  # what fails is told whole: it is short
         ),
     )
-    wanted = f"{USUAL} {RARE}" if LONG else USUAL
-    assert {each.replace("+", " ") for each in wanted.split()} <= Money.done.keys()
+    assert {each.replace("+", " ") for each in USUAL.split()} <= (+Money.done).keys()
