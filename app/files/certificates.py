@@ -215,9 +215,7 @@ def _whole(
     text = values.get(name, "")
     if not text and unless is not None:
         return unless
-    if not (
-        text.isascii() and text.isdigit() and len(text) < 17 and least <= int(text) <= most
-    ):
+    if not (text.isascii() and text.isdigit() and len(text) < 17 and least <= int(text) <= most):
         raise TableFileError(
             f"{where}: {name} is {text[:40]!r}, not a whole number from {least} to {most}"
         )

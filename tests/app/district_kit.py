@@ -392,9 +392,8 @@ class Kit(Refounding):
     def orders(self, interval: str) -> list[OrderRow]:
         return self.rows(OrderRow, OrderRow.interval == interval)
 
-    def slots_of(self, session: Session, interval: str) -> list[dict[str, Any]]:
-        rows = session.exec(select(SlotRow).where(SlotRow.interval == interval))
-        return [row.model_dump() for row in rows]
+    def slots_of(self, interval: str) -> list[dict[str, Any]]:
+        return [row.model_dump() for row in self.rows(SlotRow, SlotRow.interval == interval)]
 
     def add_history(
         self, name: str, interval: Interval, import_wh: int, *, estimated: bool = False

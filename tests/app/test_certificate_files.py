@@ -194,7 +194,7 @@ def test_what_is_taken_in_is_active_and_never_twice(client, kit):
     [
         ({"certificate_bundle_status": "Claimed"}, "row 2: only certificates that are Active"),
         ({"bundle_quantity": 299}, "row 2: bundle_quantity is not that of the range, 300"),
-        ({"certificate_bundle_id_range_end": 100}, "range_end is '100', not a whole number from 101"),
+        ({"certificate_bundle_id_range_end": 100}, "is '100', not a whole number from 101"),
         ({"face_value": 1000}, "face_value is not 1 Wh"),
         ({"energy_carrier": "gas"}, "energy_carrier is not electricity"),
         ({"production_ending_interval": "2026-06-23T10:00:00Z"}, "is no quarter-hour"),

@@ -111,7 +111,7 @@ def test_readings_after_the_seal_stand_in_the_next_seals_late_root(kit: Kit) -> 
     kit.live()
     seal = kit.seal(key(2))
     assert seal.late_root == root(sorted(bytes(row.leaf) for row in late))
-    own = sum(slot["count"] for slot in kit.ask(lambda s: kit.slots_of(s, key(2))))
+    own = sum(slot["count"] for slot in kit.slots_of(key(2)))
     assert seal.counts.readings == own + 3
     assert kit.seal(key(1)).late_root == root([])
 

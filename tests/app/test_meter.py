@@ -187,10 +187,10 @@ def test_estimates_from_four_weeks(plain: Kit, weeks: dict[int, int], expected_w
 
 def test_metering_again_or_too_early_changes_nothing(kit: Kit) -> None:
     kit.live(flat=(500, 0))
-    slots = kit.ask(lambda session: kit.slots_of(session, key(0)))
+    slots = kit.slots_of(key(0))
     meter(kit.house, key(0))
     meter(kit.house, key(1))  # open
-    assert kit.ask(lambda session: kit.slots_of(session, key(0))) == slots
+    assert kit.slots_of(key(0)) == slots
     assert kit.state(key(0)) == "sealed"
     assert kit.state(key(1)) == "open"
 
