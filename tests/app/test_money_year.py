@@ -261,7 +261,8 @@ def test_a_months_pages_read_no_more_at_the_end_of_the_year(year: Year) -> None:
     ((month, then),) = year.work.items()
     now = year.pages(month)
     assert then > 0
-    assert now < 2 * then, (month, then, now)
+    # The sums of twelve months are read, never the year's quarters: those alone would be thousands.
+    assert now < then + 1_000, (month, then, now)
 
 
 def test_nothing_reads_from_end_to_end_what_grows_by_the_interval(year: Year) -> None:
