@@ -58,7 +58,7 @@ PAID_OUT: Final = (
     "one."
 )
 PREVIEW: Final = "Preview: nothing is to be paid on it, and it may still change."
-SIMULATED: Final = "Demo data on a simulated clock: nothing is to be paid on it."
+SIMULATED: Final = "Demo data on a simulated clock: the amounts are play money."
 
 
 def euros(cents: int, *, plus: bool = False) -> str:

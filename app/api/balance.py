@@ -175,7 +175,7 @@ def _add_allocation(router: APIRouter, house: House, sessions: Sessions) -> None
 
 def _sight(viewer: Viewer | None, managed: Collection[str]) -> Sight:
     if viewer is None:
-        return Sight()
+        return Sight(together=frozenset(managed))
     if viewer.role is Role.MANAGER:
         return Sight(frozenset(managed))
     own = frozenset({viewer.participant}) if viewer.participant else frozenset[str]()

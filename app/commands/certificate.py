@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from app.commands.shared import ADMINISTRATOR, Data, Json, Settings, run, show_json, show_table
+from app.commands.shared import (
+    ADMINISTRATOR,
+    Data,
+    Force,
+    Json,
+    Settings,
+    run,
+    show_json,
+    show_table,
+)
 
 if TYPE_CHECKING:
     from app.services.certificates.accounts import Choice
@@ -184,6 +193,7 @@ def export_(
     start: _From = "",
     until: _To = "",
     status: _Status = "",
+    force: Force = False,
     data: Data = None,
     settings: Settings = None,
 ) -> None:
@@ -196,7 +206,7 @@ def export_(
 
         choice = _choice(issuance, device, start, until, status)
         items = list(query.every(house, _sight(house, account), choice))
-        with written(file) as out:
+        with written(file, force=force) as out:
             out.write(as_json(items) if file.suffix == ".json" else as_csv(items))
         typer.echo(f"written: {len(items)} bundles", err=True)
 

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from app.commands.shared import ADMINISTRATOR, Data, Json, Settings, run, show_json, show_table
+from app.commands.shared import (
+    ADMINISTRATOR,
+    Data,
+    Force,
+    Json,
+    Settings,
+    run,
+    show_json,
+    show_table,
+)
 
 if TYPE_CHECKING:
     from app.services.exchange.values import Plan
@@ -41,6 +50,7 @@ def export_values(
         list[str] | None, typer.Option(help="GSRN of a metering point; may be repeated.")
     ] = None,
     mapping: _Mapping = None,
+    force: Force = False,
     data: Data = None,
     settings: Settings = None,
 ) -> None:
@@ -53,7 +63,7 @@ def export_values(
 
         by, when = read_mapping(mapping), period(time, house.settings.tz)
         with house.database.read() as session:
-            lines = _write(out, export(session, house, when, point or (), by))
+            lines = _write(out, export(session, house, when, point or (), by), force=force)
         typer.echo(f"{out}: {lines - 1} rows", err=True)
 
     _run(settings, data, act)
@@ -99,6 +109,7 @@ def import_values(
 def export_master(
     folder: Annotated[Path, typer.Argument(help="Folder for the files; made if need be.")],
     *,
+    force: Force = False,
     data: Data = None,
     settings: Settings = None,
 ) -> None:
@@ -112,7 +123,7 @@ def export_master(
             sheets = export(session)
         folder.mkdir(parents=True, exist_ok=True)
         for sheet, rows in sheets.items():
-            _write(folder / f"{sheet}.csv", [sheet_text(sheet, rows)])
+            _write(folder / f"{sheet}.csv", [sheet_text(sheet, rows)], force=force)
             typer.echo(f"{folder / sheet}.csv: {len(rows)} rows", err=True)
 
     _run(settings, data, act)
@@ -155,6 +166,7 @@ def allocation(
         bool, typer.Option("--intervals", help="A line per quarter-hour, not their sum.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="CSV file; else standard output.")] = None,
+    force: Force = False,
     data: Data = None,
     settings: Settings = None,
     json: Json = False,
@@ -175,17 +187,17 @@ def allocation(
                 for line in lines:
                     typer.echo(line, nl=False)
             else:
-                typer.echo(f"{out}: {_write(out, lines)} lines", err=True)
+                typer.echo(f"{out}: {_write(out, lines, force=force)} lines", err=True)
 
     _run(settings, data, act)
 
 
-def _write(out: Path, lines: Iterable[str]) -> int:
+def _write(out: Path, lines: Iterable[str], *, force: bool) -> int:
     """Write a file that is there whole or not at all; return how many lines it has."""
     from app.files.output import written
 
     count = 0
-    with written(out) as file:
+    with written(out, force=force) as file:
         for line in lines:
             file.write(line.encode())
             count += 1

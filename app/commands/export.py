@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from app.commands.shared import Data, Settings, run
+from app.commands.shared import Data, Force, Settings, run
 
 if TYPE_CHECKING:
     from app.services.house import House
@@ -29,6 +29,7 @@ def interval(
     key: Annotated[str, typer.Argument(help="The interval's UTC start.", metavar="KEY")],
     *,
     out: Annotated[Path, typer.Option(help="Where the file goes.", metavar="FILE")],
+    force: Force = False,
     data: Data = None,
     settings: Settings = None,
 ) -> None:
@@ -42,7 +43,7 @@ def interval(
 
     def act(house: House) -> str:
         content = export_interval(house, key)
-        with written(out) as file:
+        with written(out, force=force) as file:
             file.write(content)
         return f"{out}: {key}, {len(content)} bytes"
 
@@ -70,7 +71,7 @@ def journal(
         typer.Option(help="Only this account; `wallet:` names all of them. May be repeated."),
     ] = None,
     participant: Annotated[str, typer.Option(help="Only this participant's accounts.")] = "",
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Force = False,
     json: Annotated[bool, typer.Option("--json", help="Print each account's total.")] = False,
     data: Data = None,
     settings: Settings = None,
@@ -98,7 +99,7 @@ def month_(
     month: Annotated[str, typer.Argument(help="The local month.", metavar="MONTH")],
     *,
     out: Annotated[Path, typer.Option(help="Where the file goes.", metavar="FILE")],
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Force = False,
     data: Data = None,
     settings: Settings = None,
 ) -> None:

@@ -58,7 +58,7 @@ def export_journal(database: Database, origin: str, asked: Asked) -> Totals:
     """
     if asked.out.exists() and not asked.force:
         raise JournalExportError(f"{asked.out} is there already: name another file, or add --force")
-    with database.read() as session, written(asked.out) as file:
+    with database.read() as session, written(asked.out, force=asked.force) as file:
         wanted = _wanted(asked, months.zone_of(session))
         total = journal.count(session, wanted)
         sink = _SINKS[asked.form](file, origin)

@@ -70,7 +70,7 @@ def export_month(
             raise ExportError(str(error)) from error
         writer = _Month(house, session, span)
         with (
-            written(out) as file,
+            written(out, force=force) as file,
             zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as parts,
         ):
             return writer.write(parts, told)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Data = Annotated[Path | None, typer.Option(help="Folder of the district, in place of `data`.")]
 Settings = Annotated[Path | None, typer.Option(help="TOML file with the district's settings.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 ADMINISTRATOR: Final = "administrator"  # on record as who entered what a command changes

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from app.commands.shared import Data, Json, Settings
+from app.commands.shared import Data, Force, Json, Settings
 
 statement_cli = typer.Typer(
     help="Issue monthly statements, look at them, write them to files, and prove one.",
@@ -108,10 +108,11 @@ def prove(
     number: _Number,
     *,
     out: Annotated[Path, typer.Option(help="The JSON file.")],
+    force: Force = False,
     data: Data = None,
     settings: Settings = None,
 ) -> None:
     """Write what shows that a statement stands in the anchored log: leaf, salt, paths, entry."""
     from app.commands.statement_run import prove_one, run
 
-    run(settings, data, lambda house: prove_one(house, number, out))
+    run(settings, data, lambda house: prove_one(house, number, out, force=force))

@@ -179,7 +179,7 @@ def export_month(house: House, month: str, only: str | None, form: str, out: Pat
                 found = [reading.find(session, number) for number in chunk]
                 jobs = [(r.payload, reading.seal_of(session, r, run_row)) for r, run_row in found]
             for number, content in zip(chunk, render(jobs, form), strict=True):
-                with written(out / f"{number}.{form}") as file:
+                with written(out / f"{number}.{form}", force=True) as file:
                     file.write(content)
                 done += 1
                 tell(done, len(numbers))
@@ -187,11 +187,11 @@ def export_month(house: House, month: str, only: str | None, form: str, out: Pat
     return 0
 
 
-def prove_one(house: House, number: str, out: Path) -> int:
+def prove_one(house: House, number: str, out: Path, *, force: bool) -> int:
     """Write a statement's proof."""
     with house.database.read() as session:
         proof = proving.proof_of(session, number)
-    with written(out) as file:
+    with written(out, force=force) as file:
         file.write(f"{json.dumps(proof, indent=1, sort_keys=True)}\n".encode())
     typer.echo(f"{number}: its proof is written to {out}")
     return 0

@@ -11,15 +11,18 @@ from typing import BinaryIO
 
 
 @contextmanager
-def written(out: Path) -> Iterator[BinaryIO]:
+def written(out: Path, *, force: bool = False) -> Iterator[BinaryIO]:
     """Yield a file beside ``out`` that takes its place once it is whole and on the disk.
 
     Raises:
-        OSError: it cannot be written, or ``out`` is a folder, a device or a pipe, which no file
-            may replace; what stood at ``out`` stands there still.
+        OSError: it cannot be written, there is a file already and no ``force``, or ``out`` is a
+            folder, a device or a pipe, which no file may replace; what stood at ``out`` stands
+            there still.
     """
     if out.exists() and not out.is_file():
         raise OSError(errno.EINVAL, "this is no regular file", str(out))
+    if out.exists() and not force:
+        raise OSError(errno.EEXIST, "it is there already: name another file, or add --force", out)
     part = out.with_name(f".{out.name}.part")
     try:
         with part.open("wb") as file:

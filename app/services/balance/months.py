@@ -28,14 +28,25 @@ NOTHING = Sum(Flows(), 0)
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """Who looks: ``own`` are their participants; ``everything``: each place, whoever is there."""
+    """Who looks: ``own`` are their participants; ``everything``: each place, whoever is there.
+
+    ``together`` are others' of whom one person may know everything, and look without a name: they
+    count as one of the five.
+    """
 
     own: frozenset[str] = frozenset()
     everything: bool = False
+    together: frozenset[str] = frozenset()
+
+    @property
+    def one(self) -> frozenset[str]:
+        """Who count as one."""
+        return self.own | self.together
 
     def sees(self, others: int, *, mine: bool) -> bool:
-        """Whether a sum over so many others (and perhaps one's own) may be told."""
-        return self.everything or not others or others + mine >= privacy.FEWEST
+        """Whether a sum over so many others (and perhaps who count as one) may be told."""
+        all_own = not others and not self.together
+        return self.everything or all_own or others + mine >= privacy.FEWEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +83,7 @@ def view(
     """Return a month of the district, or of a participant of one's own (``whose``)."""
     people = frozenset({whose}) if whose is not None else None
     scope = Scope(Span.MONTH, month, month, people)
-    behind = store.behind(session, scope, sight.own).get(month)
+    behind = store.behind(session, scope, sight.one).get(month)
     intervals = store.settled_intervals(session, scope).get(month, 0)
     whole = intervals_of(Span.MONTH, month, zone)
     if behind is None or not sight.sees(behind[0], mine=behind[1]):
@@ -93,7 +104,7 @@ def days(
     """Return the sums of a month's days; None where one of them may not be told."""
     people = frozenset({whose}) if whose is not None else None
     scope = Scope(Span.DAY, f"{month}-01", f"{month}-31", people)
-    behind = store.behind(session, scope, sight.own)
+    behind = store.behind(session, scope, sight.one)
     if not all(sight.sees(others, mine=mine) for others, mine in behind.values()):
         return None
     found: dict[str, list[Sum]] = {start: [] for start in behind}
@@ -135,11 +146,11 @@ def _hidden(groups: Mapping[tuple[str, str], frozenset[str]], sight: Sight) -> s
     if sight.everything:
         return set()
     others = {key for key, people in groups.items() if not people <= sight.own}
-    hidden = {key for key in others if privacy.too_few(groups[key], sight.own)}
+    hidden = {key for key in others if privacy.too_few(groups[key], sight.one)}
     shown = sorted(others - hidden, key=lambda key: (-len(groups[key]), key))
     while hidden and shown:
         together = frozenset[str]().union(*(groups[key] for key in hidden))
-        if not privacy.too_few(together, sight.own):
+        if not privacy.too_few(together, sight.one):
             break
         hidden.add(shown.pop())  # the smallest
     return hidden
