@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.services.limits.desk import LimitsDesk, to_asked, to_instruction
-from app.tables import InstructionRow, MeteringPointRow
+from app.tables import InstructionRow
 from market.agents import Instruction, InstructionError, Strategy
 from market.money import Price
 from market.place import Level, Product, Wish
@@ -156,8 +156,7 @@ def test_entering_and_taking_up_again(kit: Kit) -> None:
 
 
 def test_a_premium_shows_what_green_energy_may_cost(kit: Kit) -> None:
-    with kit.database.write() as session:
-        session.get_one(MeteringPointRow, kit.homes["flat"].point).building = "b1"
+    kit.move_to("flat", "building", "b1")
     desk, flat = LimitsDesk(kit.house), kit.homes["flat"].point
     view = desk.preview("flat", flat, AskedLimits(green="premium", premium="2", level="building"))
     assert view.buy_green is not None

@@ -16,7 +16,9 @@ def test_a_file_takes_its_place_once_it_is_whole(tmp_path: Path) -> None:
         file.write(b"one")
         assert not out.exists()
     assert out.read_bytes() == b"one"
-    with pytest.raises(UnicodeEncodeError), written(out) as file:
+    with pytest.raises(FileExistsError, match="add --force"), written(out):
+        pass
+    with pytest.raises(UnicodeEncodeError), written(out, force=True) as file:
         file.writelines(text.encode() for text in ("tw", "\ud800"))
     assert out.read_bytes() == b"one"
     assert [each.name for each in tmp_path.iterdir()] == ["out.csv"]

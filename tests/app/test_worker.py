@@ -268,8 +268,7 @@ def test_a_settlement_that_does_not_add_up_stops_its_interval_not_metering(kit: 
     meter(kit.house, key(1))
     clear_interval(kit.house, key(1))
     with kit.database.write() as session:
-        row = session.exec(select(TradeRow).where(TradeRow.interval == key(1))).first()
-        assert row is not None
+        row = session.get_one(TradeRow, (key(1), 0))
         right, row.wh = row.wh, row.wh + 1_000  # more than was metered
     before = kit.postings()
     kit.settle()
@@ -281,8 +280,7 @@ def test_a_settlement_that_does_not_add_up_stops_its_interval_not_metering(kit: 
     assert alarm.ref == f"alarm/{key(1)}/cleared"
     assert alarm.level == "alarm"
     with kit.database.write() as session:
-        row = session.exec(select(TradeRow).where(TradeRow.interval == key(1))).first()
-        assert row is not None
+        row = session.get_one(TradeRow, (key(1), 0))
         row.wh = right
     kit.worker.run_due()  # a person mended it: everything goes on
     assert [kit.state(key(n)) for n in range(4)] == ["sealed"] * 4

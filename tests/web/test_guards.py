@@ -103,12 +103,13 @@ def post_paths(ports: Ports) -> set[str]:
 
 
 def test_every_change_asks_for_the_token(ports: Ports, client: TestClient) -> None:
-    managers = ("/treasury", "/sharing")
+    managers = ("/treasury", "/sharing", "/corrections", "/people", "/statements/issue")
+    managers += ("/disputes/{dispute}/answer",)
     paths = sorted(post_paths(ports) - {"/enter"}, key=lambda path: path.startswith(managers))
     assert {"/leave", "/verify", "/treasury/decide"} < set(paths)
     for path in paths:
         enter(client, Role.MANAGER if path.startswith(managers) else Role.PROSUMER)
-        target = path.format(key=KEY, participant="weber")
+        target = path.format(key=KEY, participant="weber", dispute=1, number="S-2026-000001")
         for wrong in ({}, {"csrf_token": "x"}, {"csrf_token": "ü"}):
             answer = client.post(target, data=wrong)
             assert answer.status_code == 403, (path, wrong)
