@@ -64,14 +64,14 @@ SIMULATED: Final = "Demo data on a simulated clock: the amounts are play money."
 def euros(cents: int, *, plus: bool = False) -> str:
     """Return whole cents as euros with two decimals."""
     whole, rest = divmod(abs(cents), 100)
-    return present.signed(f"{whole:,}.{rest:02d}{present.NBSP}€", cents, plus=plus)
+    return present.signed(f"€{whole:,}.{rest:02d}", cents, plus=plus)
 
 
 def line_euros(micro: int) -> str:
     """Return micro-euros as euros with four decimals: a line is smaller than its sum's cent."""
     scaled = (2 * abs(micro) + 100) // 200
     whole, rest = divmod(scaled, 10_000)
-    return present.signed(f"{whole:,}.{rest:04d}{present.NBSP}€", micro if scaled else 0)
+    return present.signed(f"€{whole:,}.{rest:04d}", micro if scaled else 0)
 
 
 def energy(wh: int) -> str:

@@ -60,6 +60,11 @@ def export_journal(database: Database, origin: str, asked: Asked) -> Totals:
         raise JournalExportError(f"{asked.out} is there already: name another file, or add --force")
     with database.read() as session, written(asked.out, force=asked.force) as file:
         wanted = _wanted(asked, months.zone_of(session))
+        if unknown := journal.unknown(session, wanted):
+            raise JournalExportError(
+                f"nothing was ever booked for {', '.join(unknown)}: look for a typing error; an "
+                "account is one such as bank or wallet:home-5, and wallet: means all that begin so"
+            )
         total = journal.count(session, wanted)
         sink = _SINKS[asked.form](file, origin)
         chunk: list[journal.Booked] = []

@@ -256,7 +256,7 @@ def movements_csv(movements: Sequence[tuple[BankMovementRow, str]]) -> bytes:
 def _unpaid(session: Session, names: dict[str, str]) -> list[tuple[str, str]]:
     """Return the statements that a credit can pay, by number, in words."""
     return [
-        (each.number, f"{each.number}, {names[each.participant]}: {euros(each.dues.open_micro)} €")
+        (each.number, f"{each.number}, {names[each.participant]}: €{euros(each.dues.open_micro)}")
         for each in dues.unsettled(session).values()
         if each.dues.open_micro > 0
     ]

@@ -11,12 +11,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnElement, insert, or_
+from sqlalchemy import ColumnElement, exists, insert, or_
 from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, func, select
 
 from app.store import months
-from app.tables import JournalEntry, PostingRow
+from app.tables import JournalEntry, ParticipantRow, PostingRow
 from market.journal import Entry, Posting, paid_out, receivable, wallet, withdrawal
 
 OF_PARTICIPANTS: Final = (wallet, receivable, withdrawal, paid_out)  # each has one of these
@@ -227,6 +227,21 @@ def people_of(session: Session, entries: Collection[int]) -> Mapping[int, frozen
         if prefix + colon in prefixes:
             found[entry].add(participant)
     return {entry: frozenset(people) for entry, people in found.items()}
+
+
+def unknown(session: Session, wanted: Wanted) -> Sequence[str]:
+    """Return what was asked for (accounts, beginnings of them, the participant) and is unknown.
+
+    Known is an account that ever held a posting, and every participant with their accounts.
+    """
+    people = set(session.exec(select(ParticipantRow.id)))
+    unknown = [
+        name
+        for name in wanted.accounts
+        if name.partition(":")[2] not in people
+        and not session.scalar(select(exists().where(*_conditions(Wanted(accounts=[name])))))
+    ]
+    return unknown + ([wanted.participant] if {wanted.participant} - people - {""} else [])
 
 
 def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:

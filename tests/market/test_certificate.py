@@ -60,7 +60,7 @@ def _read(lines):
     return [Border(*each) for each in points], charged, expected
 
 
-@pytest.mark.parametrize("lines", _cases())
+@pytest.mark.parametrize("lines", list(_cases()))
 def test_scenario(lines):
     borders, charged, expected = _read(lines)
     assert allot(borders, charged) == expected

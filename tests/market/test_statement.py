@@ -129,7 +129,7 @@ def _rates(part: Any) -> list[tuple[int, int, int]]:
     return [(row["vat_ppm"], row["net_cents"], row["vat_cents"]) for row in part["vat"]]
 
 
-@pytest.mark.parametrize("scenario", scenarios(), ids=lambda s: s.name)
+@pytest.mark.parametrize("scenario", list(scenarios()), ids=lambda s: s.name)
 def test_scenarios(scenario: Scenario) -> None:
     suppliers = {"", *(each.supplier for each in scenario.charges)}
     month = Month([section(each) for each in suppliers], scenario.lines, scenario.charges)

@@ -63,16 +63,16 @@ def test_each_line_has_its_reference_amount_and_payee(client: TestClient) -> Non
     for text in (
         'id="line-1.2"',
         "−1.25 to 20.00 ct/kWh",
-        "You pay 5.29 €",
+        "You pay €5.29",
         "Net at 19 % VAT",
         "4.8 kW on Wed 3 Jun 2026",
-        "0.1000 € a day",
+        "€0.1000 a day",
         "13 days of 30",
         "May 2026, statement S-2026-000003; 1 quarter-hour",
         "Mon 1 Jun 2026 to Sat 13 Jun 2026, Sat 20 Jun 2026",
         "Anchored on the ledger",
         "Your roof produced 9.000 kWh; you used 5.000 kWh of it yourself",
-        "1.23 €",
+        "€1.23",
     ):
         assert text in html, text
 
@@ -121,7 +121,7 @@ def test_a_month_that_cannot_be_issued_says_why(
     html = client.get("/statements").text
     assert "2026-06 is not over yet." in html
     assert '<button type="submit">Issue' not in html
-    assert "gets 12.50" in html.replace("\u00a0", " ")
+    assert "gets €12.50" in html.replace("\u00a0", " ")
 
 
 def test_demo_data_is_named_so(client: TestClient, statements: FakeStatements) -> None:
@@ -139,8 +139,8 @@ def test_a_statement_says_how_it_is_paid_and_how_far_it_is(
     html = client.get(f"{HERE}/{NUMBER}").text.replace("\u00a0", " ")
     for text in (
         "Partly paid",
-        "2.29 € still open",
-        "open, 1.00 € of it held",
+        "€2.29 still open",
+        "open, €1.00 of it held",
         "RF52 S202 6000 001",
     ):
         assert text in html, text
