@@ -98,7 +98,9 @@ class Field:
 
     ``scale`` is what one count is worth in the unit of :data:`QUANTITIES`; a ``scale_register``
     multiplies it by ten to the power of the int16 found there. ``missing`` holds the raw bit
-    patterns (first word highest, after word order) that mean "no value".
+    patterns (first word highest, after word order) that mean "no value". ``modulus`` is the
+    number of counts after which a counter starts again at 0 (``None``: not known), ``step`` how
+    far it moves at a time where that is more than its type shows.
     """
 
     function: int
@@ -108,6 +110,13 @@ class Field:
     low_word_first: bool = False
     missing: frozenset[int] = frozenset()
     scale_register: int | None = None
+    modulus: int | None = None
+    step: Fraction | None = None
+
+    @property
+    def range(self) -> ReadRange:
+        """The request that reads this field alone."""
+        return ReadRange(self.function, self.address, self.type.words)
 
     def moved(self, by: int) -> Field:
         """Return this field ``by`` addresses further on (an offset made absolute)."""
@@ -157,6 +166,7 @@ class MeterValues:
 
     ``resolution_wh`` is the step of the coarser counter, at least 1. ``raw_digest`` is the
     SHA-256 of all registers read, big-endian, in read order (docs/protocol.md, "A reading").
+    The moduli tell where each counter starts again at 0; ``None`` where that is not known.
     """
 
     import_total: RegisterTotal | None
@@ -166,6 +176,8 @@ class MeterValues:
     frequency_mhz: int | None
     resolution_wh: int
     raw_digest: bytes
+    import_modulus_wh: int | None = None
+    export_modulus_wh: int | None = None
 
 
 def decode(register_map: RegisterMap, blocks: Sequence[Block]) -> MeterValues:
@@ -197,6 +209,8 @@ def decode(register_map: RegisterMap, blocks: Sequence[Block]) -> MeterValues:
         frequency_mhz=_thousandths(exact.get("frequency")),
         resolution_wh=max(steps, default=1),
         raw_digest=raw_digest(blocks),
+        import_modulus_wh=modulus_wh(register_map.fields.get("import_total"), blocks),
+        export_modulus_wh=modulus_wh(register_map.fields.get("export_total"), blocks),
     )
 
 
@@ -217,19 +231,22 @@ def exact_value(field: Field, blocks: Sequence[Block]) -> Fraction | None:
 
 
 def text_value(field: Field, blocks: Sequence[Block]) -> str | None:
-    """Return a serial number: text without its padding, or a whole number in decimal."""
+    """Return text without its padding, or a number in decimal; ``None`` where there is none."""
     if field.type.kind is Kind.TEXT:
         words = _words(blocks, field.function, field.address, field.type.words)
         packed = b"" if words is None else struct.pack(f">{len(words)}H", *words)
         return packed.split(b"\0")[0].decode("ascii", "replace").strip() or None
     value = exact_value(field, blocks)
-    return None if value is None else str(math.floor(value))
+    if value is None:
+        return None
+    return str(value.numerator if value.denominator == 1 else float(value))
 
 
 def resolution_wh(field: Field, blocks: Sequence[Block]) -> int:
     """Return the step of a counter at its present value in Wh, rounded up, at least 1.
 
-    An integer steps by its scale; a float32 by two to the power of its exponent less 23.
+    An integer steps by its scale, a float32 by two to the power of its exponent less 23, and
+    neither by less than the field's own ``step``.
     """
     raw, scale = _raw(field, blocks), _scale(field, blocks)
     if raw is None or scale is None:
@@ -237,7 +254,15 @@ def resolution_wh(field: Field, blocks: Sequence[Block]) -> int:
     step = Fraction(1)
     if field.type.kind is Kind.FLOAT:
         step = Fraction(2) ** (max(raw >> 23 & 0xFF, 1) - 150)
-    return max(1, math.ceil(step * abs(scale)))
+    return max(1, math.ceil(max(step * abs(scale), field.step or 0)))
+
+
+def modulus_wh(field: Field | None, blocks: Sequence[Block]) -> int | None:
+    """Return the Wh at which a counter starts again at 0, rounded down; ``None``: not known."""
+    if field is None or field.modulus is None:
+        return None
+    scale = _scale(field, blocks)
+    return None if scale is None else math.floor(field.modulus * abs(scale))
 
 
 def encode(field: Field, value: Fraction | None, exponent: int = 0) -> list[int]:
