@@ -61,14 +61,14 @@ def verify(key: PublicKey, purpose: Purpose, payload: bytes, signature: bytes) -
     return True
 
 
-def create_key_file(path: Path) -> SigningKey:
-    """Generate a key and store its seed as hex in a new file of mode 0600, synced to disk.
+def create_key_file(path: Path, mode: int = stat.S_IRUSR | stat.S_IWUSR) -> SigningKey:
+    """Generate a key and store its seed as hex in a new file of ``mode`` (0600), synced to disk.
 
     Raises:
         FileExistsError: the file exists; a key is never overwritten.
     """
     key = SigningKey.generate()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, stat.S_IRUSR | stat.S_IWUSR)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(bytes(key).hex() + "\n")
         file.flush()
