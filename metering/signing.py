@@ -37,7 +37,11 @@ class Purpose(Enum):
     BATCH = b"wattloom-batch-v1\0"
     RECEIPT = b"wattloom-receipt-v1\0"
     ENROL = b"wattloom-enrol-v1\0"
+    ROTATE = b"wattloom-rotate-v1\0"
+    OCMF = b"wattloom-ocmf-v1\0"
     WEBHOOK = b"wattloom-webhook-v1\0"
+    EVENT = b"wattloom-event-v1\0"
+    EPOCH = b"wattloom-epoch-v1\0"
 
 
 def public_key(key: SigningKey) -> PublicKey:
