@@ -18,7 +18,7 @@ from nacl.signing import SigningKey
 from metering.batch import MAX_READINGS, Batch
 from metering.identity import PublicKey
 from metering.interval import LENGTH_MS
-from metering.poller import Live, Meter, Poller
+from metering.lines.poller import Live, Meter, Poller
 from metering.reading import Clock
 from metering.receipt import Receipt, ReceiptError
 from metering.sender import BadAnswerError, ItemResult, Sender, SenderError, SenderUnavailableError

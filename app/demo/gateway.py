@@ -15,8 +15,9 @@ from app.tables import EnrolmentRow
 from metering.gateway import Gateway, GatewayIdentity, Options
 from metering.identity import PublicKey
 from metering.interval import Interval
-from metering.modbus import ModbusConnection, ModbusMeter
-from metering.poller import Live, Meter
+from metering.lines.config import TcpLine
+from metering.lines.line import open_line
+from metering.lines.poller import Live, Meter
 from metering.profiles import load_profile
 from metering.reading import Clock, Enrolment
 from metering.sender import HttpSender
@@ -38,12 +39,15 @@ async def open_gateway(
     """
     meters = []
     for unit, signer in _signers(house):
-        connection = await stack.enter_async_context(
-            ModbusConnection(
-                "127.0.0.1", modbus_port, timeout_s=house.settings.poll_timeout_ms / 1000
+        line = await stack.enter_async_context(
+            open_line(
+                TcpLine(
+                    name=signer.enrolment.point, host="127.0.0.1", port=modbus_port,
+                    timeout_ms=house.settings.poll_timeout_ms,
+                )
             )
-        )
-        source = ModbusMeter(connection.unit(unit), house.clock.now_ms)
+        )  # fmt: skip
+        source = line.meter(unit, house.clock.now_ms)
         meters.append(Meter(signer, source, load_profile(signer.enrolment.profile)))
 
     spool = Spool.open(house.settings.data / "spool.db")

@@ -19,8 +19,8 @@ from metering.batch import Batch
 from metering.gateway import Backoff, Gateway, GatewayIdentity, GatewaySetupError, Options, Sent
 from metering.identity import PublicKey, gsrn_check_digit
 from metering.interval import LENGTH_MS, Interval
-from metering.modbus import MeterTimeoutError
-from metering.poller import Meter, MeterSetupError
+from metering.lines.errors import MeterTimeoutError
+from metering.lines.poller import Meter, MeterSetupError
 from metering.profiles import Profile, load_profile
 from metering.quantities import Power, RegisterTotal
 from metering.reading import (

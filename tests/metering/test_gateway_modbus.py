@@ -10,10 +10,11 @@ from nacl.signing import SigningKey
 from metering.gateway import Gateway, GatewayIdentity
 from metering.identity import gsrn_check_digit
 from metering.interval import LENGTH_MS, Interval
+from metering.lines.config import TcpLine
+from metering.lines.line import open_line
+from metering.lines.poller import Meter
 from metering.loadcurves import NetCurve, roof, yearly_load
-from metering.modbus import ModbusConnection, ModbusMeter
-from metering.poller import Meter
-from metering.profiles import load_profile, profile_names
+from metering.profiles import Role, load_profile, profile_names
 from metering.reading import Clock, Enrolment, Quality, Reading
 from metering.sender import ItemResult, SenderUnavailableError
 from metering.signing import Purpose, public_key, verify
@@ -67,9 +68,11 @@ class Bench:
                 load_profile(name), number, serial, curve(serial), self.clock.now_ms
             )
             server = await stack.enter_async_context(MeterServer([simulated]))
-            line = ModbusConnection("127.0.0.1", server.port, timeout_s=SILENT_S)
-            stack.push_async_callback(line.close)
-            source = ModbusMeter(line.unit(number), self.clock.now_ms, tries=1)
+            config = TcpLine(
+                name=name, host="127.0.0.1", port=server.port, timeout_ms=round(SILENT_S * 1000)
+            )
+            line = await stack.enter_async_context(open_line(config))
+            source = line.meter(number, self.clock.now_ms, tries=1)
             meters.append(Meter(signer, source, simulated.profile))
             self.signers.append(signer)
             self.simulated.append(simulated)
@@ -118,7 +121,9 @@ def check(bench: Bench, gateway: Gateway) -> None:
             (reading.import_wh, meter.curve.import_milli_wh(reading.answered_ms)),
             (reading.export_wh, meter.curve.export_milli_wh(reading.answered_ms)),
         ):
-            assert total is not None
+            if total is None:
+                assert meter.profile.role is Role.PRODUCTION, meter.profile.name
+                continue
             assert 0 <= counted // 1_000 - total <= reading.resolution_wh, meter.profile.name
 
 

@@ -72,7 +72,7 @@ class PollResult(Protocol):
 
 
 class MeterSource(Protocol):
-    """Reads one meter (``metering.modbus.ModbusMeter`` fits)."""
+    """Reads one meter (``metering.lines.meter.ModbusMeter`` fits)."""
 
     async def read(self, profile: Profile) -> PollResult:
         """Poll once; any exception means that there is no reading."""
