@@ -20,13 +20,16 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from metering.loadcurves import EnergyCurve
 from metering.profiles import Profile
-from metering.registers import Field, RegisterMap, encode, encode_text
+from metering.registers import TYPES, Field, Kind, RegisterMap, encode, encode_text
 from metering.sunspec import COMMON_MODEL, END_MODEL, MARKER, SunSpecLayout
 
 _VOLTAGE_V: Final = Fraction(230)
 _FREQUENCY_HZ: Final = Fraction(50)
 _COMMON_LENGTH: Final = 66
-_EXPONENTS: Final = {"power": 1, "voltage_l1": -1, "frequency": -2}
+_NO_SCALE: Final = 0x8000
+_EXPONENTS: Final = {"power": 1, "frequency": -2} | dict.fromkeys(
+    ("voltage_l1", "voltage_l2", "voltage_l3"), -1
+)
 """What the scale registers of a simulated SunSpec meter hold; 0 for the counters."""
 
 
@@ -78,10 +81,13 @@ async def _leave_alone(_request: Request) -> Fault:
 
 @dataclass(frozen=True, slots=True)
 class SunSpecSite:
-    """Where a simulated SunSpec meter stands: base, meter model, models (id, length) before it."""
+    """Where a simulated SunSpec meter stands: base, meter model, models (id, length) before it.
+
+    Without a ``model`` it is the first that the profile knows.
+    """
 
     base: int = 40000
-    model: int = 203
+    model: int | None = None
     before: tuple[tuple[int, int], ...] = ()
 
 
@@ -89,7 +95,8 @@ class SunSpecSite:
 class SimulatedMeter:
     """One meter: its type, where it answers, and the curve it counts.
 
-    ``missing`` names quantities that it marks as missing; ``tamper`` injects faults. Both may be
+    ``missing`` names quantities that it marks as missing, ``settings`` gives values to settings
+    that the profile watches (others stand at a safe one); ``tamper`` injects faults. All may be
     changed while it serves.
     """
 
@@ -102,6 +109,7 @@ class SimulatedMeter:
     missing: frozenset[str] = frozenset()
     tamper: Tamper = _leave_alone
     sunspec: SunSpecSite = field(default_factory=SunSpecSite)
+    settings: dict[str, str] = field(default_factory=dict)
 
     def silence(self, at_ms: int) -> Silence | None:
         """Return how the meter stays silent at ``at_ms``, ``None`` when it answers."""
@@ -115,14 +123,15 @@ class SimulatedMeter:
         layout = self.profile.layout
         if isinstance(layout, RegisterMap):
             return layout
-        if self.sunspec.model not in layout.models:
+        model = min(layout.models) if self.sunspec.model is None else self.sunspec.model
+        if model not in layout.models:
             raise SimulatorError(
-                f"unit {self.unit}: profile {self.profile.name} has no model {self.sunspec.model}; "
-                f"choose one of {sorted(layout.models)}"
+                f"unit {self.unit}: profile {self.profile.name} has no model {model}; choose one "
+                f"of {sorted(layout.models)}"
             )
         common = self.sunspec.base + len(MARKER)
         address = common + 2 + _COMMON_LENGTH + sum(2 + length for _, length in self.sunspec.before)
-        return layout.map_at(layout.models[self.sunspec.model], address, common)
+        return layout.map_at(layout.models[model], address, common)
 
     def quantities(self, at_ms: int) -> dict[str, Fraction | None]:
         """Return what the meter measures at ``at_ms``, in the units of ``registers.QUANTITIES``."""
@@ -138,11 +147,27 @@ class SimulatedMeter:
         return {name: None if name in self.missing else value for name, value in shown.items()}
 
     def live_registers(self, at_ms: int) -> Iterator[tuple[Field, list[int]]]:
-        """Yield each quantity's field and its registers at ``at_ms``."""
+        """Yield each field that may change and its registers at ``at_ms``."""
         quantities = self.quantities(at_ms)
-        for name, spec in self.register_map().fields.items():
+        fields = self.register_map().fields
+        scales = {
+            spec.scale_register: (name, spec.function)
+            for name, spec in fields.items()
+            if spec.scale_register is not None
+        }
+        for address, (name, function) in scales.items():
+            yield Field(function, address, TYPES["uint16"]), [_EXPONENTS.get(name, 0) & 0xFFFF]
+        for name, spec in fields.items():
+            value = quantities[name]
             exponent = _EXPONENTS.get(name, 0) if spec.scale_register is not None else 0
-            yield spec, encode(spec, quantities[name], exponent)
+            if value is None and spec.type.kind is Kind.ACCUMULATOR and spec.scale_register:
+                # A counter has no pattern for this; its scale factor, which others share, has.
+                yield Field(spec.function, spec.scale_register, TYPES["uint16"]), [_NO_SCALE]
+                value = Fraction(0)
+            yield spec, encode(spec, value, exponent)
+        for setting in self.profile.watch:
+            value_now = self.settings.get(setting.name, min(setting.safe, default="0"))
+            yield setting.field, encode_text(setting.field, value_now)
 
     def still_registers(self) -> dict[int, dict[int, int]]:
         """Return all registers that can be read, as {function: {address: value at rest}}."""
@@ -153,13 +178,14 @@ class SimulatedMeter:
             image.setdefault(read.function, {}).update(dict.fromkeys(addresses, 0))
         if isinstance(self.profile.layout, SunSpecLayout):
             image[self.profile.layout.function] = self._chain(register_map)
-        for name, spec in register_map.fields.items():
-            if spec.scale_register is not None:
-                image[spec.function][spec.scale_register] = _EXPONENTS.get(name, 0) & 0xFFFF
-        serial = register_map.serial
-        if serial is not None:
-            words = encode_text(serial, self.serial)
-            image.setdefault(serial.function, {}).update(enumerate(words, serial.address))
+        shown = [
+            (known.field, min((*known.equals, *known.prefixes))) for known in self.profile.identify
+        ]
+        if register_map.serial is not None:
+            shown.append((register_map.serial, self.serial))
+        still = [(spec, encode_text(spec, text)) for spec, text in shown]
+        for spec, words in (*still, *self.live_registers(self.now_ms())):
+            image.setdefault(spec.function, {}).update(enumerate(words, spec.address))
         return image
 
     def _chain(self, register_map: RegisterMap) -> dict[int, int]:

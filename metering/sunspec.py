@@ -26,11 +26,14 @@ NOT_IMPLEMENTED: Final[Mapping[str, int]] = MappingProxyType(
         "uint32": 0xFFFF_FFFF,
         "int64": 0x8000_0000_0000_0000,
         "uint64": 0xFFFF_FFFF_FFFF_FFFF,
-        "acc32": 0,
-        "acc64": 0,
     }
 )
-"""The bit pattern of "not implemented" by type; a float has NaN, a text is empty."""
+"""The bit pattern of "not implemented" by type; a float has NaN, a text is empty.
+
+An accumulator's would be 0, which a new meter shows as well. Every counter read here is mandatory
+in its model, and so is its scale factor: a device without the one has 0x8000 in the other, and a
+0 beside a scale factor is a counter that stands at 0.
+"""
 
 
 class SunSpecError(RegisterError):

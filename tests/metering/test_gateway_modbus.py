@@ -22,7 +22,7 @@ from metering.simulator import MeterServer, Outage, Silence, SimulatedMeter
 from metering.spool import Signer, Spool
 
 BORDER = Interval.parse("2026-06-23T10:00:00Z")
-SILENT_S = 0.3
+SILENT_S = 1.0
 
 
 @dataclass

@@ -67,7 +67,8 @@ def sdm(clock: Callable[[], int], unit: int = 1, outages: Sequence[Outage] = ())
 
 
 def counters(values: MeterValues) -> list[int | None]:
-    return [total and total.wh for total in (values.import_total, values.export_total)]
+    totals = (values.import_total, values.export_total)
+    return [None if total is None else total.wh for total in totals]
 
 
 def counted_milli_wh(meter: SimulatedMeter) -> tuple[int, int]:
