@@ -109,6 +109,65 @@ def demo(
 
 
 @cli.command(
+    epilog="Example: wattloom init data/lindenhof --origin lindenhof.example --tariff "
+    "docs/samples/tariff.toml"
+)
+def init(
+    folder: Annotated[Path, typer.Argument(help="New folder of the district.", metavar="FOLDER")],
+    *,
+    tariff: Annotated[Path, typer.Option(help="TOML file of the first tariff, from today on.")],
+    origin: Annotated[str, typer.Option(help="DNS-like name in every signature; for good.")],
+    name: Annotated[str, typer.Option(help="Name on the screens; the origin without.")] = "",
+    zone: Annotated[str, typer.Option(help="IANA time zone.")] = "Europe/Berlin",
+) -> None:
+    """Found a real district, without points: settings, keys, database and a first tariff."""
+    from app.commands.init import init_shown
+
+    _exit(init_shown(folder, {"origin": origin, "name": name or origin, "zone": zone}, tariff))
+
+
+_DISTRICT_SETTINGS = typer.Option(help="TOML file with the district's settings.")
+_DISTRICT_DATA = typer.Option(help="Folder of the district, in place of `data`.")
+
+
+@cli.command(
+    epilog="Examples: wattloom serve --settings data/lindenhof/district.toml  |  "
+    "wattloom serve --settings district.toml --host 0.0.0.0 --no-worker"
+)
+def serve(
+    *,
+    settings: Annotated[Path | None, _DISTRICT_SETTINGS] = None,
+    data: Annotated[Path | None, _DISTRICT_DATA] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1).")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Port (8000); 0 takes a free one.")
+    ] = None,
+    no_worker: Annotated[
+        bool, typer.Option("--no-worker", help="Serve alone: `wattloom worker` runs elsewhere.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Say in JSON when ready.")] = False,
+) -> None:
+    """Serve a real district: API, door for readings and pages, and its worker beside them."""
+    from app.serve.command import run_serve
+
+    given = {"data": data, "host": host, "port": port}
+    overrides: dict[str, object] = {key: value for key, value in given.items() if value is not None}
+    _exit(run_serve(settings, overrides, working=not no_worker, json_line=json))
+
+
+@cli.command(epilog="Example: wattloom worker --settings data/lindenhof/district.toml")
+def worker(
+    *,
+    settings: Annotated[Path | None, _DISTRICT_SETTINGS] = None,
+    data: Annotated[Path | None, _DISTRICT_DATA] = None,
+) -> None:
+    """Work for a real district: meter, clear, settle, seal, pay and anchor what is due."""
+    from app.serve.command import run_worker
+
+    _exit(run_worker(settings, {"data": data} if data else {}))
+
+
+@cli.command(
     epilog="Example: wattloom clear docs/samples/book.csv --retail 270000 --feed-in 80000 "
     "--out result.json"
 )

@@ -174,6 +174,7 @@ class Settings(BaseSettings):
     ledger_token: SecretStr = SecretStr("")
     ledger_keys: Path | None = None  # KEYS of the nodes' milestones
     ledger_timeout_s: Annotated[int, Field(ge=1, le=120)] = 10
+    treasury_units: Annotated[int, Field(ge=1, le=10**15)] = 10**12  # the supply; never changes
 
     # Who cosigns the log's checkpoints, and how many of them the published KEYS demand.
     witnesses: Annotated[
@@ -194,6 +195,10 @@ class Settings(BaseSettings):
     # Where expected prices are published for devices; '' means by HTTP alone.
     mqtt_url: Annotated[str, AfterValidator(_mqtt_url)] = ""
     mqtt_password: SecretStr = SecretStr("")
+
+    # What may wait at the door for readings; beyond it gateways are told to come back later.
+    ingest_queue_mib: Annotated[int, Field(ge=1, le=4_096)] = 32
+    ingest_queue_readings: Annotated[int, Field(ge=1_000, le=10_000_000)] = 40_000
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000

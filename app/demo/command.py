@@ -14,11 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app.clock import ClockError
 from app.db import DatabaseError
-from app.demo.folder import FolderInUseError, NoRunError
+from app.demo.folder import NoRunError
 from app.demo.outputs import write_summary
 from app.demo.run import run
-from app.demo.server import PortBusyError
 from app.demo.steps import DemoOptions
+from app.serve.folder import FolderInUseError
+from app.serve.server import PortBusyError
 from app.services.founding import FoundingError
 from app.services.keyring import KeyringError
 from app.services.ledger import LedgerSetupError

@@ -1,13 +1,12 @@
-"""The data folder of a run: one process at a time works in it, and files appear in it whole."""
+"""The data folder of a run: what it made may be put aside, and files appear in it whole."""
 
 from __future__ import annotations
 
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+from app.serve.folder import LOCK
 
 _DATABASES: Final = ("district.db", "ledger.db", "spool.db")
 _FILES: Final = (
@@ -15,40 +14,15 @@ _FILES: Final = (
     "keys.json",
 )
 _FOLDERS: Final = ("keys", "proofs")
-_LOCK: Final = ".lock"
-_MARKS: Final = (_LOCK, "keys", "district.db")
-
-
-class FolderInUseError(Exception):
-    """Another run works in the data folder: stop that one, or name another folder."""
+_MARKS: Final = (LOCK, "keys", "district.db")
 
 
 class NoRunError(Exception):
     """What is to be put aside is no run of the demo: name its folder, or empty it by hand."""
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Make the folder (mode 0700) and keep others out of it; the system lets go of a dead run's.
-
-    Raises:
-        FolderInUseError: another process is in there.
-    """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Never through a link: the file may be somebody else's.
-    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(handle, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise FolderInUseError(
-                f"{folder} is in use by another run: stop that one, or name another --data folder"
-            ) from error
-        yield
-
-
 def check_run(folder: Path) -> None:
-    """Make sure that the folder holds a run, or nothing; ask before :func:`alone` makes it one.
+    """Make sure that the folder holds a run, or nothing; ask before a lock makes it one.
 
     Raises:
         NoRunError: it is something else, or one of a run's names is a link or of another kind.
@@ -58,7 +32,7 @@ def check_run(folder: Path) -> None:
     names = {path.name for path in folder.iterdir()} if folder.exists() else set()
     if names and not names.intersection(_MARKS):
         raise NoRunError(f"{folder} holds no run, but other files: name another --data folder")
-    for name in sorted(names.intersection((*_FILES, *_FOLDERS, _LOCK))):
+    for name in sorted(names.intersection((*_FILES, *_FOLDERS, LOCK))):
         path = folder / name
         as_it_should = path.is_dir() if name in _FOLDERS else path.is_file()
         if path.is_symlink() or not as_it_should:
@@ -68,7 +42,8 @@ def check_run(folder: Path) -> None:
 def put_aside(folder: Path) -> Path | None:
     """Move what a run made into a new folder ``old-N`` beside it; return that, None if nothing.
 
-    Every other file stays where it is. Call it alone in the folder, after :func:`check_run`.
+    Every other file stays where it is. Call it alone in the folder
+    (:func:`app.serve.folder.alone`), after :func:`check_run`.
     """
     there = [folder / name for name in (*_FOLDERS, *_FILES) if (folder / name).exists()]
     if not there:

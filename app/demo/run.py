@@ -10,12 +10,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from app.clock import SimulatedClock
 from app.db import Database
 from app.demo.district import Lindenhof, lindenhof
-from app.demo.folder import NoRunError, alone, check_run, put_aside
+from app.demo.folder import NoRunError, check_run, put_aside
 from app.demo.gateway import open_gateway
 from app.demo.outputs import write_keys, write_proofs
-from app.demo.server import serving
 from app.demo.steps import Demo, DemoOptions, drive
 from app.main import create_app
+from app.serve.folder import alone
+from app.serve.server import serving
 from app.services.founding import found
 from app.services.house import House
 from app.services.keyring import Keyring

@@ -143,6 +143,18 @@ def _over_rest(settings: Settings, keyring: Keyring, treasury_units: int) -> Ope
     return OpenLedger(ledger, RemoteReader(glance), milestones, figures, close)
 
 
+def pinned_milestones(settings: Settings, keyring: Keyring) -> Milestones | None:
+    """Return who signs the milestones of a ledger elsewhere; None: the keyring's own keys.
+
+    Raises:
+        LedgerSetupError: a ledger elsewhere, and no KEYS of its milestones.
+    """
+    if not settings.ledger_url:
+        return None
+    start = _how_to_start(settings, keyring, settings.treasury_units)
+    return _milestones(settings.ledger_keys, start)
+
+
 def _milestones(file: Path | None, start: str) -> Milestones:
     """Read which keys sign the milestones: proofs pin them, so they are not asked of the node."""
     if file is None:

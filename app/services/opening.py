@@ -49,7 +49,8 @@ def open_house(settings: Settings) -> Iterator[House]:
     keys = settings.data / "keys"
     if not keys.is_dir():
         raise NoDistrictError(
-            f"{settings.data} holds no district: name its folder with --data or in --settings"
+            f"{settings.data} holds no district: name its folder with --data or in --settings, or "
+            "found one with `wattloom init`"
         )
     with ExitStack() as stack:
         database = Database(settings.sqlalchemy_url)
@@ -64,7 +65,8 @@ def open_house(settings: Settings) -> Iterator[House]:
         settled.ensure(database, settings.tz)
         clock: Clock = SimulatedClock(district.clock_ms) if district.simulated else RealClock()
         ledger, reader = _ledger(settings, stack)
-        yield House(settings, database, Keyring.open(keys), clock, ledger, reader)
+        keyring = Keyring.open(keys, mldsa=settings.mldsa)
+        yield House(settings, database, keyring, clock, ledger, reader)
 
 
 def _ledger(settings: Settings, stack: ExitStack) -> tuple[Ledger, LedgerReader | None]:

@@ -13,9 +13,10 @@ import pytest
 
 from app import db
 from app.demo import folder as folders
-from app.demo.folder import FolderInUseError, NoRunError, alone, check_run, put_aside
+from app.demo.folder import NoRunError, check_run, put_aside
 from app.demo.run import run
 from app.demo.steps import DemoOptions
+from app.serve.folder import FolderInUseError, alone
 from app.services.summary import Summary
 from app.settings import Settings
 

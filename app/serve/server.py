@@ -1,4 +1,4 @@
-"""A uvicorn server inside the demo's event loop."""
+"""A uvicorn server inside an event loop that has more to do than serve."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class PortBusyError(Exception):
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to the demo, which has more to stop than its pages."""
+    """Leaves signals to its process, which has more to stop than its pages."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
