@@ -29,6 +29,12 @@ from app.tables.certificates import (
     ForeignDeviceRow,
     StorageRecordRow,
 )
+from app.tables.changes import MeterChangeRow
+from app.tables.commissioning import (
+    EnrolmentRequestRow,
+    EnrolmentTokenRow,
+    PlannedRevocationRow,
+)
 from app.tables.corrections import RefusedCorrectionRow, ValueFileRow
 from app.tables.district import (
     DistrictRow,
@@ -39,6 +45,7 @@ from app.tables.district import (
     SessionRow,
     TariffRow,
 )
+from app.tables.events import GatewayEventRow
 from app.tables.evidence import CheckpointRow, LogEntryRow, LogNodeRow
 from app.tables.forecasts import (
     ExpectedPriceRow,
@@ -71,6 +78,7 @@ from app.tables.registry import (
     LinkRow,
     SupplierRow,
 )
+from app.tables.retention import ErasureRow, ErasureSpanRow, RemovedRow, RetentionRow
 from app.tables.settled import (
     BillLineRow,
     LossRow,
@@ -121,7 +129,11 @@ __all__ = [
     "DeviceRow",
     "DisputeRow",
     "DistrictRow",
+    "EnrolmentRequestRow",
     "EnrolmentRow",
+    "EnrolmentTokenRow",
+    "ErasureRow",
+    "ErasureSpanRow",
     "EvidenceRow",
     "ExpectedPriceRow",
     "FeederRow",
@@ -136,6 +148,7 @@ __all__ = [
     "ForwardSessionRow",
     "ForwardStandingRow",
     "ForwardTradeRow",
+    "GatewayEventRow",
     "GatewayRow",
     "InstructionRow",
     "IntervalRow",
@@ -144,6 +157,7 @@ __all__ = [
     "LogEntryRow",
     "LogNodeRow",
     "LossRow",
+    "MeterChangeRow",
     "MeteringPointRow",
     "MonthlyStatementRow",
     "NoticeRow",
@@ -154,12 +168,15 @@ __all__ = [
     "PaymentInput",
     "PaymentMove",
     "PaymentParty",
+    "PlannedRevocationRow",
     "PostingRow",
     "PriceRow",
     "ProductionRollupRow",
     "ReadingRow",
     "ReceiptBatchRow",
     "RefusedCorrectionRow",
+    "RemovedRow",
+    "RetentionRow",
     "RollupRow",
     "SecurityEventRow",
     "SessionRow",
