@@ -6,8 +6,9 @@ BEGIN, so that two writers queue instead of failing half-way. PostgreSQL is chos
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,24 @@ class Database:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
+    def compact(self, tables: Sequence[str] = ()) -> None:
+        """Write anew what holds the rows, so that no byte of deleted ones stays in the files.
+
+        On SQLite that is the whole file, and the write-ahead log is emptied; on PostgreSQL the
+        given tables. Writers wait meanwhile, on PostgreSQL those to these tables.
+
+        Raises:
+            DatabaseUnavailableError: somebody holds it for too long: try again.
+        """
+        with _translated():
+            if self.engine.dialect.name == "sqlite":
+                _compact_sqlite(self.engine)
+                return
+            with self.engine.connect() as connection:
+                alone = connection.execution_options(isolation_level="AUTOCOMMIT")
+                for table in tables:
+                    alone.exec_driver_sql(f'VACUUM (FULL) "{table}"')
+
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
@@ -126,6 +145,23 @@ def _set_up_sqlite(dbapi_connection: Any, _record: object) -> None:
     dbapi_connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         dbapi_connection.execute(f"PRAGMA {pragma}")
+
+
+def _compact_sqlite(engine: Engine) -> None:
+    # Outside of any transaction, which SQLAlchemy would begin: the driver's own connection.
+    with closing(engine.raw_connection()) as pooled, closing(pooled.cursor()) as cursor:
+        try:
+            cursor.execute("VACUUM")
+            busy, *_ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError as error:
+            raise DatabaseUnavailableError(
+                f"the database cannot be compacted now ({error}): try again"
+            ) from error
+    if busy:
+        raise DatabaseUnavailableError(
+            "somebody reads the database, so that its write-ahead log still holds what was "
+            "deleted: try again"
+        )
 
 
 def _begin_sqlite(connection: Connection) -> None:

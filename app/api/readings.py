@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
-from typing import Annotated
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request, Response
-from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
 
 from app.api.problems import ProblemError
 from app.services.ingest import Door, ItemResult, UnknownGatewayError, UnknownReadingError
+from app.services.waiting import WaitingReadings
 from metering.batch import (
     Batch,
     BatchError,
@@ -22,6 +25,10 @@ Key = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="the meter's pu
 Epoch = Annotated[int, Path(ge=1, lt=2**31)]
 Seq = Annotated[int, Path(ge=1, lt=2**53)]
 
+# Threads of their own: batches that wait for the disk keep no page waiting, and as many at a time
+# are parsed, which bounds memory; small ones that wait together share a commit.
+_THREADS: Final = 16
+_CHUNK: Final = 64 * 1024
 _STATUS: dict[type[BatchError], int] = {
     BatchTooLargeError: 413,
     ForgedBatchError: 401,
@@ -29,32 +36,56 @@ _STATUS: dict[type[BatchError], int] = {
 }
 
 
-def build_router(door: Door) -> APIRouter:
-    """Return the routes that hand readings to ``door`` and receipts out."""
+class JsonAnswer(Response):
+    """JSON that goes out in chunks, so that a slow reader's answer is not all in the socket."""
+
+    media_type = "application/json"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Send it."""
+        start = {"type": "http.response.start", "status": self.status_code}
+        await send({**start, "headers": self.raw_headers})
+        body = memoryview(self.body)
+        for at in range(0, len(body), _CHUNK):
+            chunk = bytes(body[at : at + _CHUNK])
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def build_router(door: Door, queue: WaitingReadings) -> APIRouter:
+    """Return the routes that hand readings to ``door`` and receipts out.
+
+    ``queue`` is told how many readings are on their way through the door.
+    """
     router = APIRouter(prefix="/api/v1", tags=["readings"])
+    threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="ingest")
 
     @router.post("/readings")
     async def upload(request: Request) -> Response:
         """Verify and store a signed batch; answer each item in order."""
         body = await request.body()
-        return _json({"results": await run_in_threadpool(_receive, door, body)})
+        loop = asyncio.get_running_loop()
+        return JsonAnswer(await loop.run_in_executor(threads, _receive, door, queue, body))
 
     @router.get("/readings/{key}/{epoch}/{seq}/receipt")
     def receipt(key: Key, epoch: Epoch, seq: Seq) -> Response:
         """Return the receipt of a stored reading."""
         try:
-            return _json(door.receipt(key, epoch, seq))
+            return JsonAnswer(_json(door.receipt(key, epoch, seq)))
         except UnknownReadingError as error:
             raise ProblemError(404, str(error)) from error
 
     return router
 
 
-def _receive(door: Door, body: bytes) -> Sequence[dict[str, object]]:
+def _receive(door: Door, queue: WaitingReadings, body: bytes) -> bytes:
     try:
-        return [_spell(result) for result in door.receive(Batch.from_body(body))]
+        batch = Batch.from_body(body)
+        with queue.counted(len(batch.readings)):
+            results = door.receive(batch)
     except BatchError as error:
         raise ProblemError(_STATUS.get(type(error), 400), str(error)) from error
+    return _json({"results": [_spell(result) for result in results]})
 
 
 def _spell(result: ItemResult) -> dict[str, object]:
@@ -63,5 +94,5 @@ def _spell(result: ItemResult) -> dict[str, object]:
     return {"index": result.index, "status": result.status, **given}
 
 
-def _json(document: object) -> Response:
-    return Response(json.dumps(document, separators=(",", ":")), media_type="application/json")
+def _json(document: object) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()

@@ -6,7 +6,7 @@ Works on the part of each meter's chain that a commit touches; reads and writes 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
@@ -14,6 +14,7 @@ from typing import Final
 from app.services import plausibility
 from app.services.plausibility import Flag
 from app.store.chain import Entry, Seat
+from app.store.removed import Removed
 from metering.interval import LENGTH_MS, Interval
 from metering.reading import SALT_BYTES, Reading, SignedReading, leaf_hash
 
@@ -37,6 +38,7 @@ class Chain:
     seat: Seat
     entries: dict[int, Entry]
     fresh: set[int] = field(default_factory=set)
+    removed: Mapping[int, Removed] = field(default_factory=dict)  # of the numbers that came
 
     def place(self, item: Authentic, metered_through: str, now_ms: int) -> Entry:
         """Return the entry that holds the item's number, which may be by other bytes."""
@@ -53,9 +55,7 @@ class Chain:
         before_is_fresh = False
         for seq in sorted(self.entries):
             entry = self.entries[seq]
-            if (seq in self.fresh or before_is_fresh) and _judge(
-                entry, before, self.seat.max_power_w
-            ):
+            if (seq in self.fresh or before_is_fresh) and _judge(entry, before, self.seat):
                 changed.append(entry)
             before, before_is_fresh = entry, seq in self.fresh
         return changed
@@ -99,15 +99,25 @@ def _new_entry(item: Authentic, seat: Seat, metered_through: str, now_ms: int) -
     )
 
 
-def _judge(entry: Entry, before: Entry | None, max_power_w: int) -> bool:
-    """Set an entry's flags and quality; tell whether they changed."""
+def _judge(entry: Entry, before: Entry | None, seat: Seat) -> bool:
+    """Set an entry's flags and quality; tell whether they changed.
+
+    Where the one before was removed, it tells nothing more, and its number is no gap.
+    """
     arrival = plausibility.parse(entry.flags) & plausibility.ON_ARRIVAL
+    seq, through = entry.reading.seq, seat.removed_through
+    since = before.reading.seq if before else 0
+    blind = since < seq - 1 and since < through
+    if blind:
+        before = None
     flags = arrival | plausibility.judge(
         entry.reading,
         before.reading if before else None,
         before.link.hex() if before else None,
-        max_power_w,
+        seat.max_power_w,
     )
+    if blind and seq <= through + 1:
+        flags -= {Flag.GAP}
     judged = plausibility.spell(flags)
     quality = plausibility.effective_quality(entry.reading.quality, flags).value
     changed = (judged, quality) != (entry.flags, entry.quality)

@@ -23,7 +23,7 @@ from app.services.admission import Authentic, Chain
 from app.services.group_commit import GroupCommit
 from app.services.receipts import Receipt
 from app.settings import Settings
-from app.store import bulk, chain
+from app.store import bulk, chain, removed
 from app.store.chain import Entry, Seat
 from app.tables import DistrictRow, EnrolmentRow, GatewayRow
 from metering.batch import MAX_READINGS, Batch, BatchError, BatchHeader, ForgedBatchError
@@ -45,6 +45,10 @@ class UnknownGatewayError(BatchError):
 
 class UnknownReadingError(LookupError):
     """No such reading is stored (404): send it again."""
+
+
+class RemovedReadingError(LookupError):
+    """The reading was stored and has been removed since (410): do not send it again."""
 
 
 class DistrictMissingError(RuntimeError):
@@ -110,9 +114,12 @@ class Door:
 
         Raises:
             UnknownReadingError: there is none of this key, epoch and seq.
+            RemovedReadingError: there was one.
         """
         with self._database.read() as session:
             entry = chain.find(session, key, epoch, seq)
+            if entry is None and (gone := removed.find(session, key, epoch, [seq])):
+                raise RemovedReadingError(f"{gone[seq]}: there is no receipt of it any more")
             if entry is None:
                 raise UnknownReadingError(
                     f"no reading {seq} of epoch {epoch} of key {key} is stored: send it again"
@@ -265,9 +272,17 @@ def _load_chains(session: Session, jobs: Sequence[_Job], seats: Mapping[str, Sea
             if item.reading.epoch == seats[item.reading.key].epoch:
                 seqs[item.reading.key, item.reading.epoch].append(item.reading.seq)
     return {
-        (key, epoch): Chain(seats[key], chain.around(session, key, epoch, numbers))
+        (key, epoch): _load_chain(session, seats[key], (key, epoch), numbers)
         for (key, epoch), numbers in seqs.items()
     }
+
+
+def _load_chain(
+    session: Session, seat: Seat, whose: tuple[str, int], numbers: Sequence[int]
+) -> Chain:
+    entries = chain.around(session, *whose, numbers)
+    absent = [seq for seq in numbers if seq <= seat.removed_through and seq not in entries]
+    return Chain(seat, entries, removed=removed.find(session, *whose, absent))
 
 
 def _place(
@@ -281,8 +296,13 @@ def _place(
         if problem is not None:
             job.refuse(item, *problem)
             continue
-        known = chains[reading.key, reading.epoch].place(item, metered_through, now_ms)
-        if known.link == item.link:
+        part = chains[reading.key, reading.epoch]
+        gone = part.removed.get(reading.seq)
+        if gone is not None and gone.remains.link == item.link:
+            job.refuse(item, 410, f"{gone}: it is not stored again")
+            continue
+        known = gone.remains if gone else part.place(item, metered_through, now_ms)
+        if isinstance(known, Entry) and known.link == item.link:
             job.kept[item.index] = known
         else:
             job.refuse(item, 409, f"number {reading.seq} was used for other bytes; both are kept")

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import RowMapping, bindparam, insert, update
+from sqlalchemy import ColumnElement, RowMapping, and_, bindparam, false, insert, update
 from sqlmodel import Session, SQLModel, col, func, select
 
+from app.store import partitions
 from app.tables import EnrolmentRow, MeteringPointRow, ReceiptBatchRow
 from metering.reading import Reading
 
@@ -59,6 +60,7 @@ class Seat:
     valid_from: str
     revoked_from: str | None
     max_power_w: int
+    removed_through: int = 0  # up to this number, some readings were removed
 
 
 def seats(session: Session, keys: Sequence[str]) -> Mapping[str, Seat]:
@@ -72,30 +74,52 @@ def seats(session: Session, keys: Sequence[str]) -> Mapping[str, Seat]:
     )
     return {
         row.key: Seat(
-            row.point, row.serial, row.epoch, row.valid_from, row.revoked_from, max_power_w
+            row.point,
+            row.serial,
+            row.epoch,
+            row.valid_from,
+            row.revoked_from,
+            max_power_w,
+            row.removed_through or 0,
         )
         for row, max_power_w in rows
     }
 
 
 def around(session: Session, key: str, epoch: int, seqs: Sequence[int]) -> dict[int, Entry]:
-    """Return the stored entries at ``seqs`` and the next one below and above each, by seq."""
+    """Return the stored entries at ``seqs`` and the next one below and above each, by seq.
+
+    Readings that were removed are not among them (``app/store/removed.py``).
+    """
     found: dict[int, Entry] = {}
     for first, last in _runs(sorted(set(seqs))):
-        chain = (_TABLE.c.key == key, _TABLE.c.epoch == epoch)
-        below = select(func.max(_TABLE.c.seq)).where(*chain, _TABLE.c.seq < first)
-        above = select(func.min(_TABLE.c.seq)).where(*chain, _TABLE.c.seq > last)
+        chain = (_TABLE.c.key == key, _TABLE.c.epoch == epoch, _TABLE.c.payload != b"")
         rows = session.connection().execute(
             select(_TABLE.c.seq, *(_TABLE.c[name] for name in _COLUMNS)).where(
-                *chain,
-                _TABLE.c.seq.between(
-                    func.coalesce(below.scalar_subquery(), first),
-                    func.coalesce(above.scalar_subquery(), last),
-                ),
+                *chain, _near(session, key, epoch, first, last)
             )
         )
         found |= {row["seq"]: _entry(row) for row in rows.mappings()}
     return found
+
+
+def _near(session: Session, key: str, epoch: int, first: int, last: int) -> ColumnElement[bool]:
+    """Return the condition of the numbers from ``first`` to ``last`` and the next ones around."""
+    if partitions.is_parted(session):
+        found = partitions.reach(session, key, epoch, first, last)
+        if found is None:
+            return false()
+        return and_(
+            _TABLE.c.seq.between(found.first_seq, found.last_seq),
+            _TABLE.c.answered_ms.between(found.first_ms, found.last_ms),
+        )
+    chain = (_TABLE.c.key == key, _TABLE.c.epoch == epoch)
+    below = select(func.max(_TABLE.c.seq)).where(*chain, _TABLE.c.seq < first)
+    above = select(func.min(_TABLE.c.seq)).where(*chain, _TABLE.c.seq > last)
+    return _TABLE.c.seq.between(
+        func.coalesce(below.scalar_subquery(), first),
+        func.coalesce(above.scalar_subquery(), last),
+    )
 
 
 def add_receipt_batch(session: Session, values: Mapping[str, object]) -> int:

@@ -86,6 +86,8 @@ class EnrolmentRow(SQLModel, table=True):
     valid_from: str  # interval key
     revoked_from: str | None = None  # interval key
     log_index: int = Field(unique=True)
+    # The highest number of this key whose reading was removed (docs/privacy.md); None: none was.
+    removed_through: int | None = Field(default=None, sa_type=BigInteger)
 
 
 class NoticeRow(SQLModel, table=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Index, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, text
 from sqlmodel import Field, SQLModel
 
 
@@ -30,6 +30,11 @@ class IntervalRow(SQLModel, table=True):
     fallback: bool | None = None  # cleared by the fallback rule, since the engine gave no answer
 
 
+def _border() -> Column[int]:
+    """Return a column that names a reading."""
+    return Column(BigInteger().with_variant(Integer, "sqlite"), ForeignKey("reading.id"))
+
+
 class SlotRow(SQLModel, table=True):
     """A roster point's place in an interval: its borders, its energy, its leaf."""
 
@@ -45,17 +50,27 @@ class SlotRow(SQLModel, table=True):
             sqlite_where=text("estimated IS 1 AND fault IS NULL AND made_good IS NULL"),
             postgresql_where=text("estimated IS true AND fault IS NULL AND made_good IS NULL"),
         ),
+        Index(
+            "slot_disputed",
+            "disputed",
+            "point",
+            "interval",
+            sqlite_where=text("disputed IS NOT NULL"),
+            postgresql_where=text("disputed IS NOT NULL"),
+        ),
     )
     interval: str = Field(primary_key=True, foreign_key="interval.key")
     point: str = Field(primary_key=True, foreign_key="metering_point.gsrn")
     position: int  # index in roster order
     enrolment: int = Field(foreign_key="enrolment.id")
     tariff: str  # as it was then: the canonical text of the tariff leaf
-    opening: int | None = Field(default=None, foreign_key="reading.id")
-    closing: int | None = Field(default=None, foreign_key="reading.id")
+    opening: int | None = Field(default=None, sa_column=_border())
+    closing: int | None = Field(default=None, sa_column=_border())
     estimated: bool
     fault: str | None = None  # why the estimate stays for good; None while it may be corrected
     made_good: bool | None = None  # a correction holds what the registers told of the estimate
+    # marked, replaced, measured: it rests on readings of a key that was revoked from earlier on.
+    disputed: str | None = None
     # As settled at first; a correction stands beside it, it does not replace it.
     import_wh: int = Field(sa_type=BigInteger)
     export_wh: int = Field(sa_type=BigInteger)

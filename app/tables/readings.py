@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Index, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Index, Integer, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 
@@ -15,7 +15,12 @@ class GatewayRow(SQLModel, table=True):
 
 
 class ReadingRow(SQLModel, table=True):
-    """An authentic reading, stored verbatim, beside the columns that queries need."""
+    """An authentic reading, stored verbatim, beside the columns that queries need.
+
+    On PostgreSQL it stands by months and its unique numbers in a table of their own
+    (``app/store/partitions.py``). One that was erased and that a slot names as its border has
+    neither payload, signature, salt (b'') nor registers.
+    """
 
     __tablename__ = "reading"
     __table_args__ = (
@@ -24,7 +29,10 @@ class ReadingRow(SQLModel, table=True):
         Index("reading_time", "answered_ms"),
         Index("reading_seal_interval", "seal_interval"),
     )
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(
+        default=None,
+        sa_column=Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    )
     key: str
     epoch: int
     seq: int = Field(sa_type=BigInteger)
