@@ -5,7 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from app.api import balance, certificates, log, prices, problems, readings, status
+from app.api import balance, certificates, enrolments, log, prices, problems, readings, status
+from app.api.backpressure import Backpressure
 from app.api.limits import READINGS_PATH, BodyLimits
 from app.jobs.statements import issue_shown
 from app.services.balance.desk import BalanceDesk
@@ -29,6 +30,7 @@ from app.services.sharing.desk import SharingDesk
 from app.services.statements.desk import StatementDesk
 from app.services.tariffs.desk import TariffDesk
 from app.services.views import DatabaseViews
+from app.services.waiting import WaitingReadings
 from metering.batch import MAX_BODY_BYTES
 from web.pages import BODY_LIMITS, Ports, ProblemPages, as_page, build_router, mount_static
 from web.security import SecurityMiddleware
@@ -50,11 +52,14 @@ def create_app(
         redoc_url=None,
     )
     problems.install(app)
-    for router in _api(house, board, views, sessions):
+    settings = house.settings
+    queue = WaitingReadings(settings.ingest_queue_mib * 2**20, settings.ingest_queue_readings)
+    for router in _api(house, board, views, sessions, queue):
         app.include_router(router)
     app.include_router(build_router(_ports(house, views, sessions)))
     mount_static(app)
     app.add_middleware(BodyLimits, by_path={READINGS_PATH: MAX_BODY_BYTES, **BODY_LIMITS})
+    app.add_middleware(Backpressure, queue=queue)
     app.add_middleware(ProblemPages)
     # A strange name that resolves to this machine would make its pages ours (DNS rebinding).
     app.add_middleware(
@@ -65,13 +70,17 @@ def create_app(
 
 
 def _api(
-    house: House, board: LiveBoard, views: DatabaseViews, sessions: SessionStore
+    house: House,
+    board: LiveBoard,
+    views: DatabaseViews,
+    sessions: SessionStore,
+    queue: WaitingReadings,
 ) -> tuple[APIRouter, ...]:
     """What programs ask, under /api/v1."""
+    door = Door(house.database, house.settings, house.keyring.receipt, house.clock)
     return (
-        readings.build_router(
-            Door(house.database, house.settings, house.keyring.receipt, house.clock)
-        ),
+        readings.build_router(door, queue),
+        enrolments.build_router(house),
         status.build_router(house, board),
         log.build_router(house),
         prices.build_router(house),

@@ -30,11 +30,7 @@ from app.tables.certificates import (
     StorageRecordRow,
 )
 from app.tables.changes import MeterChangeRow
-from app.tables.commissioning import (
-    EnrolmentRequestRow,
-    EnrolmentTokenRow,
-    PlannedRevocationRow,
-)
+from app.tables.commissioning import EnrolmentRequestRow, EnrolmentTokenRow
 from app.tables.corrections import RefusedCorrectionRow, ValueFileRow
 from app.tables.district import (
     DistrictRow,
@@ -168,7 +164,6 @@ __all__ = [
     "PaymentInput",
     "PaymentMove",
     "PaymentParty",
-    "PlannedRevocationRow",
     "PostingRow",
     "PriceRow",
     "ProductionRollupRow",

@@ -46,15 +46,6 @@ def upgrade() -> None:
         batch_op.create_index("gateway_event_point", ["point", "at_ms"], unique=False)
 
     op.create_table(
-        "planned_revocation",
-        sa.Column("key", sa.String(), nullable=False),
-        sa.Column("begin", sa.String(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=False),
-        sa.Column("entered_by", sa.String(), nullable=False),
-        sa.Column("entered_ms", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("key"),
-    )
-    op.create_table(
         "retention",
         sa.Column("month", sa.String(), nullable=False),
         sa.Column("horizon", sa.String(), nullable=False),
@@ -243,7 +234,6 @@ def downgrade() -> None:
 
     op.drop_table("removed_reading")
     op.drop_table("retention")
-    op.drop_table("planned_revocation")
     with op.batch_alter_table("gateway_event", recreate="never") as batch_op:
         batch_op.drop_index("gateway_event_point")
 
