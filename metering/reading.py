@@ -140,7 +140,8 @@ class Measurement:
     """What a poll found out, before it is chained and signed.
 
     Times are UTC milliseconds on the district clock: the request's window. ``raw`` is the SHA-256
-    (hex) of all raw registers read; a register the meter lacks is ``None``.
+    (hex) of all raw registers read; a register the meter lacks is ``None``. ``beacon`` is the
+    digest (hex) of a milestone that was known by then: nobody can have signed it earlier.
 
     Raises:
         MalformedReadingError: a value that no reading can carry.
@@ -155,6 +156,7 @@ class Measurement:
     power_w: int | None
     quality: Quality
     raw: str
+    beacon: str | None = None
 
     def __post_init__(self) -> None:
         _check_measured(self)
@@ -163,6 +165,8 @@ class Measurement:
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One reading as it is signed; the fields bear the protocol's names.
+
+    A ``beacon`` of None is left out of the payload.
 
     Raises:
         MalformedReadingError: a field's type, range or spelling breaks the protocol.
@@ -184,6 +188,7 @@ class Reading:
     quality: Quality
     raw: str
     prev: str
+    beacon: str | None = None
 
     def __post_init__(self) -> None:
         _check_measured(self)
@@ -199,11 +204,13 @@ class Reading:
             clock=measurement.clock, import_wh=measurement.import_wh,
             export_wh=measurement.export_wh, resolution_wh=measurement.resolution_wh,
             power_w=measurement.power_w, quality=measurement.quality, raw=measurement.raw,
+            beacon=measurement.beacon,
         )  # fmt: skip
 
     def to_payload(self) -> bytes:
         """Return the canonical bytes that the meter's key signs."""
-        return canonical.dumps(dict(zip(_READING_KEYS, _reading_values(self), strict=True)))
+        values = dict(zip(_READING_KEYS, _reading_values(self), strict=True))
+        return canonical.dumps(values if self.beacon is None else values | {"beacon": self.beacon})
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Self:
@@ -214,7 +221,7 @@ class Reading:
         """
         try:
             fields = canonical.loads(payload, MAX_PAYLOAD_BYTES)
-            if fields.keys() != _READING_KEY_SET:
+            if fields.keys() != _READING_KEY_SET and fields.keys() != _WITH_BEACON:
                 _check_keys(fields, _READING_KEY_SET, MalformedReadingError)
             fields["clock"] = _member(_CLOCKS, "clock", fields["clock"])
             fields["quality"] = _member(_QUALITIES, "quality", fields["quality"])
@@ -230,8 +237,9 @@ class Reading:
         return reading
 
 
-_READING_KEYS: Final = tuple(sorted(Reading.__dataclass_fields__))
+_READING_KEYS: Final = tuple(sorted(Reading.__dataclass_fields__.keys() - {"beacon"}))
 _READING_KEY_SET: Final = frozenset(_READING_KEYS)
+_WITH_BEACON: Final = _READING_KEY_SET | {"beacon"}
 _reading_values: Final = attrgetter(*_READING_KEYS)
 _CLOCKS: Final[Mapping[object, Clock]] = {clock.value: clock for clock in Clock}
 _QUALITIES: Final[Mapping[object, Quality]] = {quality.value: quality for quality in Quality}
@@ -294,8 +302,11 @@ def _check_measured(values: Measurement | Reading) -> None:
         )
     if type(values.clock) is not Clock or type(values.quality) is not Quality:
         raise MalformedReadingError("clock and quality: use the enumerations")
-    if type(values.raw) is not str or not _is_hash(values.raw):
-        raise MalformedReadingError("raw: 64 lowercase hex digits are expected")
+    for name, digest in (("raw", values.raw), ("beacon", values.beacon)):
+        if digest is None and name == "beacon":
+            continue
+        if type(digest) is not str or not _is_hash(digest):
+            raise MalformedReadingError(f"{name}: 64 lowercase hex digits are expected")
 
 
 def _check_identity(reading: Reading) -> None:

@@ -67,6 +67,7 @@ READINGS = st.builds(
     quality=st.sampled_from(Quality),
     raw=HASHES,
     prev=HASHES,
+    beacon=st.none() | HASHES,
 )
 
 
@@ -86,7 +87,16 @@ def test_the_example_of_the_protocol() -> None:
 def test_round_trip_in_canonical_bytes(reading: Reading) -> None:
     payload = reading.to_payload()
     assert Reading.from_payload(payload) == reading
-    assert payload == rfc8785.dumps(dataclasses.asdict(reading))
+    held = {name: value for name, value in dataclasses.asdict(reading).items() if value is not None}
+    absent = {"import_wh", "export_wh", "power_w"} - held.keys()
+    assert payload == rfc8785.dumps(held | dict.fromkeys(absent))
+
+
+@pytest.mark.parametrize("beacon", ["00", None, "AB" * 32, 7])
+def test_a_beacon_is_a_hash_or_left_out(beacon: object) -> None:
+    payload = json.dumps(fields() | {"beacon": beacon}, sort_keys=True, separators=(",", ":"))
+    with pytest.raises(MalformedReadingError):
+        Reading.from_payload(payload.encode())
 
 
 JUNK = st.one_of(

@@ -58,9 +58,9 @@ def test_a_malleable_signature_fails() -> None:
 
 
 def test_prefixes_are_those_of_the_protocol() -> None:
+    names = ("reading", "batch", "receipt", "enrol", "rotate", "ocmf", "webhook", "event", "epoch")
     assert {purpose.value for purpose in Purpose} == {
-        f"wattloom-{name}-v1\0".encode()
-        for name in ("reading", "batch", "receipt", "enrol", "webhook")
+        f"wattloom-{name}-v1\0".encode() for name in names
     }
 
 
