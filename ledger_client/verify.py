@@ -3,11 +3,13 @@
 KEYS that pin an ML-DSA key need the package cryptography, too; nothing else does.
 
     python verify.py PROOF.json --keys KEYS.json
+    python verify.py --receipt RECEIPT.json --seal LEAVES.json --keys KEYS.json
 
 Exit code 0: the proof holds. 1: it does not, and the step that fails is named. 2: it could
-not be judged (no KEYS, say). Trust starts at the pinned keys in KEYS and walks down: milestone,
-anchored block, checkpoint, log, seal, slot, reading, statement, payment; a value is printed
-only after its step has authenticated it. docs/protocol.md gives the formats, docs/proof.md
+not be judged (no KEYS, say). 3: a receipt's promise was broken, and that is proven. Trust
+starts at the pinned keys in KEYS and walks down: milestone, anchored block, checkpoint, log,
+seal, slot, reading, statement, payment; a value is printed only after its step has
+authenticated it. docs/protocol.md gives the formats, docs/proof.md
 the layout of both files.
 """
 
@@ -50,6 +52,8 @@ MAX_PATH: Final = 64
 MAX_INT: Final = 2**53
 INTERVAL_MS: Final = 900_000
 BORDER_LATE_MS: Final = 10_000
+BEACON_EARLY_MS: Final = 10_000
+"""A meter's clock may be up to 9 s behind, and a milestone's second begins up to 1 s before it."""
 ANCHOR_DEADLINE_S: Final = (5 + 15) * 60
 """Grace plus seal time, at most: a real interval has to be on the ledger by then."""
 GROUP_PARTIES: Final = 60
@@ -61,6 +65,7 @@ MLDSA: Final = b"\6"
 """Signature types of a note's keys (C2SP signed-note); 6 is the ML-DSA-44 of tlog-cosignature."""
 
 ENROL_PREFIX: Final = b"wattloom-enrol-v1\0"
+ROTATE_PREFIX: Final = b"wattloom-rotate-v1\0"
 READING_PREFIX: Final = b"wattloom-reading-v1\0"
 RECEIPT_PREFIX: Final = b"wattloom-receipt-v1\0"
 READING_LEAF: Final = b"wattloom-leaf-reading-v1\0"
@@ -77,6 +82,7 @@ LEFT_OUT_EMPTY: Final = frozenset(
     {
         "agreed",
         "alone",
+        "beacon",
         "cosignatures",
         "fallback",
         "file",
@@ -338,6 +344,17 @@ class EnrolEntry(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class RotateEntry(Record):
+    """The log entry ``rotate``: the new key's enrolment, handed over by the old key as well."""
+
+    enrolment: str
+    handover: Signature
+    old: Key
+    possession: Signature
+    registry: Signature
+
+
+@dataclass(frozen=True, slots=True)
 class RosterEntry(Record):
     """What a roster leaf says: which enrolment speaks for a point in an interval."""
 
@@ -351,7 +368,10 @@ class RosterEntry(Record):
 
 @dataclass(frozen=True, slots=True)
 class Reading(Record):
-    """What a meter signed; registers in Wh, power in W, times in UTC milliseconds."""
+    """What a meter signed; registers in Wh, power in W, times in UTC milliseconds.
+
+    ``beacon`` is the digest of a milestone that the gateway had seen, or left out.
+    """
 
     answered_ms: Natural
     asked_ms: Natural
@@ -371,6 +391,7 @@ class Reading(Record):
     raw: Hash
     resolution_wh: Natural
     seq: Positive
+    beacon: Hash = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -759,7 +780,10 @@ class SettlementProof(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadingProof(Record):
-    """One reading, from its signature to the ledger."""
+    """One reading, from its signature to the ledger.
+
+    ``beacon`` is the payload of the milestone that the reading names, or left out.
+    """
 
     anchor: Anchor
     enrolment: LogEntry
@@ -770,6 +794,69 @@ class ReadingProof(Record):
     roster: RosterLeaf
     seal: LogEntry
     slot: Slot
+    version: Literal[1] = 1
+    beacon: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class BareReading(Record):
+    """A reading as it was signed, without the salt of a leaf."""
+
+    payload: str
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterEquivocation(Record):
+    """Two readings of one number that one meter's key signed; ``entry`` enrols the key."""
+
+    entry: str
+    first: BareReading
+    kind: Literal["meter-equivocation"] = "meter-equivocation"
+    second: BareReading
+    version: Literal[1] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedLeaves(Record):
+    """All that a seal holds of one point: its slot's reading leaves, and everybody's late ones.
+
+    ``roster`` is the point's own leaf. Without a ``slot`` it is the one or two leaves beside the
+    place where the point's would stand, since the roster is sorted by point.
+    """
+
+    anchor: Anchor
+    kind: Literal["leaves"] = "leaves"
+    late: tuple[Hash, ...]
+    leaves: tuple[Hash, ...]
+    point: Point
+    roster: tuple[RosterLeaf, ...]
+    seal: LogEntry
+    slot: Slot | None
+    version: Literal[1] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LogText(Record):
+    """A log entry's kind and canonical text."""
+
+    entry: str
+    kind: Annotated[str, re.compile(r"[a-z]{1,32}")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsealed(Record):
+    """All that the log took in between two anchors: ``entries`` follow on the earlier one.
+
+    ``frontier`` are the hashes of the complete subtrees that the earlier log consists of, the
+    largest first.
+    """
+
+    after: Anchor
+    before: Anchor
+    entries: tuple[LogText, ...]
+    frontier: tuple[Hash, ...]
+    kind: Literal["unsealed"] = "unsealed"
     version: Literal[1] = 1
 
 
@@ -822,6 +909,16 @@ class Receipt(Record):
     salt: Hash
     signature: Signature
     size: Positive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptFile(Record):
+    """A receipt together with the reading that it was given for, as a gateway keeps them."""
+
+    kind: Literal["receipt"] = "receipt"
+    reading: BareReading
+    receipt: Receipt
+    version: Literal[1] = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -967,6 +1064,29 @@ def _both_roots(old_size: int, size: int, steps: list[bytes]) -> tuple[bytes, by
             new = node_hash(new, step)
         first, last = first >> 1, last >> 1
     return (old, new) if last == 0 else None
+
+
+def tree_root(leaves: Sequence[bytes]) -> bytes:
+    """Return the root over leaf hashes (RFC 9162 section 2.1.1); that of no leaves is H("")."""
+    return _fold(_grown([], leaves)) if leaves else sha256(b"").digest()
+
+
+def _grown(peaks: list[tuple[int, bytes]], leaves: Sequence[bytes]) -> list[tuple[int, bytes]]:
+    """Return the complete subtrees (size, hash) of a tree once leaf hashes are appended."""
+    for leaf in leaves:
+        peaks.append((1, leaf))
+        while len(peaks) > 1 and peaks[-1][0] == peaks[-2][0]:
+            (size, right), (_, left) = peaks.pop(), peaks.pop()
+            peaks.append((2 * size, node_hash(left, right)))
+    return peaks
+
+
+def _fold(peaks: Sequence[tuple[int, bytes]]) -> bytes:
+    """Return the root over complete subtrees, the largest first."""
+    *rest, (_, found) = peaks
+    for _, left in reversed(rest):
+        found = node_hash(left, found)
+    return found
 
 
 def in_tree(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> bool:
@@ -1618,6 +1738,40 @@ def check_milestone(payload: bytes, pinned: Milestones) -> Milestone:
     return found
 
 
+def enrolment_kind(text: str) -> Literal["enrol", "rotate"]:
+    """Return which kind of log entry an enrolment's text is: one that is handed over rotates."""
+    value = parse(text.encode())
+    return "rotate" if isinstance(value, dict) and "handover" in value else "enrol"
+
+
+def check_enrolment(text: str, keys: Keys) -> tuple[Enrolment, EnrolEntry | RotateEntry]:
+    """Return the enrolment of a log entry ``enrol`` or ``rotate``, all signatures checked.
+
+    Raises:
+        RefusedError: of another district, of a key that cannot be a meter's, or not signed by
+            the meter, a pinned registry key and, in a rotation, the old key.
+    """
+    rotates = enrolment_kind(text) == "rotate"
+    entry = RotateEntry.read(text) if rotates else EnrolEntry.read(text)
+    found = Enrolment.read(entry.enrolment)
+    require(found.district == keys.origin, f"it is of district {found.district}")
+    require(key_is_sound(found.key), "the enrolled key is no sound Ed25519 point")
+    others = (*keys.log, *keys.receipts, *keys.registry)
+    require(found.key not in others, "the enrolled key is one of the district's own keys")
+    message = ENROL_PREFIX + entry.enrolment.encode()
+    owned = signature_holds(found.key, message, entry.possession)
+    require(owned, f"meter {found.serial} did not sign its enrolment")
+    granted = any(signature_holds(key, message, entry.registry) for key in keys.registry)
+    require(granted, f"no pinned registry key signed the enrolment of {found.serial}")
+    if isinstance(entry, RotateEntry):
+        apart = entry.old != found.key and key_is_sound(entry.old) and entry.old not in others
+        require(apart, f"the old key of {found.serial} is no meter's other key")
+        handover = ROTATE_PREFIX + entry.enrolment.encode()
+        handed = signature_holds(entry.old, handover, entry.handover)
+        require(handed, f"the old key of meter {found.serial} did not sign its rotation")
+    return found, entry
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is known of a point after so many corrections: its newest leaf, its energies in Wh."""
@@ -1650,16 +1804,11 @@ class PointFacts:
         return self.opening.export_wh, self.closing.export_wh
 
 
-class Walk:
-    """The way from the pinned keys down to the seal, which all kinds of proof share."""
+class LogWalk:
+    """The way from the pinned keys down to a checkpoint of the log."""
 
-    def __init__(self, anchor: Anchor, seal: LogEntry, keys: Keys, report: Report) -> None:
+    def __init__(self, keys: Keys, report: Report) -> None:
         self.keys, self.report = keys, report
-        milestone, self.checkpoint = self.head(anchor)
-        self.seal = self._seal(seal)
-        self.start_ms = _start_ms(self.seal.interval)
-        self.end_ms = self.start_ms + INTERVAL_MS
-        self._in_time(milestone)
 
     def head(self, anchor: Anchor) -> tuple[Milestone, Checkpoint]:
         """Return the checkpoint of an anchor, and the milestone that refers to it."""
@@ -1714,6 +1863,30 @@ class Walk:
     def _is_own(self, line: NoteLine) -> bool:
         return any(line.is_of(self.keys.origin, key, MLDSA) for key in self.keys.mldsa)
 
+
+class Walk(LogWalk):
+    """The way on to the seal, which all kinds of proof share."""
+
+    def __init__(self, anchor: Anchor, seal: LogEntry, keys: Keys, report: Report) -> None:
+        super().__init__(keys, report)
+        self.milestone, self.checkpoint = self.head(anchor)
+        self.seal = self._seal(seal)
+        self.start_ms = _start_ms(self.seal.interval)
+        self.end_ms = self.start_ms + INTERVAL_MS
+
+    def in_time(self) -> None:
+        """Check that the anchor of a real interval came within its deadline."""
+        self.report.begin("time")
+        if self.seal.clock == "simulated":
+            self.report.remark("The district's clock is simulated: times are not judged.")
+            return
+        late_s = self.milestone.timestamp_s - self.end_ms // 1000
+        require(late_s >= 0, "the anchor is older than the end of the interval it seals")
+        late, most = _count(late_s), _count(ANCHOR_DEADLINE_S)
+        says = f"anchored {late} s after the interval's end, {most} s are allowed"
+        require(late_s <= ANCHOR_DEADLINE_S, says)
+        self.report.tick(says)
+
     def entry(self, item: LogEntry, kind: str, log: Checkpoint | None = None) -> None:
         """Check that an entry is in the log of the anchored checkpoint, or of ``log``."""
         leaf, log = entry_bytes(kind, item.entry), log or self.checkpoint
@@ -1729,34 +1902,18 @@ class Walk:
         self.report.tick(f"entry {item.index} of the log seals the interval {found.interval}")
         return found
 
-    def _in_time(self, milestone: Milestone) -> None:
-        self.report.begin("time")
-        if self.seal.clock == "simulated":
-            self.report.remark("The district's clock is simulated: times are not judged.")
-            return
-        late_s = milestone.timestamp_s - self.end_ms // 1000
-        require(late_s >= 0, "the anchor is older than the end of the interval it seals")
-        late, most = _count(late_s), _count(ANCHOR_DEADLINE_S)
-        says = f"anchored {late} s after the interval's end, {most} s are allowed"
-        require(late_s <= ANCHOR_DEADLINE_S, says)
-        self.report.tick(says)
-
     def enrolment(self, item: LogEntry) -> Enrolment:
         """Return an enrolment that meter and registry signed and that the log holds."""
         self.report.begin("enrolment")
-        self.entry(item, "enrol")
-        entry = EnrolEntry.read(item.entry)
-        found = Enrolment.read(entry.enrolment)
-        require(found.district == self.keys.origin, f"it is of district {found.district}")
-        require(key_is_sound(found.key), "the enrolled key is no sound Ed25519 point")
-        others = (*self.keys.log, *self.keys.receipts, *self.keys.registry)
-        require(found.key not in others, "the enrolled key is one of the district's own keys")
-        message = ENROL_PREFIX + entry.enrolment.encode()
-        owned = signature_holds(found.key, message, entry.possession)
-        require(owned, f"meter {found.serial} did not sign its enrolment")
-        granted = any(signature_holds(key, message, entry.registry) for key in self.keys.registry)
-        require(granted, f"no pinned registry key signed the enrolment of {found.serial}")
-        self.report.tick(f"meter {found.serial} speaks for {found.point} from {found.valid_from}")
+        self.entry(item, enrolment_kind(item.entry))
+        found, entry = check_enrolment(item.entry, self.keys)
+        by = ""
+        if isinstance(entry, RotateEntry):
+            by = f", a rotation that its old key {entry.old.hex()[:16]}... signed as well"
+            self.report.remark("Whose the old key of a rotation was, its own enrolment shows.")
+        self.report.tick(
+            f"meter {found.serial} speaks for {found.point} from {found.valid_from}{by}"
+        )
         return found
 
     def slot(
@@ -1823,6 +1980,9 @@ class PointWalk(Walk):
             begins = item.closing is not None and _start_ms(enrolled[1].valid_from) == self.end_ms
             require(begins, "a second enrolment has to begin with, and sign, the closing")
             require(enrolled[1].point == point, "the second enrolment is of another point")
+            _, after = check_enrolment(item.enrolments[1].entry, self.keys)
+            hands = not isinstance(after, RotateEntry) or after.old == enrolled[0].key
+            require(hands, "the rotation was signed by another key than the one before it")
         sealed = item.slot.borders or Borders(NO_LEAF, 0, NO_LEAF, NO_LEAF)
         opening = self._border(item.opening, sealed.opening, self.start_ms, enrolled[0])
         closing = self._border(item.closing, sealed.closing, self.end_ms, enrolled[-1])
@@ -2265,6 +2425,7 @@ class Account:
 def check_settlement(proof: SettlementProof, keys: Keys, report: Report) -> None:
     """Run all steps of a proof of kind ``settlement``."""
     walk = PointWalk(proof.anchor, proof.seal, keys, report)
+    walk.in_time()
     points = [walk.point(item) for item in proof.points]
     account = Account(walk.statement(proof.statement), points, walk.seal, report)
     account.energy()
@@ -2286,7 +2447,14 @@ def check_settlement(proof: SettlementProof, keys: Keys, report: Report) -> None
 
 def check_single(proof: ReadingProof, keys: Keys, report: Report) -> None:
     """Run all steps of a proof of kind ``reading``."""
+    reading, _ = _single(proof, keys, report)
+    check_window(reading, proof, keys, report)
+
+
+def _single(proof: ReadingProof, keys: Keys, report: Report) -> tuple[Reading, Seal]:
+    """Return a reading and the seal that holds it."""
     walk = Walk(proof.anchor, proof.seal, keys, report)
+    walk.in_time()
     enrolled = walk.enrolment(proof.enrolment)
     walk.slot(proof.roster, proof.slot, enrolled, proof.enrolment.index)
     reading = walk.reading(proof.reading, enrolled)
@@ -2299,6 +2467,35 @@ def check_single(proof: ReadingProof, keys: Keys, report: Report) -> None:
     within = walk.start_ms <= reading.answered_ms < walk.end_ms
     require(within, f"the reading was not answered within {walk.seal.interval}")
     walk.reading_sealed(reading)
+    return reading, walk.seal
+
+
+def check_window(reading: Reading, proof: ReadingProof, keys: Keys, report: Report) -> None:
+    """Say between which two milestones a reading was signed, and that it says nothing else.
+
+    It holds the digest of the first, which nobody knew before; the second refers to its seal.
+    """
+    report.begin("window")
+    after = parse_milestone(proof.anchor.milestone)
+    until = f"not after {_moment(after.timestamp_s * 1000)}"
+    if not proof.beacon:
+        what = "The reading's beacon is not shown" if reading.beacon else "It has no beacon"
+        report.remark(f"{what}: it was signed {until}, and how long before is not known.")
+        return
+    require(reading.beacon, "a beacon is shown that the reading does not name")
+    before = check_milestone(proof.beacon, keys.milestones)
+    require(before.digest == reading.beacon, "the reading names another milestone as its beacon")
+    began_ms, ended_ms = before.timestamp_s * 1000, after.timestamp_s * 1000
+    require(began_ms <= ended_ms, "its beacon is younger than the anchor of its seal")
+    if Seal.read(proof.seal.entry).clock == "real":
+        says = _moment(reading.answered_ms)
+        early_ms = began_ms - reading.answered_ms
+        back = f"it says {says}, and holds a milestone of {_moment(began_ms)}: it is back-dated"
+        require(early_ms <= BEACON_EARLY_MS, back)
+        ahead = f"it says {says}, and was anchored at {_moment(ended_ms)}: it is dated ahead"
+        require(reading.answered_ms - ended_ms <= BEACON_EARLY_MS, ahead)
+    width = _count((ended_ms - began_ms) // 1000)
+    report.tick(f"signed not before {_moment(began_ms)} and {until}: within {width} s")
 
 
 def check_consistency(proof: ConsistencyProof, keys: Keys, report: Report) -> None:
@@ -2369,8 +2566,50 @@ def check_inclusion(value: dict[str, Json], pinned: Milestones, report: Report) 
     report.tick(f"ledger inclusion only: block {found.hex()} is referenced by the milestone")
 
 
-def check_receipt(receipt: Receipt, keys: Keys, report: Report) -> None:
-    """Run the steps of a receipt."""
+def check_meter_equivocation(proof: MeterEquivocation, keys: Keys, report: Report) -> None:
+    """Run the steps of a piece of evidence of kind ``meter-equivocation``."""
+    report.begin("enrolment")
+    meter, _ = check_enrolment(proof.entry, keys)
+    report.tick(f"meter {meter.serial} speaks for {meter.point} with key {meter.key.hex()}")
+    found = []
+    for name, item in (("first", proof.first), ("second", proof.second)):
+        report.begin(name)
+        reading = _signed_reading(item)
+        says = (reading.district, reading.point, reading.meter, reading.key)
+        due = (meter.district, meter.point, meter.serial, meter.key)
+        require(says == due, f"the reading is not of the enrolled meter {meter.serial}")
+        report.tick(_shown(reading))
+        found.append(reading)
+    report.begin(proof.kind)
+    one, other = found
+    same = (one.epoch, one.seq) == (other.epoch, other.seq)
+    require(same, "they have different numbers: this is no evidence")
+    require(one != other, "they are the same reading: this is no evidence")
+    report.tick(
+        f"the evidence holds: meter key {meter.key.hex()} signed number {one.seq} of epoch "
+        f"{one.epoch} twice"
+    )
+    report.remark("Its key was cloned, or the gateway's spool was set back to an earlier state.")
+
+
+def _signed_reading(item: BareReading) -> Reading:
+    found = Reading.read(item.payload)
+    sound = signature_holds(found.key, READING_PREFIX + item.payload.encode(), item.signature)
+    require(sound, f"the key {found.key.hex()} did not sign this reading")
+    return found
+
+
+def _shown(reading: Reading) -> str:
+    named = (("import", reading.import_wh), ("export", reading.export_wh))
+    values = "".join(f", {name} register {_wh(wh)}" for name, wh in named if wh is not None)
+    return f"number {reading.seq}, at {_moment(reading.answered_ms)}{values}"
+
+
+# --- Receipts: what was promised, and whether it was kept ---------------------------------------
+
+
+def check_receipt(receipt: Receipt, keys: Keys, report: Report) -> ReceiptItem:
+    """Run the steps of a receipt; return what it promises."""
     report.begin("receipt")
     item = ReceiptItem.read(receipt.item)
     require(item.district == keys.origin, f"the receipt is of {item.district}, not {keys.origin}")
@@ -2382,6 +2621,156 @@ def check_receipt(receipt: Receipt, keys: Keys, report: Report) -> None:
     require(sound, "the receipt's signature is wrong")
     due = _moment(item.deadline)
     report.tick(f"leaf {item.leaf.hex()} is promised to the seal of {item.seal_interval} by {due}")
+    return item
+
+
+def check_receipt_file(held: Receipt | ReceiptFile, keys: Keys, report: Report) -> "Promise":
+    """Check a receipt, and that it was given for the reading beside it, where there is one."""
+    if isinstance(held, Receipt):
+        return Promise(check_receipt(held, keys, report), None)
+    item = check_receipt(held.receipt, keys, report)
+    report.begin("reading")
+    reading, bare = _signed_reading(held.reading), held.reading
+    signed = SignedReading(bare.payload, held.receipt.salt, bare.signature)
+    given = leaf_hash(reading_leaf(signed)) == item.leaf
+    require(given, "the receipt was given for another reading")
+    report.tick(f"it was given for meter {reading.meter} at {reading.point}: {_shown(reading)}")
+    return Promise(item, reading)
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What a receipt promises, and for which reading, if that is at hand."""
+
+    item: ReceiptItem
+    reading: Reading | None
+
+    @property
+    def point(self) -> str:
+        """The point of the reading, which says in which slot its leaf belongs."""
+        if self.reading is None:
+            raise UnjudgedError(
+                "the receipt alone does not say of which point it is: give the file that "
+                "`wattloom export receipts` writes, which holds the reading, too"
+            )
+        return self.reading.point
+
+
+def check_leaves(file: SealedLeaves, keys: Keys, report: Report) -> Seal:
+    """Check that a file holds all that a seal holds of a point, and everything late; return it."""
+    walk = Walk(file.anchor, file.seal, keys, report)
+    seal = walk.seal
+    report.begin("roster")
+    entries = [RosterEntry.read(item.leaf) for item in file.roster]
+    for item, entry in zip(file.roster, entries, strict=True):
+        leaf = roster_leaf(item.leaf)
+        held = in_tree(leaf, entry.slot, seal.roster_size, item.path, seal.roster_root)
+        require(held, f"{entry.point} is not in the sealed roster at that place")
+    if file.slot is None:
+        _check_absent(file.point, entries, seal.roster_size)
+        require(not file.leaves, "a point without a slot has no reading leaves in one")
+        report.tick(f"{file.point} has no slot in the roster of {_count(seal.roster_size)} points")
+    else:
+        one = len(entries) == 1 and entries[0].point == file.point
+        require(one, "the roster leaf has to be that of the point")
+        report.tick(f"{file.point} has slot {entries[0].slot}")
+        _check_slot(file, entries[0].slot, seal, report)
+    report.begin("late")
+    require(tree_root(file.late) == seal.late_root, "the late leaves are not all that it holds")
+    report.tick(f"{_count(len(file.late))} leaves stand in its tree of late readings")
+    return seal
+
+
+def _check_absent(point: str, beside: Sequence[RosterEntry], size: int) -> None:
+    """Refuse unless the roster's leaves that are shown leave no place for a point."""
+    if not size:
+        require(not beside, "an empty roster has no leaves")
+        return
+    places = [entry.slot for entry in beside]
+    below, above = beside and beside[0].point < point, beside and beside[-1].point > point
+    whole = {
+        1: (above and places == [0]) or (below and places == [size - 1]),
+        2: below and above and places[-1] == places[0] + 1,
+    }
+    require(whole.get(len(beside)), f"the roster's leaves do not show that {point} is not there")
+
+
+def _check_slot(file: SealedLeaves, place: int, seal: Seal, report: Report) -> None:
+    slot = file.slot
+    if slot is None:
+        return
+    report.begin("slot")
+    leaf = slot_leaf(file.point, seal.interval, slot.salt, slot.borders)
+    held = in_tree(leaf, place, seal.roster_size, slot.path, seal.tree_root)
+    require(held, f"the slot of {file.point} is not in the seal")
+    count, root = (0, tree_root(())) if slot.borders is None else (
+        slot.borders.count, slot.borders.root
+    )  # fmt: skip
+    whole = (len(file.leaves), tree_root(file.leaves)) == (count, root)
+    require(whole, f"these are not the {_count(count)} leaves of the slot")
+    report.tick(f"{_count(count)} leaves stand in the slot of {file.point}")
+
+
+def check_omission(promise: Promise, file: SealedLeaves, keys: Keys, report: Report) -> bool:
+    """Tell whether a promise was kept: its leaf is in the point's slot, or among the late ones."""
+    seal, item = check_leaves(file, keys, report), promise.item
+    report.begin("promise")
+    if seal.interval != item.seal_interval:
+        raise UnjudgedError(f"the seal is of {seal.interval}, promised was {item.seal_interval}")
+    where = "the slot" if item.leaf in file.leaves else "the tree of late readings"
+    if item.leaf in (*file.leaves, *file.late):
+        report.tick(f"kept: the leaf stands in {where} of the seal of {seal.interval}")
+        report.remark("That the seal was anchored in time, a proof of the reading shows.")
+        return True
+    if promise.point != file.point:
+        raise UnjudgedError(f"the file is about {file.point}, the reading of {promise.point}")
+    report.tick(
+        f"BROKEN: the seal of {seal.interval} holds the leaf neither in the slot of {file.point} "
+        "nor among the late ones"
+    )
+    _accuse(report)
+    return False
+
+
+def _accuse(report: Report) -> None:
+    report.remark(
+        "A pinned receipt key gave a promise that the district's signed log broke: this file and "
+        "the receipt show it to anybody who pins the same keys."
+    )
+
+
+def check_unsealed(promise: Promise, file: Unsealed, keys: Keys, report: Report) -> bool:
+    """Tell whether a promise was broken for want of a seal; raises where that is not proven.
+
+    The earlier anchor is older than the end of the promised interval, so that what it anchors
+    cannot hold its seal; the later one is younger than the deadline; no entry between is the seal.
+    """
+    item, walk = promise.item, LogWalk(keys, report)
+    first, old = walk.head(file.before)
+    last, new = walk.head(file.after)
+    report.begin("entries")
+    sizes = [1 << bit for bit in reversed(range(old.size.bit_length())) if old.size >> bit & 1]
+    require(len(file.frontier) == len(sizes), "the earlier log consists of other subtrees")
+    peaks = list(zip(sizes, file.frontier, strict=True))
+    require(peaks and _fold(peaks) == old.root, "the subtrees are not those of the earlier log")
+    leaves = [leaf_hash(entry_bytes(entry.kind, entry.entry)) for entry in file.entries]
+    grown = _grown(peaks, leaves)
+    whole = (sum(size for size, _ in grown), _fold(grown)) == (new.size, new.root)
+    require(whole, "these are not all entries between the two anchors")
+    report.tick(f"{_count(len(leaves))} entries came in between the two anchors")
+    report.begin("promise")
+    seals = [Seal.read(entry.entry) for entry in file.entries if entry.kind == "seal"]
+    if any(seal.interval == item.seal_interval for seal in seals):
+        raise UnjudgedError("the interval is sealed: ask for the leaves of its seal")
+    if any(seal.clock == "simulated" for seal in seals):
+        raise UnjudgedError("the district's clock is simulated: its deadlines are nobody's")
+    end_ms = _start_ms(item.seal_interval) + INTERVAL_MS
+    require(first.timestamp_s * 1000 <= end_ms, "the earlier anchor may already hold the seal")
+    overdue = last.timestamp_s * 1000 > item.deadline
+    require(overdue, "the deadline had not passed at the later anchor")
+    report.tick(f"BROKEN: the log of {last} holds no seal of {item.seal_interval}")
+    _accuse(report)
+    return False
 
 
 def verify_bytes(proof: bytes, keys: bytes) -> Verdict:
@@ -2416,6 +2805,12 @@ def _verify(proof: bytes, keys_bytes: bytes, report: Report) -> None:
         check_consistency(ConsistencyProof.load(value, "proof"), full, report)
     elif kind == "equivocation":
         check_equivocation(Equivocation.load(value, "proof"), full, report)
+    elif kind == "meter-equivocation":
+        check_meter_equivocation(MeterEquivocation.load(value, "proof"), full, report)
+    elif kind == "leaves":
+        check_leaves(SealedLeaves.load(value, "proof"), full, report)
+    elif kind == "receipt":
+        check_receipt_file(ReceiptFile.load(value, "proof"), full, report)
     else:
         check_settlement(SettlementProof.load(value, "proof"), full, report)
 
@@ -2427,20 +2822,60 @@ def _is_usual(data: bytes, value: Json) -> bool:
     return data.decode().removesuffix("\n") in usual
 
 
-def verify_receipt(receipt: bytes, keys: bytes) -> Verdict:
+def verify_receipt(receipt: bytes, keys: bytes, seal: bytes | None = None) -> Verdict:
     """Judge a reading's receipt (canonical JSON, final newline or not). Never raises.
 
-    The salt is not judged: it shows, together with the reading, what the promised leaf is.
+    ``seal`` is a file of kind ``leaves``, ``reading`` or ``unsealed``: with it code 0 says that
+    the promise was kept, and code 3 that it was broken. Of a receipt without its reading the salt
+    is not judged: it shows, together with the reading, what the promised leaf is.
     """
     report = Report()
+    broken = False
 
     def checks() -> None:
+        nonlocal broken
         report.begin("keys")
         full = _full(load_keys(keys))
         report.begin("file")
-        check_receipt(Receipt.read(receipt.removesuffix(b"\n")), full, report)
+        promise = check_receipt_file(_receipt(receipt), full, report)
+        if seal is None:
+            report.remark(
+                "Whether the promise was kept, the seal's leaves show: `wattloom export leaves`."
+            )
+        else:
+            broken = not _is_kept(promise, seal, full, report)
 
-    return report.judge(checks)
+    verdict = report.judge(checks)
+    return replace(verdict, code=BROKEN) if broken else verdict
+
+
+def _receipt(data: bytes) -> Receipt | ReceiptFile:
+    require(len(data) <= MAX_FILE_BYTES, f"the file is larger than {MAX_FILE_BYTES} bytes")
+    value = parse(data.removesuffix(b"\n"))
+    if isinstance(value, dict) and value.get("kind") == "receipt":
+        return ReceiptFile.load(value, "receipt")
+    return Receipt.load(value)
+
+
+def _is_kept(promise: Promise, seal: bytes, keys: Keys, report: Report) -> bool:
+    report.begin("seal file")
+    require(len(seal) <= MAX_FILE_BYTES, f"the file is larger than {MAX_FILE_BYTES} bytes")
+    value = parse(seal.removesuffix(b"\n"))
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if kind == "leaves":
+        return check_omission(promise, SealedLeaves.load(value, "seal"), keys, report)
+    if kind == "unsealed":
+        return check_unsealed(promise, Unsealed.load(value, "seal"), keys, report)
+    if kind != "reading":
+        raise UnjudgedError(f"a file of kind {kind!r:.40} says nothing about a receipt")
+    proof = ReadingProof.load(value, "seal")
+    _, found = _single(proof, keys, report)
+    report.begin("promise")
+    same = leaf_hash(reading_leaf(proof.reading)) == promise.item.leaf
+    if not same or found.interval != promise.item.seal_interval:
+        raise UnjudgedError("the proof is of another reading or seal")
+    report.tick(f"kept: the leaf stands in the seal of {found.interval}")
+    return True
 
 
 def _full(keys: Keys | LedgerKeys) -> Keys:
@@ -2608,14 +3043,17 @@ def _price(micro_per_kwh: int) -> str:
 
 # --- Command line -------------------------------------------------------------------------------
 
-SENTENCES: Final = {0: "HOLDS", 1: "DOES NOT HOLD", 2: "COULD NOT BE JUDGED"}
+BROKEN: Final = 3
+"""The exit code that says: a promise was broken, and that is proven."""
+SENTENCES: Final = {0: "HOLDS", 1: "DOES NOT HOLD", 2: "COULD NOT BE JUDGED", BROKEN: "WAS BROKEN"}
 
 
 def render(verdict: Verdict) -> str:
     """Return a verdict in plain words, a line per step; a control character shows as ``?``."""
     lines = [f"{'✓' if step.ok else '✗'} {step.name}: {step.text}" for step in verdict.steps]
     lines += [f"  note: {remark}" for remark in verdict.remarks]
-    lines.append(f"The proof {SENTENCES[verdict.code]}.")
+    what = "promise" if verdict.code == BROKEN else "proof"
+    lines.append(f"The {what} {SENTENCES[verdict.code]}.")
     return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)
 
 
@@ -2623,16 +3061,29 @@ def main(arguments: Sequence[str] | None = None, prog: str = "verify.py") -> int
     """Run the command line, under the name ``prog``, and return the exit code."""
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Check a Wattloom proof offline.",
-        epilog=f"Example: {prog} proof.json --keys keys.json. Exit code 0: the proof holds; "
-        "1: it does not, and the step is named; 2: it could not be judged.",
+        description="Check a Wattloom proof, or a receipt, offline.",
+        epilog=f"Examples: {prog} proof.json --keys keys.json; {prog} --receipt receipt.json "
+        "--seal leaves.json --keys keys.json. Exit code 0: the proof holds, or the promise was "
+        "kept; 1: it does not, and the step is named; 2: it could not be judged; 3: the receipt's "
+        "promise was broken, and that is proven.",
     )
-    parser.add_argument("file", type=Path, help="proof, evidence, or a raw proof of inclusion")
+    parser.add_argument(
+        "file", type=Path, nargs="?", help="proof, evidence, or a raw proof of inclusion"
+    )
+    parser.add_argument("--receipt", type=Path, help="a reading's receipt, in place of FILE")
+    parser.add_argument("--seal", type=Path, help="the leaves of the seal that it promises")
     parser.add_argument("--keys", type=Path, help="KEYS: the pinned public keys")
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
     parser.add_argument("--quiet", action="store_true", help="print nothing")
     options = parser.parse_args(arguments)
-    verdict = judge_files(options.file, options.keys)
+    if (options.file is None) == (options.receipt is None):
+        parser.error("name a proof file, or a receipt with --receipt")
+    if options.seal is not None and options.receipt is None:
+        parser.error("--seal goes with --receipt")
+    if options.receipt is None:
+        verdict = judge_files(options.file, options.keys)
+    else:
+        verdict = judge_receipt(options.receipt, options.keys, options.seal)
     text = json.dumps(asdict(verdict)) if options.json else render(verdict)
     if not options.quiet:
         encoding = sys.stdout.encoding or "utf-8"  # a terminal without ticks shows ? instead
@@ -2642,11 +3093,25 @@ def main(arguments: Sequence[str] | None = None, prog: str = "verify.py") -> int
 
 def judge_files(file: Path, keys: Path | None) -> Verdict:
     """Judge a proof file; without readable files there is nothing to judge (code 2)."""
+    return _judge(keys, lambda pinned: verify_bytes(_read(file), pinned))
+
+
+def judge_receipt(receipt: Path, keys: Path | None, seal: Path | None) -> Verdict:
+    """Judge a receipt, against the leaves of its seal where they are at hand."""
+    return _judge(
+        keys,
+        lambda pinned: verify_receipt(
+            _read(receipt), pinned, None if seal is None else _read(seal)
+        ),
+    )
+
+
+def _judge(keys: Path | None, act: Callable[[bytes], Verdict]) -> Verdict:
     if keys is None:
         missing = "no KEYS given: add --keys KEYS, with the district's pinned public keys"
         return Verdict(2, (Step("keys", ok=False, text=missing),))
     try:
-        return verify_bytes(_read(file), _read(keys))
+        return act(_read(keys))
     except OSError as error:
         unread = f"cannot read {error.filename}: {error.strerror}"
         return Verdict(2, (Step("file", ok=False, text=unread),))
