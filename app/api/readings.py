@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request, Response
-from starlette.types import Receive, Scope, Send
+from starlette.responses import StreamingResponse
 
 from app.api.problems import ProblemError
 from app.services.ingest import Door, ItemResult, UnknownGatewayError, UnknownReadingError
@@ -29,6 +29,8 @@ Seq = Annotated[int, Path(ge=1, lt=2**53)]
 # are parsed, which bounds memory; small ones that wait together share a commit.
 _THREADS: Final = 16
 _CHUNK: Final = 64 * 1024
+_JSON: Final = "application/json"
+_PER_READING: Final = b'"signature"'  # stands in a body once for each
 _STATUS: dict[type[BatchError], int] = {
     BatchTooLargeError: 413,
     ForgedBatchError: 401,
@@ -36,26 +38,10 @@ _STATUS: dict[type[BatchError], int] = {
 }
 
 
-class JsonAnswer(Response):
-    """JSON that goes out in chunks, so that a slow reader's answer is not all in the socket."""
-
-    media_type = "application/json"
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """Send it."""
-        start = {"type": "http.response.start", "status": self.status_code}
-        await send({**start, "headers": self.raw_headers})
-        body = memoryview(self.body)
-        for at in range(0, len(body), _CHUNK):
-            chunk = bytes(body[at : at + _CHUNK])
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
 def build_router(door: Door, queue: WaitingReadings) -> APIRouter:
     """Return the routes that hand readings to ``door`` and receipts out.
 
-    ``queue`` is told how many readings are on their way through the door.
+    ``queue`` is told how many readings wait for the door.
     """
     router = APIRouter(prefix="/api/v1", tags=["readings"])
     threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="ingest")
@@ -64,25 +50,24 @@ def build_router(door: Door, queue: WaitingReadings) -> APIRouter:
     async def upload(request: Request) -> Response:
         """Verify and store a signed batch; answer each item in order."""
         body = await request.body()
-        loop = asyncio.get_running_loop()
-        return JsonAnswer(await loop.run_in_executor(threads, _receive, door, queue, body))
+        with queue.counted(body.count(_PER_READING)):
+            loop = asyncio.get_running_loop()
+            return _in_chunks(await loop.run_in_executor(threads, _receive, door, body))
 
     @router.get("/readings/{key}/{epoch}/{seq}/receipt")
     def receipt(key: Key, epoch: Epoch, seq: Seq) -> Response:
         """Return the receipt of a stored reading."""
         try:
-            return JsonAnswer(_json(door.receipt(key, epoch, seq)))
+            return Response(_json(door.receipt(key, epoch, seq)), media_type=_JSON)
         except UnknownReadingError as error:
             raise ProblemError(404, str(error)) from error
 
     return router
 
 
-def _receive(door: Door, queue: WaitingReadings, body: bytes) -> bytes:
+def _receive(door: Door, body: bytes) -> bytes:
     try:
-        batch = Batch.from_body(body)
-        with queue.counted(len(batch.readings)):
-            results = door.receive(batch)
+        results = door.receive(Batch.from_body(body))
     except BatchError as error:
         raise ProblemError(_STATUS.get(type(error), 400), str(error)) from error
     return _json({"results": [_spell(result) for result in results]})
@@ -92,6 +77,17 @@ def _spell(result: ItemResult) -> dict[str, object]:
     fields = {"receipt": result.receipt, "error": result.error}
     given = {name: value for name, value in fields.items() if value is not None}
     return {"index": result.index, "status": result.status, **given}
+
+
+def _in_chunks(answer: bytes) -> Response:
+    """Answer so that what a slow reader leaves waits in the queue's sight, not in the socket."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for at in range(0, len(answer), _CHUNK):
+            yield answer[at : at + _CHUNK]
+
+    headers = {"Content-Length": str(len(answer))}
+    return StreamingResponse(chunks(), media_type=_JSON, headers=headers)
 
 
 def _json(document: object) -> bytes:

@@ -10,6 +10,7 @@ from sqlmodel import func, select
 
 from app.api import problems, readings
 from app.api.limits import DEFAULT_BYTES, BodyLimits
+from app.services.waiting import WaitingReadings
 from app.tables import ReadingRow
 from metering.batch import MAX_BODY_BYTES, Batch
 from metering.receipt import Receipt
@@ -28,7 +29,7 @@ def district(plain_district: District) -> District:
 def client(district: District) -> TestClient:
     app = FastAPI()
     problems.install(app)
-    app.include_router(readings.build_router(district.door))
+    app.include_router(readings.build_router(district.door, WaitingReadings(2**25, 40_000)))
     app.add_middleware(BodyLimits)
     return TestClient(app, raise_server_exceptions=False)
 
