@@ -14,12 +14,14 @@ from app.jobs.certificates import expire_daily
 from app.jobs.clear import clear_interval
 from app.jobs.correct import correct_estimates
 from app.jobs.cosign import Cosigner
+from app.jobs.dispute import replace_disputed
 from app.jobs.finalise import finalise
 from app.jobs.forecast import Forecaster
 from app.jobs.forward import follow_sessions, run_sessions
 from app.jobs.meter import meter
 from app.jobs.pay import pay
 from app.jobs.reconcile import reconcile_daily
+from app.jobs.retention import Tidier
 from app.jobs.seal import seal
 from app.jobs.settle import settle_interval
 from app.jobs.statements import issue_daily
@@ -37,6 +39,7 @@ from optimizer.session.clearing import clear_session
 
 def _correct_and_seal(house: House, key: str) -> None:
     """Correct before the seal, in the same step, so that a stop in between skips neither."""
+    replace_disputed(house)
     correct_estimates(house)
     seal(house, key)
 
@@ -69,6 +72,7 @@ class Worker:
         self._filled_in = False  # whether what an older folder lacks was written
         self._reconciled = ""  # day of the last reconciliation
         self._expired = ""  # day of the last look for certificates that are too old
+        self._tidier = Tidier(house)
         self._stated = ""  # day on which statements were looked at last
 
     def run_due(self) -> None:
@@ -93,6 +97,7 @@ class Worker:
         self._forecaster.run()
         self._reconciled = reconcile_daily(self._house, self._reconciled)
         self._expired = expire_daily(self._house, self._expired)
+        self._tidier.run()
 
     def _open_and_close(self) -> None:
         now_ms = self._house.clock.now_ms()

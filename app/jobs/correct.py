@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import ColumnElement, exists
+from sqlalchemy import ColumnElement, and_, exists
 from sqlmodel import Session, col, func, or_, select
 
 from app.services import border_pairs
@@ -20,8 +20,9 @@ from app.services.corrections.record import (
     refuse,
     write,
 )
+from app.services.corrections.substitutes import estimate, file_of
 from app.services.house import House
-from app.store import borders, people, registry
+from app.store import borders, disputed, people, registry
 from app.tables import CorrectionRow, IntervalRow, ReadingRow, SlotRow
 from ledger_client.merkle import leaf_hash
 from ledger_client.proof import Borders, slot_leaf
@@ -100,7 +101,8 @@ def _estimated(session: Session) -> Mapping[str, Sequence[SlotRow]]:
 def _awaits() -> Sequence[ColumnElement[bool]]:
     """Return the condition of a settled slot that was estimated and never made good.
 
-    Of points that measure alone nothing was settled: their estimates stay. Rows from before
+    Or whose estimate replaced what was disputed, and was not made good since. Of points that
+    measure alone nothing was settled: their estimates stay. Rows from before
     ``made_good`` was kept have a correction alone.
     """
     of_slot = (
@@ -111,14 +113,15 @@ def _awaits() -> Sequence[ColumnElement[bool]]:
     settled = exists().where(
         col(IntervalRow.key) == col(SlotRow.interval), col(IntervalRow.state).in_(_SETTLED)
     )
-    return (
+    estimated = and_(
         col(SlotRow.estimated).is_(True),
         col(SlotRow.fault).is_(None),
         col(SlotRow.made_good).is_(None),
-        registry.settling(SlotRow.point),
-        settled,
+        col(SlotRow.disputed).is_(None),
         ~exists().where(*of_slot),
     )
+    replaced = and_(col(SlotRow.disputed) == disputed.REPLACED, col(SlotRow.fault).is_(None))
+    return (or_(estimated, replaced), registry.settling(SlotRow.point), settled)
 
 
 def _borders(session: Session, slots: Sequence[SlotRow]) -> Mapping[int, ReadingRow]:
@@ -160,17 +163,25 @@ def _closed_gaps(slots: Sequence[SlotRow], known: Mapping[int, ReadingRow]) -> I
 
 def _correct_gap(house: House, session: Session, gap: Gap, told: Measured) -> None:
     """Write what the registers tell of each interval; what is too old is refused and kept."""
-    imports, exports = _split(gap, told.import_wh), _split(gap, told.export_wh)
+    weights = [Energy(estimate(session, slot).import_wh) for slot in gap.slots]
+    imports, exports = (
+        _split(gap, weights, wh) for wh in (told.import_wh, told.export_wh)
+    )  # fmt: skip
     found = list(zip(gap.slots, map(Metered, imports, exports), strict=True))
     late = [each for each in found if is_too_old(house, each[0].interval)]
     for slot, _ in late:
         slot.fault = _TOO_OLD
     refuse(house, session, late, READINGS)
-    for slot, now in found[len(late) :]:  # the older ones come first
+    known = found[len(late) :]  # the older ones come first
+    again = {(s.point, s.interval): now for s, now in known if s.disputed}
+    file = file_of(house, session, _REASON, again) if again else None
+    for slot, now in known:
         evidence = Evidence(_REASON, leaf_hash(_new_leaf(gap, slot)))
+        if slot.disputed:  # it was measured and sealed once: a value takes its place
+            evidence, slot.disputed = Evidence(_REASON, file=file), disputed.MEASURED
         write(house, session, draft(house, session, slot, now), evidence)
         slot.made_good = True
-    if len(late) < len(found):
+    if known:
         _tell_of_return(house, session, gap)
 
 
@@ -190,11 +201,10 @@ def _tell_of_return(house: House, session: Session, gap: Gap) -> None:
     )
 
 
-def _split(gap: Gap, difference_wh: int) -> list[int]:
+def _split(gap: Gap, weights: Sequence[Energy], difference_wh: int) -> list[int]:
     """Spread one register's difference over the gap."""
-    estimates = [Energy(slot.import_wh) for slot in gap.slots]
     keys = [slot.interval for slot in gap.slots]
-    parts = scale_to_difference(Energy(difference_wh), estimates, keys)
+    parts = scale_to_difference(Energy(difference_wh), weights, keys)
     return [part.wh for part in parts]
 
 

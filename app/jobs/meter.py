@@ -120,6 +120,7 @@ def _slot(
         "closing": closing.id if closing else None,
         "estimated": amount.estimated,
         "fault": None,
+        "disputed": None,
         "made_good": None,
         "import_wh": amount.import_wh,
         "export_wh": amount.export_wh,
@@ -141,7 +142,9 @@ def _history(session: Session, interval: Interval) -> Mapping[str, Sequence[Ener
     keys = [Interval(interval.start - timedelta(weeks=n)).key for n in range(1, 5)]
     rows = session.exec(
         select(SlotRow.point, SlotRow.import_wh).where(
-            col(SlotRow.interval).in_(keys), col(SlotRow.estimated).is_(False)
+            col(SlotRow.interval).in_(keys),
+            col(SlotRow.estimated).is_(False),
+            col(SlotRow.disputed).is_(None),
         )
     )
     history: dict[str, list[Energy]] = {}

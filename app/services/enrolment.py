@@ -1,4 +1,4 @@
-"""Who may send readings: enrolments of meters, their revocation, and the roster.
+"""Who may send readings: enrolments of meters, their rotation and revocation, and the roster.
 
 Formats: docs/protocol.md, "Enrolment". Every act is an entry of the log, written in the caller's
 transaction together with the row.
@@ -13,7 +13,7 @@ from typing import Final
 from nacl.signing import SigningKey
 from sqlmodel import Session, col, or_, select
 
-from app.store import log
+from app.store import disputed, log
 from app.tables import EnrolmentRow, GatewayRow, MeteringPointRow
 from metering.identity import PublicKey
 from metering.interval import Interval
@@ -55,6 +55,14 @@ class SignedEnrolment:
     payload: bytes
     possession: bytes
     registry: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRotation(SignedEnrolment):
+    """The enrolment of a meter's new key, which ``old``, the key before, signed as well."""
+
+    old: PublicKey
+    handover: bytes
 
 
 def endorse(enrolment: Enrolment, meter: SigningKey, registry: SigningKey) -> SignedEnrolment:
@@ -105,24 +113,99 @@ def enrol(
     return row
 
 
+def rotate(
+    session: Session, district: str, registry: PublicKey, signed: SignedRotation
+) -> EnrolmentRow:
+    """Let a meter's new key take over from its ``valid_from`` on; the same again changes nothing.
+
+    Meter, point and epoch stay, so that border readings of both keys make a pair. The old key
+    counts up to there.
+
+    Raises:
+        MalformedEnrolmentError, ForeignEnrolmentError, EnrolmentSignatureError: see there; the
+            last also where the old key has not signed.
+        UnknownEnrolmentError: the old key is not enrolled.
+        EnrolmentConflictError: the old key is not the point's any more, is of another meter or
+            epoch, or has signed readings after the new one begins; or the new key is taken.
+    """
+    enrolment = Enrolment.from_payload(signed.payload)
+    _check_signed(district, registry, enrolment, signed)
+    if not verify(signed.old, Purpose.ROTATE, signed.payload, signed.handover):
+        raise EnrolmentSignatureError(
+            f"meter {enrolment.serial}: its old key {signed.old} has not signed this rotation"
+        )
+    old = _enrolled(session, signed.old)
+    known = session.exec(select(EnrolmentRow).where(EnrolmentRow.key == enrolment.key.hex)).first()
+    if known is not None:
+        return _same(known, enrolment)
+    _check_successor(session, old, enrolment)
+    old.revoked_from = enrolment.valid_from.key
+    session.add(old)
+    session.flush()
+    _check_free(session, registry, enrolment)
+    body = {
+        "enrolment": signed.payload.decode(),
+        "handover": signed.handover.hex(),
+        "old": signed.old.hex,
+        "possession": signed.possession.hex(),
+        "registry": signed.registry.hex(),
+    }
+    row = _row(enrolment, log.append(session, "rotate", body))
+    session.add(row)
+    session.flush()
+    return row
+
+
 def revoke(session: Session, district: str, key: PublicKey, start: Interval) -> int:
     """Refuse the key's readings of the intervals from ``start`` on; return the log entry's index.
 
+    A revocation from an earlier interval on replaces one that stands. What the key signed from
+    ``start`` on and was taken in already is disputed: the worker replaces the energies that rest
+    on it (``app/jobs/dispute.py``).
+
     Raises:
         UnknownEnrolmentError: the key is not enrolled.
-        EnrolmentConflictError: it is revoked already.
+        EnrolmentConflictError: it is revoked from then or from an earlier interval on already.
     """
-    row = session.exec(
-        select(EnrolmentRow).where(EnrolmentRow.key == key.hex).with_for_update()
-    ).first()
-    if row is None:
-        raise UnknownEnrolmentError(f"key {key} is not enrolled: nothing to revoke")
-    if row.revoked_from is not None:
+    row = _enrolled(session, key)
+    if row.revoked_from is not None and row.revoked_from <= start.key:
         raise EnrolmentConflictError(f"key {key} is revoked from {row.revoked_from} on already")
     row.revoked_from = start.key
     session.add(row)
     session.flush()
+    disputed.mark(session, key.hex, start)
     return log.append(session, "revoke", {"district": district, "key": key.hex, "from": start.key})
+
+
+def withdraw(session: Session, district: str, key: PublicKey, now: Interval) -> int:
+    """Take back a revocation that has not begun by ``now``; return the log entry's index.
+
+    Raises:
+        UnknownEnrolmentError: the key is not enrolled.
+        EnrolmentConflictError: it is not revoked, the revocation has begun, or another key takes
+            over the point.
+    """
+    row = _enrolled(session, key)
+    if row.revoked_from is None:
+        raise EnrolmentConflictError(f"key {key} is not revoked: nothing to withdraw")
+    if row.revoked_from <= now.key:
+        raise EnrolmentConflictError(
+            f"the revocation of key {key} began with {row.revoked_from}: enrol a new key"
+        )
+    after = session.exec(
+        select(EnrolmentRow.serial).where(
+            EnrolmentRow.point == row.point, EnrolmentRow.valid_from >= row.revoked_from
+        )
+    ).first()
+    if after is not None:
+        raise EnrolmentConflictError(
+            f"meter {after} takes over point {row.point} from {row.revoked_from} on: revoke its "
+            "key first"
+        )
+    row.revoked_from = None
+    session.add(row)
+    session.flush()
+    return log.append(session, "revoke", {"district": district, "key": key.hex, "from": None})
 
 
 def roster(session: Session, interval: Interval) -> Sequence[EnrolmentRow]:
@@ -167,6 +250,35 @@ def forbid_gateway(session: Session, key: PublicKey) -> None:
     if row is not None:
         session.delete(row)
         session.flush()
+
+
+def _enrolled(session: Session, key: PublicKey) -> EnrolmentRow:
+    row = session.exec(
+        select(EnrolmentRow).where(EnrolmentRow.key == key.hex).with_for_update()
+    ).first()
+    if row is None:
+        raise UnknownEnrolmentError(f"key {key} is not enrolled: look for a typing error")
+    return row
+
+
+def _check_successor(session: Session, old: EnrolmentRow, enrolment: Enrolment) -> None:
+    """Refuse unless the new key goes on where the old one may stop."""
+    begins = enrolment.valid_from
+    meter = (old.point, old.serial, old.profile, old.epoch)
+    if meter != (enrolment.point, enrolment.serial, enrolment.profile, enrolment.epoch):
+        raise EnrolmentConflictError(
+            f"key {old.key} is of meter {old.serial} at {old.point}, profile {old.profile}, epoch "
+            f"{old.epoch}: a rotation changes the key alone"
+        )
+    if old.revoked_from is not None:
+        raise EnrolmentConflictError(
+            f"key {old.key} is revoked from {old.revoked_from} on: enrol the new key instead"
+        )
+    if begins.key <= old.valid_from or disputed.has_signed(session, old.key, begins):
+        raise EnrolmentConflictError(
+            f"key {old.key} has signed readings of {begins} or later, or begins then: rotate from "
+            "a later interval on"
+        )
 
 
 def _check_signed(

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import CTE, BigInteger, ColumnElement, Integer, String, column, values
 from sqlmodel import Session, col, or_, select
 
+from app.store.disputed import FLAG
 from app.tables import EnrolmentRow, ReadingRow, SlotRow
 from metering.interval import LENGTH_MS, Interval
 
@@ -100,8 +101,12 @@ def _border_ms(row: ReadingRow) -> int:
 def _held(
     session: Session, end: int | None, *where: ColumnElement[bool] | bool
 ) -> list[ReadingRow]:
-    """Return the readings that slots hold as their opening or closing (``end``: the column)."""
+    """Return the readings that slots hold as their opening or closing (``end``: the column).
+
+    One that is disputed is no border any more.
+    """
     query = select(ReadingRow).join(SlotRow, col(end) == col(ReadingRow.id)).where(*where)
+    query = query.where(~col(ReadingRow.flags).contains(FLAG))
     return list(session.exec(query))
 
 
@@ -130,7 +135,10 @@ def flagged(
                 & (col(ReadingRow.seq) > asked.c.after)
                 & (col(ReadingRow.seq) < asked.c.before),
             )
-            .where(or_(*(col(ReadingRow.flags).contains(flag) for flag in flags)))
+            .where(
+                or_(*(col(ReadingRow.flags).contains(flag) for flag in flags)),
+                ~col(ReadingRow.flags).contains(FLAG),  # somebody else signed it: it says nothing
+            )
             .order_by(asked.c.number, col(ReadingRow.seq))
         )
         yield from rows

@@ -165,7 +165,7 @@ def test_revoking_twice_or_nobody_is_refused(district: District) -> None:
     with district.database.write() as session:
         revoke(session, ORIGIN, key, LATER)
         with pytest.raises(EnrolmentConflictError, match="already"):
-            revoke(session, ORIGIN, key, START)
+            revoke(session, ORIGIN, key, LATER.next())
         with pytest.raises(UnknownEnrolmentError):
             revoke(session, ORIGIN, public_key(key_of(500)), START)
 
