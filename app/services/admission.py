@@ -1,6 +1,6 @@
 """Behind the door: which authentic readings are stored, in which seal they will stand, and flags.
 
-Works on the part of each meter's chain that a commit touches; reads and writes no table itself.
+Works on the part of each meter's chain that a commit touches.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
-from app.services import plausibility
+from sqlmodel import Session
+
+from app.services import judging, plausibility
 from app.services.plausibility import Flag
 from app.store.chain import Entry, Seat
 from app.store.removed import Removed
@@ -19,6 +21,8 @@ from metering.interval import LENGTH_MS, Interval
 from metering.reading import SALT_BYTES, Reading, SignedReading, leaf_hash
 
 FUTURE_MS: Final = 60_000
+# A gateway begins epochs by itself; more than so many that nobody approved are no meter's.
+EPOCHS_AHEAD: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class Chain:
     entries: dict[int, Entry]
     fresh: set[int] = field(default_factory=set)
     removed: Mapping[int, Removed] = field(default_factory=dict)  # of the numbers that came
+    _changed: list[Entry] = field(default_factory=list)
+    _walks: list[int] = field(default_factory=list)  # numbers to judge from again
 
     def place(self, item: Authentic, metered_through: str, now_ms: int) -> Entry:
         """Return the entry that holds the item's number, which may be by other bytes."""
@@ -50,22 +56,39 @@ class Chain:
 
     def judge(self) -> Sequence[Entry]:
         """Judge what is new and what follows it; return the entries whose flags changed."""
-        changed: list[Entry] = []
         before: Entry | None = None
         before_is_fresh = False
         for seq in sorted(self.entries):
-            entry = self.entries[seq]
-            if (seq in self.fresh or before_is_fresh) and _judge(entry, before, self.seat):
-                changed.append(entry)
-            before, before_is_fresh = entry, seq in self.fresh
-        return changed
+            entry, is_fresh = self.entries[seq], seq in self.fresh
+            if is_fresh or before_is_fresh:
+                was_good = is_fresh or judging.is_good(entry)
+                if judging.judge(entry, [before] if before else [], self.seat):
+                    self._changed.append(entry)
+                odd = not is_fresh and not (was_good and judging.is_good(entry))
+                if odd or (before is not None and not judging.is_good(before)):
+                    self._walks.append(seq)
+            before, before_is_fresh = entry, is_fresh
+        return self._changed
+
+    def walk(self, session: Session) -> Sequence[Entry]:
+        """Finish :meth:`judge` once all is stored; return every entry whose flags changed.
+
+        What is new may change how those further up look, and where the one before is not good,
+        those further down count.
+        """
+        found = {entry.reading.seq: entry for entry in self._changed}
+        for start in self._walks:
+            whose = (self.entries[start].reading.key, self.entries[start].reading.epoch)
+            for entry in judging.walk(session, self.seat, whose, start):
+                found[entry.reading.seq] = entry
+        return list(found.values())
 
 
 def refusal(reading: Reading, seat: Seat, now_ms: int) -> tuple[int, str] | None:
     """Return status and reason if this authentic reading may not be stored."""
     if reading.answered_ms > now_ms + FUTURE_MS:
         return 425, f"answered_ms is {reading.answered_ms - now_ms} ms ahead: set the clock, retry"
-    if reading.epoch != seat.epoch:
+    if not seat.epoch <= reading.epoch <= seat.epoch + EPOCHS_AHEAD:
         return 403, f"epoch {reading.epoch} of key {reading.key} is not the enrolled one: enrol it"
     if (reading.point, reading.meter) != (seat.point, seat.serial):
         return 403, f"key {reading.key} belongs to meter {seat.serial} at point {seat.point}"
@@ -97,32 +120,6 @@ def _new_entry(item: Authentic, seat: Seat, metered_through: str, now_ms: int) -
         quality=item.reading.quality.value,
         parsed=item.reading,
     )
-
-
-def _judge(entry: Entry, before: Entry | None, seat: Seat) -> bool:
-    """Set an entry's flags and quality; tell whether they changed.
-
-    Where the one before was removed, it tells nothing more, and its number is no gap.
-    """
-    arrival = plausibility.parse(entry.flags) & plausibility.ON_ARRIVAL
-    seq, through = entry.reading.seq, seat.removed_through
-    since = before.reading.seq if before else 0
-    blind = since < seq - 1 and since < through
-    if blind:
-        before = None
-    flags = arrival | plausibility.judge(
-        entry.reading,
-        before.reading if before else None,
-        before.link.hex() if before else None,
-        seat.max_power_w,
-    )
-    if blind and seq <= through + 1:
-        flags -= {Flag.GAP}
-    judged = plausibility.spell(flags)
-    quality = plausibility.effective_quality(entry.reading.quality, flags).value
-    changed = (judged, quality) != (entry.flags, entry.quality)
-    entry.flags, entry.quality = judged, quality
-    return changed
 
 
 @lru_cache(maxsize=1_024)
