@@ -24,6 +24,7 @@ from tests.web.ledger_fakes import FakeLedgerViews
 from tests.web.limits_fakes import FakeLimits
 from tests.web.losses_fakes import FakeLosses
 from tests.web.market_fakes import FakeMarket
+from tests.web.meter_fakes import FakeMeters
 from tests.web.people_fakes import FakePeople
 from tests.web.sharing_fakes import FakeSharing
 from tests.web.statement_fakes import FakeStatements
@@ -91,6 +92,11 @@ def market() -> FakeMarket:
 @pytest.fixture
 def people() -> FakePeople:
     return FakePeople()
+
+
+@pytest.fixture
+def meters() -> FakeMeters:
+    return FakeMeters()
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from web.pages import (
     limits,
     losses,
     market,
+    meters,
     money,
     people,
     proofs,
@@ -55,6 +56,7 @@ from web.ports.ledger import LedgerViews
 from web.ports.limits import Limits
 from web.ports.losses import Losses
 from web.ports.market import Market
+from web.ports.meters import Meters
 from web.ports.people import People
 from web.ports.sharing import Sharing
 from web.ports.statements import Statements
@@ -87,6 +89,7 @@ class Ports:
     forecasts: Forecasts
     forward: Forward
     people: People
+    meters: Meters
     corrections: Corrections
     disputes: Disputes
     balance: Balance
@@ -107,6 +110,7 @@ def build_router(ports: Ports) -> APIRouter:
     market.add_routes(router, desk, ports.market)
     limits.add_routes(router, desk, ports.limits)
     people.add_point_routes(router, desk, ports.people)
+    meters.add_routes(router, desk, ports.meters)
     sharing.add_routes(router, desk, ports.sharing)
     forecasts.add_routes(router, desk, ports.forecasts)
     forward.add_routes(router, desk, ports.forward)

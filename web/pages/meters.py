@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from web import qr
 from web.pages.desk import Desk
 from web.ports import RefusedError, Viewer
-from web.ports.meters import Meters, NewToken
+from web.ports.meters import Meters, MetersPage, NewToken
 from web.security import check_csrf
 
 DONE: Final = {
@@ -105,18 +105,27 @@ def _show(
     typed: str = "",
 ) -> Response:
     """Return the page; ``about`` names the point, enrolment or key that an error is about."""
+    page = meters.page()
     return desk.form(
         request,
         viewer,
         "meters.html",
         DONE,
         error,
-        page=meters.page(),
+        page=page,
         made=made,
         code=qr.picture(made.command) if made else None,
-        about=about,
+        about=about if about in _forms(page) else "",
         typed=typed,
     )
+
+
+def _forms(page: MetersPage) -> frozenset[str]:
+    """Return what the page has a form for, so that an error about anything else stands on top."""
+    waiting = {str(each.waiting.request) for each in page.points if each.waiting is not None}
+    keys = {each.meters[0].key for each in page.points if each.meters}
+    points = {each.point for each in page.points if each.waiting is None}
+    return frozenset(waiting | keys | points)
 
 
 def _back(done: str) -> Response:
