@@ -21,6 +21,7 @@ from app.commands.node import node_cli
 from app.commands.point import point_cli
 from app.commands.price import price_cli
 from app.commands.share import share_cli
+from app.commands.shared import Data, Json, Settings, run
 from app.commands.statement import statement_cli
 from app.commands.tariff import tariff_cli
 
@@ -256,6 +257,70 @@ def session(
             SessionQuestion(first, intervals, retail, feed_in, tick, gap_ppm, time_limit),
         )
     )
+
+
+@cli.command(
+    rich_help_panel="Privacy",
+    epilog="Example: wattloom retention --dry-run --data data/demo --json",
+)
+def retention(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show it; remove nothing.")] = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
+) -> None:
+    """Remove readings between borders that are older than `retention_days`, month by month.
+
+    The worker does so by itself every day. What energy, seals and proofs rest on stays.
+    """
+    from app.commands.retention import act
+    from app.services.retention.removal import RemovalError
+
+    run(
+        "retention",
+        settings,
+        data,
+        lambda house: act(house, dry_run=dry_run, as_json=json),
+        RemovalError,
+    )
+
+
+@cli.command(
+    rich_help_panel="Privacy",
+    epilog="Example: wattloom erase ada --to 2026-06-01 --reason 'Request of 2026-07-02' "
+    "--data data/demo --dry-run",
+)
+def erase(
+    subject: Annotated[
+        str, typer.Argument(help="A participant's id, or a GSRN.", metavar="PARTICIPANT|POINT")
+    ],
+    *,
+    reason: Annotated[str, typer.Option(help="Why; it stays on record.")],
+    begin: Annotated[
+        str, typer.Option("--from", help="Local day or interval; else from the first.")
+    ] = "",
+    end: Annotated[
+        str, typer.Option("--to", help="Up to this local day or interval, not included.")
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show it; erase nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
+) -> None:
+    """Erase readings of a person or a point; what goes and what stays is shown first.
+
+    Others' seals and proofs hold as before. What may still be corrected or is disputed is refused.
+    """
+    from app.commands.erase import Wish, act
+    from app.services.erasure.plan import ErasureError
+    from app.services.retention.removal import RemovalError
+    from market.registry import RegistryError
+
+    wish = Wish(subject, begin, end, reason, dry_run, yes, json)
+    refused = (ErasureError, RegistryError, RemovalError)
+    run("erase", settings, data, lambda house: act(house, wish), *refused)
 
 
 @cli.command(

@@ -146,6 +146,7 @@ class Settings(BaseSettings):
     grace_s: Annotated[int, Field(ge=0)] = 300
     seal_s: Annotated[int, Field(ge=1)] = 900
     correction_days: Annotated[int, Field(ge=0, le=1_095)] = 30
+    retention_days: Annotated[int, Field(ge=0, le=36_500)] = 400  # 0: for ever
     settle_every: Annotated[int, Field(ge=1, le=96)] = 1
     network: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")] = "wattloom-lindenhof"
     hrp: Annotated[str, Field(pattern=r"^[a-z]{1,10}$")] = "wl"
@@ -216,6 +217,17 @@ class Settings(BaseSettings):
                 f"{ANCHOR_DEADLINE_S} s after which no proof would hold: lower one of the two"
             )
         return self
+
+    @field_validator("retention_days")
+    @classmethod
+    def _keep_what_may_be_corrected(cls, days: int, info: ValidationInfo) -> int:
+        window = info.data.get("correction_days", 0)
+        if 0 < days <= window:
+            raise ValueError(
+                f"readings are needed while corrections are possible ({window} days): keep them "
+                "longer, or 0 for ever"
+            )
+        return days
 
     @field_validator("witnesses")
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -49,11 +49,17 @@ def key_of(at_ms: int) -> str:
 
 @dataclass(slots=True)
 class Readings:
-    """Readings that an enrolled meter signed, by their leaf's hash: of this line and before."""
+    """Readings that an enrolled meter signed, by their leaf's hash: of this line and before.
+
+    ``erased`` are the leaves of which there is nothing but the hash; ``blind`` counts the slots
+    whose energy cannot be checked for want of them.
+    """
 
     meters: Meters
-    now: dict[bytes, Reading]
-    before: dict[bytes, Reading]
+    erased: frozenset[bytes]
+    now: dict[bytes, Reading] = field(default_factory=dict)
+    before: dict[bytes, Reading] = field(default_factory=dict)
+    blind: int = 0
 
     def take(self, signed: tuple[SignedReading, ...]) -> None:
         """Read a line's readings; those of the line before stay at hand.
@@ -87,7 +93,9 @@ class Readings:
 
 
 def metered(line: IntervalRecord, readings: Readings, alone: frozenset[str]) -> dict[str, Split]:
-    """Return what each point that settles drew and fed in; an estimate is what the slot says.
+    """Return what each point that settles drew and fed in.
+
+    What was estimated, or rests on readings that were erased, is what the slot says.
 
     Raises:
         RefusedError: a border is missing, runs backwards, or gives another energy than the slot.
@@ -96,7 +104,10 @@ def metered(line: IntervalRecord, readings: Readings, alone: frozenset[str]) -> 
     readings.take(line.readings)
     found = {}
     for slot, enrolled in zip(line.slots, enrolments, strict=True):
-        if not slot.estimated:
+        ends = set() if slot.borders is None else {slot.borders.opening, slot.borders.closing}
+        if not slot.estimated and ends & readings.erased:
+            readings.blind += 1
+        elif not slot.estimated:
             _check_energy(slot, readings, enrolled, line.interval)
         if slot.point not in alone:
             found[slot.point] = Split(slot.import_wh, slot.export_wh, bool(slot.estimated))

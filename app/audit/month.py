@@ -16,6 +16,7 @@ from app.audit.meters import Meters
 from app.audit.monthfile import (
     Bond,
     Corrected,
+    Erased,
     Head,
     IntervalRecord,
     Issued,
@@ -170,7 +171,9 @@ def audit_month(
     pinned = _note(head, pinned_keys, report)
     report.begin("enrolments")
     rows = file.rows("enrolments", LogEntry)
-    readings = Readings(Meters(rows, head.district, pinned, pinned_keys), {}, {})
+    gone = file.rows("erased", Erased) if file.has("erased") else ()
+    erased = frozenset(each.leaf for each in gone)
+    readings = Readings(Meters(rows, head.district, pinned, pinned_keys), erased)
     report.tick(f"{len(readings.meters)} meters' keys stand in that log")
     report.begin("intervals")
     done, last = 0, ""
@@ -191,6 +194,11 @@ def audit_month(
         f"{done} worked out from signed readings, sealed orders and tariffs; {audit.estimates} "
         "estimates of a point are taken as the file says them"
     )
+    if readings.blind:
+        report.remark(
+            f"{readings.blind} quarter-hours of a point rest on readings that were erased: what "
+            "flowed in them is taken as the file says it, and only its seals are checked."
+        )
     if audit.unsealed:
         report.remark(f"{audit.unsealed} intervals are not sealed yet: nothing binds their orders.")
     return _statements(audit)

@@ -144,6 +144,14 @@ class IntervalRecord(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Erased(Record):
+    """The leaf of a border reading that was erased, on request of whose it was."""
+
+    leaf: Hash
+    point: Point
+
+
+@dataclass(frozen=True, slots=True)
 class Corrected(Record):
     """What became known of a point's energy; ``month``: on whose statement it stands."""
 
@@ -201,6 +209,10 @@ class MonthFile:
             raise UnjudgedError("it is no zip: name what `export month` wrote") from error
         if sum(each.file_size for each in self._zip.infolist()) > MOST_BYTES:
             raise UnjudgedError(f"it unpacks to more than {MOST_BYTES} bytes")
+
+    def has(self, part: str) -> bool:
+        """Tell whether there is such a part."""
+        return f"{part}.jsonl" in self._zip.namelist()
 
     def rows(self, part: str, kind: type[_Row]) -> Iterator[_Row]:
         """Yield the records of a part.

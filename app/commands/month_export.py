@@ -6,7 +6,7 @@ Written interval by interval, so that a month of a large district needs no memor
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -20,6 +20,7 @@ from app.services.house import House
 from app.services.proofs import borders_of
 from app.services.statements.span import Span
 from app.store import intervals, leaves, log, statements
+from app.store.borders import BORDER_WINDOW_MS
 from app.store.market import LEVEL_WORDS
 from app.tables import (
     CheckpointRow,
@@ -115,6 +116,7 @@ class _Month:
             ("openings", self._openings()),
             ("movements", self._movements()),
             ("statements", self._statements()),
+            *self._erased(whole),
             ("intervals", self._intervals(whole, told)),
         ):
             with parts.open(f"{name}.jsonl", "w", force_zip64=True) as file:
@@ -238,6 +240,16 @@ class _Month:
             done += key >= self._span.first
             told(done, len(self._rows))
 
+    def _erased(self, keys: Sequence[str]) -> Iterator[tuple[str, Iterator[Record]]]:
+        """Yield the part that names the borders' leaves of which the readings were erased."""
+        ends_ms = Interval.parse(keys[0]).start_ms, Interval.parse(keys[-1]).end_ms
+        query = select(ReadingRow.leaf, ReadingRow.point).where(
+            ReadingRow.payload == b"",
+            col(ReadingRow.answered_ms).between(ends_ms[0], ends_ms[1] + BORDER_WINDOW_MS),
+        )
+        if rows := self._session.exec(query.order_by(col(ReadingRow.answered_ms))).all():
+            yield "erased", (part.Erased(leaf, point) for leaf, point in rows)
+
     def _readings(self, key: str) -> dict[int, ReadingRow]:
         """Return an interval's border readings by id: those of its slots, in two joins."""
         found: dict[int, ReadingRow] = {}
@@ -265,6 +277,7 @@ class _Month:
                 SignedReading(row.payload.decode(), row.salt, row.signature)
                 for number in sorted(fresh)
                 for row in (readings[number],)
+                if row.payload
             ),
             seal=self._entry(intervals.get(self._session, key).seal_index),
             slots=tuple(

@@ -40,6 +40,10 @@ class ProofNotReadyError(ProofError):
     """The interval is not yet sealed, paid and anchored: ask again later."""
 
 
+class ErasedProofError(ProofError):
+    """What the proof would rest on was erased: there is none any more (410)."""
+
+
 _CONFIRMED = select(CheckpointRow).where(CheckpointRow.state == "confirmed")
 _MOST_CANDIDATES = 96  # a day of checkpoints is looked through for one with enough cosignatures
 
@@ -253,6 +257,11 @@ def _reading(rows: Mapping[int, ReadingRow], identifier: int | None) -> proof.Si
     if identifier is None:
         return None
     row = rows[identifier]
+    if not row.payload:
+        raise ErasedProofError(
+            f"the readings of {row.point} behind this quarter-hour were erased on request: the "
+            "seal still holds their hashes, but nobody can show any more what they said"
+        )
     return proof.SignedReading(row.payload.decode(), row.salt, row.signature)
 
 

@@ -106,6 +106,7 @@ def _held(
     One that is disputed is no border any more.
     """
     query = select(ReadingRow).join(SlotRow, col(end) == col(ReadingRow.id)).where(*where)
+    query = query.where(ReadingRow.payload != b"")  # one that was erased tells nothing
     query = query.where(~col(ReadingRow.flags).contains(FLAG))
     return list(session.exec(query))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
 
@@ -154,24 +154,25 @@ class Leaves(NamedTuple):
     late: Sequence[bytes]
 
 
-def leaves(session: Session, key: str, roster: frozenset[str]) -> Leaves:
+def leaves(
+    session: Session, key: str, roster: frozenset[str], points: Collection[str] | None = None
+) -> Leaves:
     """Return the leaves that a sealed interval's trees were made of, whatever was removed since.
 
-    ``roster``: the points that have a slot in it.
+    ``roster``: the points that have a slot in it; ``points``: only readings of these.
     """
     interval = Interval.parse(key)
-    there = session.exec(
-        select(ReadingRow.point, ReadingRow.answered_ms, ReadingRow.seq, ReadingRow.leaf).where(
-            ReadingRow.seal_interval == key
-        )
+    there = select(ReadingRow.point, ReadingRow.answered_ms, ReadingRow.seq, ReadingRow.leaf).where(
+        ReadingRow.seal_interval == key
     )
-    found = {(point, answered_ms, seq, leaf) for point, answered_ms, seq, leaf in there}
-    packed = session.exec(
-        select(RemovedRow.point, RemovedRow.packed).where(RemovedRow.seal_interval == key)
-    )
+    packed = select(RemovedRow.point, RemovedRow.packed).where(RemovedRow.seal_interval == key)
+    if points is not None:
+        there = there.where(col(ReadingRow.point).in_(points))
+        packed = packed.where(col(RemovedRow.point).in_(points))
+    found = {(point, at_ms, seq, leaf) for point, at_ms, seq, leaf in session.exec(there)}
     found |= {
         (point, each.answered_ms, each.seq, each.leaf)
-        for point, held in packed
+        for point, held in session.exec(packed)
         for each in unpack(held)
     }
     within: dict[str, list[bytes]] = defaultdict(list)
