@@ -156,7 +156,7 @@ def jumped(reading: Totals, before: Totals, max_power_w: int) -> bool:
     return any((rise - step_wh) * _MS_PER_HOUR * 100 > bound for rise in _rises_wh(reading, before))
 
 
-def lost_register(reading: Reading, before: Reading) -> bool:
+def lost_register(reading: Totals, before: Totals) -> bool:
     """Tell whether one of two readings has a register that the other one lacks."""
     return (reading.import_wh is None) != (before.import_wh is None) or (
         (reading.export_wh is None) != (before.export_wh is None)

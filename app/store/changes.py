@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
-from app.tables import EnrolmentRow, MeterChangeRow
+from app.tables import EnrolmentRow, MeterChangeRow, ReadingRow
 
 PROPOSED: Final = "proposed"
 APPROVED: Final = "approved"
@@ -65,3 +65,14 @@ def of_key(session: Session, key: str) -> Sequence[MeterChangeRow]:
 def enrolled(session: Session, key: str) -> EnrolmentRow:
     """Return the enrolment of a key that is known to have one."""
     return session.exec(select(EnrolmentRow).where(EnrolmentRow.key == key)).one()
+
+
+def first_after(session: Session, whose: tuple[str, int], moment_ms: int) -> int:
+    """Return the number of a chain's first reading after a moment; one beyond all without any."""
+    key, epoch = whose
+    found = session.exec(
+        select(func.min(ReadingRow.seq)).where(
+            ReadingRow.key == key, ReadingRow.epoch == epoch, ReadingRow.answered_ms > moment_ms
+        )
+    ).one()
+    return 2**53 if found is None else found
