@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from nacl.signing import SigningKey
-
-from metering.batch import MAX_READINGS, Batch
+from metering.dispatch import Backoff, Dispatcher, GatewayIdentity, Reach, Sent
 from metering.identity import PublicKey
 from metering.interval import LENGTH_MS
+from metering.keeping import Keeper, Keeping, Room
 from metering.lines.poller import Live, Meter, Poller
 from metering.reading import Clock
-from metering.receipt import Receipt, ReceiptError
-from metering.sender import BadAnswerError, ItemResult, Sender, SenderError, SenderUnavailableError
-from metering.spool import Answer, Spool, Spooled, SpoolUnavailableError
+from metering.sender import Sender, SenderError, SenderUnavailableError
+from metering.spool import Spool, SpoolError, SpoolUnavailableError
 
 MINUTE_MS: Final = 60_000
 BORDER_WINDOW_MS: Final = 10_000
-_DAY_MS: Final = 86_400_000
 _BORDER_RETRY_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 1.0
+_PARTING_S: Final = 2.0
+"""How long what is under way may take after the stop; then it is cancelled, which loses nothing."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,26 +40,18 @@ class GatewaySetupError(GatewayError):
 
 
 @dataclass(frozen=True, slots=True)
-class GatewayIdentity:
-    """Under which name and key the gateway signs its batches."""
-
-    district: str
-    name: str
-    key: SigningKey
-
-
-@dataclass(frozen=True, slots=True)
 class Options:
     """What may differ between gateways; times are wall time in seconds or district time in ms.
 
     With ``receipt_key`` a 200 counts only if its receipt holds. ``on_live`` is told every answer.
+    ``sign_every_ms`` divides a quarter-hour, so that each border is one of its moments.
     """
 
     receipt_key: PublicKey | None = None
     read_timeout_s: float = 8.0
     live_every_s: float = 5.0
-    keep_acknowledged_ms: int = 7 * _DAY_MS
-    keep_dead_ms: int = 90 * _DAY_MS
+    sign_every_ms: int = MINUTE_MS
+    keeping: Keeping = field(default_factory=Keeping)
     on_live: Callable[[str, Live], None] | None = None
 
 
@@ -71,33 +61,6 @@ class Round:
 
     stored: tuple[str, ...]
     missing: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """What a pass over the spool came to; ``waiting`` are those to offer again later."""
-
-    acknowledged: int = 0
-    dead: int = 0
-    waiting: int = 0
-
-
-@dataclass(slots=True)
-class Backoff:
-    """Waits of 1, 2, 4 ... 60 s, each shortened by up to half so that gateways spread out."""
-
-    jitter: Callable[[], float] = field(default_factory=lambda: random.SystemRandom().random)
-    _failures: int = 0
-
-    def reset(self) -> None:
-        """Begin at 1 s again."""
-        self._failures = 0
-
-    def next_s(self) -> float:
-        """Return the seconds to wait after one more failure."""
-        longest = min(60.0, 2.0 ** min(self._failures, 6))
-        self._failures += 1
-        return longest * (0.5 + 0.5 * self.jitter())
 
 
 class Gateway:
@@ -129,12 +92,23 @@ class Gateway:
                 )
         self._poller = Poller(meters, now_ms, clock, options.read_timeout_s, options.on_live)
         self.spool = spool
-        self._sender = sender
-        self._identity = identity
+        self._dispatcher = Dispatcher(spool, sender, identity, now_ms, options.receipt_key)
+        self._keeper = Keeper(spool, options.keeping, now_ms)
         self._now_ms = now_ms
         self._options = options
-        self._sending = asyncio.Lock()
         self._wake = asyncio.Event()
+        self.trouble = ""
+        """Why the last round could not be kept; empty when it was."""
+
+    @property
+    def reach(self) -> Reach:
+        """How the server fares."""
+        return self._dispatcher.reach
+
+    @property
+    def room(self) -> Room:
+        """How much room the spool has, and so what is signed."""
+        return self._keeper.room
 
     def live(self) -> dict[str, Live]:
         """Return the last answer of every point that ever answered (unsigned)."""
@@ -163,96 +137,79 @@ class Gateway:
         return Round(tuple(measured), tuple(point for point in asked if point not in measured))
 
     async def send(self) -> Sent:
-        """Offer everything in the spool to the server once, oldest first, batch by batch.
-
-        A reading that has to wait (425) blocks none behind it. Answers already given are kept
-        when a later batch fails.
+        """Offer everything in the spool to the server once, oldest first, then tidy the spool up.
 
         Raises:
             SenderError: the server gave no answer that counts; every reading is kept.
             SpoolUnavailableError: an answer could not be stored; it will be asked for again.
         """
-        async with self._sending:
-            sent, after = Sent(), 0
-            while items := await asyncio.to_thread(self.spool.unacknowledged, MAX_READINGS, after):
-                answers = await self._offer(items)
-                await asyncio.to_thread(self.spool.acknowledge, answers, self._now_ms())
-                states = [answer.state for answer in answers]
-                sent = Sent(
-                    sent.acknowledged + states.count("acknowledged"),
-                    sent.dead + states.count("dead"),
-                    sent.waiting + states.count("pending"),
-                )
-                after = items[-1].id
-            now = self._now_ms()
-            await asyncio.to_thread(
-                self.spool.prune,
-                now - self._options.keep_acknowledged_ms,
-                now - self._options.keep_dead_ms,
-            )
-            return sent
+        sent = await self._dispatcher.send()
+        await asyncio.to_thread(self._keeper.tidy)
+        return sent
 
     async def run(self, stop: asyncio.Event, speed: float = 1.0) -> None:
         """Work until ``stop``: sign every minute and at each border, show live values, send.
 
-        ``speed`` is how many district seconds pass in a wall second.
+        ``speed`` is how many district seconds pass in a wall second. What fails in a way that
+        nobody foresaw is logged and begun again; the other two go on.
         """
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._sign_each_minute(stop, speed))
-            tasks.create_task(self._show_live(stop))
-            tasks.create_task(self._send_all(stop))
+        work = (lambda: self._sign_each_period(stop, speed), lambda: self._show_live(stop))
+        tasks = [
+            asyncio.create_task(_again_and_again(stop, each))
+            for each in (*work, lambda: self._send_all(stop))
+        ]
+        try:
             await stop.wait()
             self._wake.set()
+            await asyncio.wait(tasks, timeout=_PARTING_S)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _offer(self, items: Sequence[Spooled]) -> list[Answer]:
-        batch = Batch.pack(
-            [item.reading for item in items], self._identity.key,
-            self._identity.district, self._identity.name, self._now_ms(),
-        )  # fmt: skip
-        results = await self._sender.post(batch)
-        if [result.index for result in results] != list(range(len(items))):
-            raise BadAnswerError(f"{len(items)} results in order were expected")
-        return [self._answer(item, result) for item, result in zip(items, results, strict=True)]
-
-    def _answer(self, item: Spooled, result: ItemResult) -> Answer:
-        """Turn a result into what the spool stores; a 200 without a good receipt has to wait."""
-        if result.status != 200:
-            if result.status != 425:
-                _log.warning("reading %d: status %d %s", item.id, result.status, result.error)
-            return Answer(item.id, result.status, error=result.error)
-        try:
-            receipt = Receipt.parse(result.receipt or {})
-            if self._options.receipt_key is not None:
-                receipt.check(item.reading, self._identity.district, self._options.receipt_key)
-        except ReceiptError as error:
-            _log.error("reading %d: receipt refused, keeping the reading: %s", item.id, error)
-            return Answer(item.id, 0, error=str(error))
-        return Answer(item.id, 200, receipt=receipt.to_json())
-
-    async def _sign_each_minute(self, stop: asyncio.Event, speed: float) -> None:
-        """Poll once per minute of the district clock, whichever way the clock jumps."""
-        done = -1
+    async def _sign_each_period(self, stop: asyncio.Event, speed: float) -> None:
+        """Poll once per period of the district clock, whichever way the clock jumps."""
+        done, every_ms = -1, self._options.sign_every_ms
         while not stop.is_set():
             now = self._now_ms()
-            minute = now - now % MINUTE_MS
-            if minute == done:
-                left_s = (minute + MINUTE_MS - now) / 1_000 / speed
+            moment = now - now % every_ms
+            if moment == done:
+                left_s = (moment + every_ms - now) / 1_000 / speed
                 await _pause(stop, min(left_s, _LONGEST_PAUSE_S))
                 continue
-            done = minute
-            border = minute % LENGTH_MS == 0
-            missing = await self._signed_round(border=border, points=self._poller.points)
-            while border and missing and self._now_ms() <= minute + BORDER_WINDOW_MS:
-                if await _pause(stop, _BORDER_RETRY_S / speed):
-                    break
-                missing = await self._signed_round(border=True, points=missing)
+            done = moment
+            await self._sign_at(moment, stop, speed)
+
+    async def _sign_at(self, moment: int, stop: asyncio.Event, speed: float) -> None:
+        """Sign this period's readings; at a border ask again whoever is missing, for 10 s."""
+        border = moment % LENGTH_MS == 0
+        if not await self._may_sign(border=border):
+            return
+        missing = await self._signed_round(border=border, points=self._poller.points)
+        while border and missing and self._now_ms() <= moment + BORDER_WINDOW_MS:
+            if await _pause(stop, _BORDER_RETRY_S / speed):
+                break
+            missing = await self._signed_round(border=True, points=missing)
+
+    async def _may_sign(self, *, border: bool) -> bool:
+        """Make room, and tell whether there is enough for this kind of reading."""
+        try:
+            found = await asyncio.to_thread(self._keeper.tidy)
+        except (SpoolUnavailableError, OSError):
+            _log.exception("the spool cannot be tidied up")
+            found = self._keeper.room
+        return found < Room.BORDERS or (border and found < Room.FULL)
 
     async def _signed_round(self, *, border: bool, points: Sequence[str]) -> Sequence[str]:
         try:
-            return (await self.poll_round(border=border, points=points)).missing
-        except SpoolUnavailableError:
-            _log.exception("readings of this round could not be kept")
+            missing = (await self.poll_round(border=border, points=points)).missing
+        except SpoolError as error:
+            if str(error) != self.trouble:
+                _log.warning("readings cannot be kept: %s", error)
+            self.trouble = str(error)
             return points
+        self.trouble = ""
+        return missing
 
     async def _show_live(self, stop: asyncio.Event) -> None:
         while not await _pause(stop, self._options.live_every_s):
@@ -274,15 +231,27 @@ class Gateway:
         try:
             sent = await self.send()
         except SenderUnavailableError as error:
-            _log.warning("server not available, readings are kept: %s", error)
             return max(error.retry_after_s or 0.0, backoff.next_s())
         except (SenderError, SpoolUnavailableError):
-            _log.exception("sending failed, readings are kept")
             return backoff.next_s()
         if sent.waiting:
             return backoff.next_s()
         backoff.reset()
         return None
+
+
+async def _again_and_again(stop: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
+    """Do a work until ``stop``; when it fails unforeseen, say so and begin again after a while."""
+    backoff = Backoff()
+    while not stop.is_set():
+        task = asyncio.ensure_future(work())
+        try:
+            await asyncio.wait([task])
+        finally:
+            task.cancel()
+        if (error := task.exception()) is not None:
+            _log.error("a part of the gateway failed and begins again", exc_info=error)
+            await _pause(stop, backoff.next_s())
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> bool:

@@ -23,6 +23,7 @@ from metering.signing import Purpose, public_key, sign
 
 BUSY_TIMEOUT_S: Final = 5.0
 TOO_EARLY: Final = 425
+_WAL_BYTES: Final = 16 * 1024 * 1024
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS chain (
     key TEXT NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, link TEXT NOT NULL,
@@ -36,9 +37,14 @@ CREATE TABLE IF NOT EXISTS reading (
     status INTEGER, receipt TEXT, error TEXT, decided_ms INTEGER,
     UNIQUE (key, epoch, seq)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS ended (
+    key TEXT NOT NULL, epoch INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (key, epoch)
+) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS reading_pending ON reading (id) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS reading_decided ON reading (state, decided_ms) WHERE state != 'pending';
 """
+
+_ENDED: Final = "SELECT reason FROM ended WHERE key = ? AND epoch = ?"
 
 
 class SpoolError(Exception):
@@ -51,6 +57,10 @@ class SpoolUnavailableError(SpoolError):
 
 class SpoolCorruptError(SpoolError):
     """A chain's head differs from its last reading: stop, and start new epochs by hand."""
+
+
+class EpochEndedError(SpoolError):
+    """The epoch's spool was lost, so its numbers are used up: enter a new epoch and set it here."""
 
 
 class SignerError(SpoolError):
@@ -102,6 +112,14 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What the spool takes of its disk: bytes in use, and bytes of its file that are free again."""
+
+    used_bytes: int
+    reusable_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A reading that the server refused for good; a person decides what to do."""
 
@@ -112,13 +130,18 @@ class DeadLetter:
     status: int
     error: str | None
     reading: SignedReading
+    decided_ms: int
 
 
 class Spool:
-    """The gateway's SQLite file (WAL, synchronous=FULL); safe to use from several threads."""
+    """The gateway's SQLite file (WAL, synchronous=FULL); safe to use from several threads.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    ``folder`` is where it stands, ``None`` for one in memory.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, folder: Path | None = None) -> None:
         self._connection = connection
+        self.folder = folder
         self._lock = threading.Lock()
 
     @classmethod
@@ -137,8 +160,10 @@ class Spool:
             )  # fmt: skip
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
+            connection.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")
             connection.executescript(_SCHEMA)
-            spool = cls(connection)
+            _sync_folder(path.absolute().parent)
+            spool = cls(connection, path.absolute().parent)
             spool._check_heads()
         return spool
 
@@ -153,6 +178,7 @@ class Spool:
         Raises:
             SpoolUnavailableError: nothing was kept; the chains stand where they stood.
             MalformedReadingError: a measurement is out of range; nothing was kept.
+            EpochEndedError: a signer's epoch is over; nothing was kept.
         """
         with self._transaction() as connection:
             return [_append(connection, signer, measurement) for signer, measurement in round_]
@@ -211,16 +237,55 @@ class Spool:
             ).fetchone()
         return None if row is None else row[0]
 
+    def oldest_pending(self) -> SignedReading | None:
+        """Return the reading that has waited longest for its answer."""
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT payload, signature FROM reading WHERE state = 'pending' ORDER BY id LIMIT 1"
+            ).fetchone()
+        return None if row is None else SignedReading(*row)
+
+    def usage(self) -> Usage:
+        """Return how much of the disk the spool takes."""
+        with self._reading() as connection:
+            size, pages, free = (
+                connection.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("page_size", "page_count", "freelist_count")
+            )
+        return Usage(size * (pages - free), size * free)
+
+    def end_epoch(self, key: str, epoch: int, reason: str) -> None:
+        """Sign nothing more in this epoch, for its numbers may have been used already."""
+        with self._transaction() as connection:
+            connection.execute("INSERT OR IGNORE INTO ended VALUES (?, ?, ?)", (key, epoch, reason))
+
+    def ended_epochs(self) -> dict[tuple[str, int], str]:
+        """Return the epochs that are over, by key and epoch, each with its reason."""
+        with self._reading() as connection:
+            rows = connection.execute("SELECT key, epoch, reason FROM ended").fetchall()
+        return {(key, epoch): reason for key, epoch, reason in rows}
+
+    def epochs(self) -> list[tuple[str, int, int]]:
+        """Return key, epoch and last sequence number of every chain."""
+        with self._reading() as connection:
+            return connection.execute("SELECT key, epoch, seq FROM chain").fetchall()
+
+    def count_dead(self) -> int:
+        """Return how many readings were refused for good."""
+        with self._reading() as connection:
+            row = connection.execute("SELECT count(*) FROM reading WHERE state = 'dead'")
+            return int(row.fetchone()[0])
+
     def dead_letters(self) -> list[DeadLetter]:
         """Return the readings refused for good, oldest first."""
         with self._reading() as connection:
             rows = connection.execute(
-                "SELECT id, key, epoch, seq, status, error, payload, signature"
+                "SELECT id, key, epoch, seq, status, error, payload, signature, decided_ms"
                 " FROM reading WHERE state = 'dead' ORDER BY id"
             ).fetchall()
         return [
-            DeadLetter(id_, key, epoch, seq, status, error, SignedReading(payload, signature))
-            for id_, key, epoch, seq, status, error, payload, signature in rows
+            DeadLetter(*head, SignedReading(payload, signature), decided_ms)
+            for *head, payload, signature, decided_ms in rows
         ]
 
     def requeue(self, ids: Sequence[int]) -> None:
@@ -231,18 +296,32 @@ class Spool:
                 [(id_,) for id_ in ids],
             )
 
-    def prune(self, acknowledged_before_ms: int, dead_before_ms: int) -> int:
-        """Delete readings decided before the given times and return how many.
+    def prune(self, acknowledged_before_ms: int, dead_before_ms: int, most: int = 2**31) -> int:
+        """Delete readings decided before the given times, ``most`` at once; return how many.
 
         The chains go on: their heads are kept apart from the readings.
         """
         with self._transaction() as connection:
-            return sum(
-                connection.execute(
-                    "DELETE FROM reading WHERE state = ? AND decided_ms < ?", limit
+            gone = 0
+            for state, before_ms in (
+                ("acknowledged", acknowledged_before_ms),
+                ("dead", dead_before_ms),
+            ):
+                gone += connection.execute(
+                    "DELETE FROM reading WHERE id IN (SELECT id FROM reading"
+                    " WHERE state = ? AND decided_ms < ? LIMIT ?)",
+                    (state, before_ms, most - gone),
                 ).rowcount
-                for limit in (("acknowledged", acknowledged_before_ms), ("dead", dead_before_ms))
-            )
+            return gone
+
+    def prune_oldest(self, most: int) -> int:
+        """Delete so many receipted readings before their time, the oldest; return how many."""
+        with self._transaction() as connection:
+            return connection.execute(
+                "DELETE FROM reading WHERE id IN (SELECT id FROM reading"
+                " WHERE state = 'acknowledged' ORDER BY decided_ms LIMIT ?)",
+                (most,),
+            ).rowcount
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -282,6 +361,15 @@ def _unavailable(what: object) -> Iterator[None]:
         raise SpoolUnavailableError(f"{what}: {error}; check disk space and rights") from error
 
 
+def _sync_folder(folder: Path) -> None:
+    """Bring the file's name to disk, which a power loss could take else."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _head(connection: sqlite3.Connection, key: str, epoch: int) -> tuple[int, str]:
     row = connection.execute(
         "SELECT seq, link FROM chain WHERE key = ? AND epoch = ?", (key, epoch)
@@ -292,6 +380,11 @@ def _head(connection: sqlite3.Connection, key: str, epoch: int) -> tuple[int, st
 def _append(connection: sqlite3.Connection, signer: Signer, measurement: Measurement) -> Spooled:
     """Sign the next reading of one chain and move the chain's head, inside a transaction."""
     key, epoch = signer.enrolment.key.hex, signer.enrolment.epoch
+    if (row := connection.execute(_ENDED, (key, epoch)).fetchone()) is not None:
+        raise EpochEndedError(
+            f"meter {signer.enrolment.serial}: epoch {epoch} of key {key} is over ({row[0]}): "
+            "enter a new epoch, then set it in the meter's file"
+        )
     last, prev = _head(connection, key, epoch)
     payload = Reading.of(signer.enrolment, measurement, last + 1, prev).to_payload()
     signature = sign(signer.key, Purpose.READING, payload)

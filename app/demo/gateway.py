@@ -12,7 +12,8 @@ from app.services.founding import GATEWAY_NAME
 from app.services.house import House
 from app.services.live import LiveBoard, LiveValue
 from app.tables import EnrolmentRow
-from metering.gateway import Gateway, GatewayIdentity, Options
+from metering.dispatch import GatewayIdentity
+from metering.gateway import Gateway, Options
 from metering.identity import PublicKey
 from metering.interval import Interval
 from metering.lines.config import TcpLine

@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from metering.box.lines import LineConfig, LineConfigError, parse_lines
 from metering.identity import IdentityError, PublicKey, check_district, check_gsrn
 from metering.interval import LENGTH_MS, Interval, IntervalError
+from metering.lines.config import LineConfig, LineConfigError, parse_lines
 from metering.profiles import ProfileError, load_profile
 from metering.reading import MAX_NAME
 
@@ -131,9 +131,9 @@ def load_config(path: Path) -> BoxConfig:
     spec = _validated(_BoxSpec, path, _table(path))
     folder = path.absolute().parent
     try:
-        lines = parse_lines(spec.line)
+        lines = {line.name: line for line in parse_lines(spec.line, str(path), folder)}
     except LineConfigError as error:
-        raise ConfigError(*(f"{path}: {line}" for line in str(error).splitlines())) from error
+        raise ConfigError(*str(error).splitlines()) from error
     meters = (*(_entry(folder, path, one) for one in spec.meter), *_beside(path))
     check_meters(meters, lines)
     return BoxConfig(

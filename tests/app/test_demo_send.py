@@ -14,7 +14,8 @@ from app.demo.steps import send_patiently
 from app.services.founding import GATEWAY_NAME
 from app.tables import ReadingRow
 from metering.batch import Batch
-from metering.gateway import Gateway, GatewayIdentity
+from metering.dispatch import GatewayIdentity
+from metering.gateway import Gateway
 from metering.reading import Clock, Measurement, Quality
 from metering.sender import (
     BadAnswerError,

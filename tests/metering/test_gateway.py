@@ -16,7 +16,8 @@ from nacl.signing import SigningKey
 from ledger_client import merkle
 from metering import canonical
 from metering.batch import Batch
-from metering.gateway import Backoff, Gateway, GatewayIdentity, GatewaySetupError, Options, Sent
+from metering.dispatch import Backoff, GatewayIdentity, Sent
+from metering.gateway import Gateway, GatewaySetupError, Options
 from metering.identity import PublicKey, gsrn_check_digit
 from metering.interval import LENGTH_MS, Interval
 from metering.lines.errors import MeterTimeoutError
@@ -692,8 +693,8 @@ def test_the_loop_outlives_a_full_disk_and_a_refusing_server(
                 break
         kept = house.gateway.spool.pending()
         async with working(house):
-            await until(lambda: "could not be kept" in caplog.text)
-            await until(lambda: "sending failed" in caplog.text)
+            await until(lambda: "cannot be kept" in caplog.text)
+            await until(lambda: "sending does not work" in caplog.text)
             disk.execute("PRAGMA max_page_count = 100000")
             await until(lambda: len(house.server.arrivals) >= kept + 3)
         assert {r.seq for r in house.server.arrivals} == set(range(1, kept // 3 + 2))

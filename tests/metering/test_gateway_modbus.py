@@ -7,7 +7,8 @@ from pathlib import Path
 
 from nacl.signing import SigningKey
 
-from metering.gateway import Gateway, GatewayIdentity
+from metering.dispatch import GatewayIdentity
+from metering.gateway import Gateway
 from metering.identity import gsrn_check_digit
 from metering.interval import LENGTH_MS, Interval
 from metering.lines.config import TcpLine
