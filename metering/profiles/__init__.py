@@ -24,7 +24,6 @@ from typing import Final
 
 from metering.profiles.model import Identifier, Profile, ProfileError, Role, Setting
 from metering.profiles.schema import build
-from metering.registers import RegisterMap
 
 __all__ = [
     "Identifier",
@@ -43,6 +42,7 @@ _TAKEN_OVER: Final = (
 )  # fmt: skip
 """What ``like`` takes over: the registers, not the words about them."""
 
+_EVIDENCE: Final = ("register", "models", "values")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -83,13 +83,8 @@ def candidates(folder: Path | None = None) -> tuple[Profile, ...]:
     Raises:
         ProfileError: a file of ``folder`` breaks the schema.
     """
-
-    def doubt(profile: Profile) -> int:
-        if profile.identify:
-            return 0
-        return 2 if isinstance(profile.layout, RegisterMap) else 1
-
-    return tuple(sorted((load_profile(n, folder) for n in profile_names(folder)), key=doubt))
+    found = [load_profile(name, folder) for name in profile_names(folder)]
+    return tuple(sorted(found, key=lambda profile: _EVIDENCE.index(profile.evidence)))
 
 
 def parse_profile(name: str, text: str) -> Profile:

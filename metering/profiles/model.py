@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
 
 from metering.registers import Block, Field, RegisterMap, text_value
 from metering.sunspec import SunSpecLayout
@@ -85,3 +86,17 @@ class Profile:
     def serial(self) -> Field | None:
         """Where the serial number stands (SunSpec: counted from the common model's ID word)."""
         return self.layout.serial
+
+    @property
+    def quantities(self) -> frozenset[str]:
+        """What a meter of this type may show, by the names of ``registers.QUANTITIES``."""
+        if isinstance(self.layout, RegisterMap):
+            return frozenset(self.layout.fields)
+        return frozenset(name for model in self.layout.models.values() for name in model.fields)
+
+    @property
+    def evidence(self) -> Literal["register", "models", "values"]:
+        """What tells the type in a scan, from the surest on: a register, SunSpec models, values."""
+        if self.identify:
+            return "register"
+        return "values" if isinstance(self.layout, RegisterMap) else "models"
