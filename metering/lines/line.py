@@ -2,9 +2,10 @@
 
 Whoever waits for a reply may give up: the worker waits the reply out and drops it, so that a
 cancelled call disturbs neither the line nor the next request. After a time-out, a damaged reply or
-a lost connection the transport is closed and opened again. Behind RTU framing, where nothing in a
-reply says which request it answers, a unit that ran into its time-out is then left alone for as
-long again: its late reply meets requests to other units only, and those know it by its unit id.
+a lost connection the transport is closed and opened again. Behind RTU framing nothing in a reply
+says which request of its unit it answers, and a converter or a bus may still hold one: there such
+a unit first has to return a number (``Transport.sync``), which comes behind all that it still had
+to say. A unit that does not do that is left alone for a while instead.
 """
 
 from __future__ import annotations
@@ -55,6 +56,18 @@ class _Request:
         return self.wanted is None
 
 
+@dataclass(slots=True)
+class _Past:
+    """How the last requests to a unit went."""
+
+    unsure: bool = False
+    """An old reply of it may still be on its way (RTU framing only)."""
+    mute: bool = False
+    """It did not return a number when it was asked to."""
+    excused: bool = False
+    """Its time-out came right after another unit's, and was put down to that one."""
+
+
 class Line:
     """A line and the units on it. Use it as ``async with``, or :meth:`close` it.
 
@@ -74,6 +87,8 @@ class Line:
         self._failed_opens = 0
         self._open_again_at = 0.0
         self._unreachable = ""
+        self._late_unit: int | None = None
+        self._pasts: dict[int, _Past] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -138,50 +153,78 @@ class Line:
                 await self._wait(loop.time())
                 continue
             try:
-                _settle(request, await self._serve(request))
+                registers = await self._serve(request)
             except MeterError as error:
                 _settle(request, error)
             except BaseException as error:  # cancelled; or a bug, after which a new worker starts
                 self._transport.close()
                 _settle(request, error if isinstance(error, Exception) else self._is_closed())
                 raise
+            else:
+                if registers is None:
+                    self._turns.add(request)
+                else:
+                    _settle(request, registers)
             self._turns.served(request.unit, loop.time())
             # The unit just served asks for its next block before another has the line.
             await asyncio.sleep(self.config.gap_ms / 1_000 if request.wanted else 0)
 
     async def _wait(self, now: float) -> None:
         """Wait until somebody asks, or a unit need not be left alone any longer."""
-        until = self._turns.left_alone_until()
+        until = self._turns.next_at()
         try:
             async with asyncio.timeout(None if until is None else max(0.0, until - now)):
                 await self._wake.wait()
         except TimeoutError:
             return
 
-    async def _serve(self, request: _Request) -> list[int]:
+    async def _serve(self, request: _Request) -> list[int] | None:
+        """Return what ``request`` asks for; ``None`` if it has to queue up once more."""
         await self._open()
         if request.wanted is None:
             return []
         loop = asyncio.get_running_loop()
+        past = self._pasts.setdefault(request.unit, _Past())
         wire_s = capacity.wire_ms(self.config, request.wanted) / 1_000
         within_s = self._patience_s() + wire_s
         sent = loop.time()
         try:
+            if past.unsure and not past.mute:
+                await self._sync(request.unit, past, within_s)
+                return None
             registers = await self._transport.ask(request.unit, request.wanted, within_s)
-        except (MeterTimeoutError, ReplyError, MeterUnreachableError):
-            self._transport.close()
-            self._turns.doubt(
-                request.unit, loop.time(), alone_s=0.0 if self._numbered else within_s
-            )
+        except MeterError as error:
+            self._failed(request.unit, past, error)
             raise
-        except MeterOfflineError:
-            self._turns.doubt(request.unit, loop.time())
-            raise
-        if loop.time() - sent > SLOW_S + wire_s:
-            self._turns.doubt(request.unit, loop.time())
-        else:
-            self._turns.prompt(request.unit)
+        past.unsure = past.mute = past.excused = False
+        self._late_unit = None
+        slow = loop.time() - sent > SLOW_S + wire_s
+        (self._turns.doubt if slow else self._turns.prompt)(request.unit)
         return registers
+
+    async def _sync(self, unit: int, past: _Past, within_s: float) -> None:
+        """Make sure that no old reply of ``unit`` is on its way, or leave it alone for a while."""
+        try:
+            await self._transport.sync(unit, within_s)
+        except MeterTimeoutError as error:
+            self._failed(unit, past, error)
+            past.mute = True
+            self._turns.leave_alone(unit, asyncio.get_running_loop().time() + within_s)
+        else:
+            past.unsure = False
+
+    def _failed(self, unit: int, past: _Past, error: MeterError) -> None:
+        """Note what ``error`` says of the unit and of the line."""
+        late = isinstance(error, MeterTimeoutError)
+        if late or isinstance(error, ReplyError | MeterUnreachableError):
+            self._transport.close()
+            past.unsure, past.mute = not self._numbered, False
+        # Right after another unit's time-out, once, this may be that one's late reply at work.
+        excused = late and self._late_unit not in {None, unit} and not past.excused
+        if (late and not excused) or isinstance(error, MeterOfflineError):
+            self._turns.doubt(unit)
+        past.excused = past.excused or excused
+        self._late_unit = unit if late else None
 
     async def _open(self) -> None:
         if self._transport.is_open:

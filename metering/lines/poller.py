@@ -98,6 +98,22 @@ class Live:
 
     power_w: int | None
     answered_ms: int
+    import_wh: int | None = None
+    export_wh: int | None = None
+    quality: Quality | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fare:
+    """How a meter fares: its last answer, how many reads failed since, and why the last one did.
+
+    ``resting_ms`` is for how long (district time) it is left alone, 0 when it is asked each time.
+    """
+
+    live: Live | None
+    failures: int
+    resting_ms: int
+    error: str
 
 
 @dataclass(slots=True)
@@ -110,9 +126,11 @@ class _Watch:
     retry_ms: int = 0
     counters: tuple[bool, bool] = (False, False)
     live: Live | None = None
+    error: str = ""
 
     def failed(self, error: Exception, now_ms: int) -> None:
         self.failures += 1
+        self.error = str(error) or type(error).__name__
         if self.failures >= _BREAKER_AFTER:
             doublings = min(self.failures - _BREAKER_AFTER, 6)
             self.retry_ms = now_ms + min(_BREAKER_MAX_MS, 1_000 * 2**doublings)
@@ -126,7 +144,7 @@ class _Watch:
         if self.failures:
             _log.info("meter of %s: answers again", self.meter.point)
         self.failures = self.retry_ms = 0
-        self.live = live
+        self.live, self.error = live, ""
 
 
 class Poller:
@@ -171,6 +189,14 @@ class Poller:
         """Return the last answer of every point that ever answered."""
         return {point: watch.live for point, watch in self._watches.items() if watch.live}
 
+    def fares(self) -> dict[str, Fare]:
+        """Return how each meter fares, by point."""
+        now = self._now_ms()
+        return {
+            point: Fare(watch.live, watch.failures, max(0, watch.retry_ms - now), watch.error)
+            for point, watch in self._watches.items()
+        }
+
     def signer(self, point: str) -> Signer:
         """Return who signs for a point."""
         return self._watches[point].meter.signer
@@ -201,7 +227,10 @@ class Poller:
         async with watch.lock, asyncio.timeout(self._timeout_s):
             poll = await watch.meter.source.read(watch.meter.profile)
         measurement = _measurement(watch, poll, self._clock())
-        live = Live(measurement.power_w, measurement.answered_ms)
+        live = Live(
+            measurement.power_w, measurement.answered_ms, measurement.import_wh,
+            measurement.export_wh, measurement.quality,
+        )  # fmt: skip
         watch.answered(live)
         if self._on_live is not None:
             self._on_live(watch.meter.point, live)

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from pymodbus import FramerType, ModbusException
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 from pymodbus.pdu import ModbusPDU
+from pymodbus.pdu.diag_message import ReturnQueryDataResponse
 from pymodbus.transport import CommParams, CommType
 
 from metering.lines.config import LineConfig, RtuOverTcpLine, SerialLine, TcpLine, TlsLine
@@ -34,7 +35,13 @@ _NEVER_S: Final = 86_400.0
 
 _PARITY: Final = {"none": "N", "even": "E", "odd": "O"}
 
+_LOOPBACK: Final = 0x08  # diagnostics, sub-function 0: returns what it was given
+_REFUSED: Final = 0x80
+
 _Client = AsyncModbusTcpClient | AsyncModbusSerialClient
+_Accepts = Callable[[ModbusPDU], bool]
+_OnConnect = Callable[[bool], None]
+_OnPdu = Callable[[bool, ModbusPDU], ModbusPDU]
 
 # What goes wrong is raised here; without a handler the library would also print it.
 logging.getLogger("pymodbus").addHandler(logging.NullHandler())
@@ -62,6 +69,13 @@ class Transport(Protocol):
                 close the transport.
         """
 
+    async def sync(self, unit: int, within_s: float) -> None:
+        """Return once ``unit`` has no answer on the way to anything asked before.
+
+        Raises:
+            MeterError: as for :meth:`ask`.
+        """
+
     def close(self) -> None:
         """Close it, whatever is under way; it may be opened again."""
 
@@ -74,9 +88,10 @@ class ModbusTransport:
         self._numbered = isinstance(config, TcpLine | TlsLine)
         self._where = place(config)
         self._client: _Client | None = None
-        self._scope: asyncio.Timeout | None = None
-        self._lost = False
-        self._answered = False
+        self._wanted: _Accepts = _all_but_loopback
+        self._reply: asyncio.Future[ModbusPDU] | None = None
+        self._lost = self._answered = False
+        self._marks = 0
 
     @property
     def is_open(self) -> bool:
@@ -88,7 +103,7 @@ class ModbusTransport:
         self.close()
         reasons: list[str] = []
         try:
-            client = _client(self._config, self._on_connect)
+            client = _client(self._config, self._on_connect, self._on_pdu)
             _keep_reason(client, reasons)
         except TlsError as error:
             raise MeterUnreachableError(str(error)) from error
@@ -114,12 +129,39 @@ class ModbusTransport:
 
     async def ask(self, unit: int, wanted: ReadRange, within_s: float) -> list[int]:
         """Read registers, as :class:`Transport` says."""
-        response = await self._response(unit, wanted, within_s)
-        self._answered = True
-        if response.isError():
-            raise refusal(self._unit(unit), response.exception_code, wanted.address)
+
+        def send(client: _Client) -> Awaitable[ModbusPDU]:
+            call = (
+                client.read_holding_registers
+                if wanted.function == 3
+                else client.read_input_registers
+            )
+            return call(
+                wanted.address, count=wanted.count, device_id=unit, no_response_expected=True
+            )
+
+        response = await self._exchange(unit, send, _all_but_loopback, within_s)
         self._check(response, unit, wanted)
         return list(response.registers)
+
+    async def sync(self, unit: int, within_s: float) -> None:
+        """Have the unit return a number never used before, as :class:`Transport` says.
+
+        A unit answers in the order in which it was asked, so that what it still had to say comes
+        before. Units that do not know the request refuse it, which tells the same.
+        """
+        self._marks = (self._marks + 1) & 0xFFFF
+        mark = self._marks.to_bytes(2, "big")
+
+        def send(client: _Client) -> Awaitable[ModbusPDU]:
+            return client.diag_query_data(mark, device_id=unit, no_response_expected=True)
+
+        def accepts(pdu: ModbusPDU) -> bool:
+            if isinstance(pdu, ReturnQueryDataResponse):
+                return pdu.message == mark
+            return pdu.function_code == _LOOPBACK | _REFUSED
+
+        await self._exchange(unit, send, accepts, within_s)
 
     def close(self) -> None:
         """Close the connection."""
@@ -127,35 +169,49 @@ class ModbusTransport:
         if client is not None:
             client.close()
 
-    async def _response(self, unit: int, wanted: ReadRange, within_s: float) -> ModbusPDU:
+    async def _exchange(
+        self,
+        unit: int,
+        send: Callable[[_Client], Awaitable[ModbusPDU]],
+        accepts: _Accepts,
+        within_s: float,
+    ) -> ModbusPDU:
         client = self._client
         if client is None or self._lost:
             raise self._broke_off(unit)
-        call = (
-            client.read_holding_registers if wanted.function == 3 else client.read_input_registers
-        )
+        self._wanted, self._reply = accepts, asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(within_s) as self._scope:
-                return await call(wanted.address, count=wanted.count, device_id=unit)
-        except (TimeoutError, ModbusException) as error:
-            if self._lost:
-                raise self._broke_off(unit) from error
+            async with asyncio.timeout(within_s):
+                await send(client)
+                response = await self._reply
+        except TimeoutError as error:
             raise MeterTimeoutError(
                 f"{self._unit(unit)} gave no reply within {within_s:g} s: check the unit id, "
                 "the bus and the time-out"
             ) from error
+        except ModbusException as error:
+            raise self._broke_off(unit) from error
         finally:
-            self._scope = None
+            self._reply = None
+        self._answered = True
+        return response
+
+    def _on_pdu(self, sending: object, pdu: ModbusPDU) -> ModbusPDU:
+        """Take what comes in; the client's own way would wait with a timer of its own."""
+        reply = self._reply
+        if not sending and reply is not None and not reply.done() and self._wanted(pdu):
+            reply.set_result(pdu)
+        return pdu
 
     def _on_connect(self, connected: object) -> None:
         """Note a lost connection, and end the request that would wait for its time-out."""
         if not connected:
             self._lost = True
-            if self._scope is not None:
-                self._scope.reschedule(asyncio.get_running_loop().time())
+            if self._reply is not None and not self._reply.done():
+                self._reply.set_exception(ModbusException("connection lost"))
 
     def _check(self, response: ModbusPDU, unit: int, wanted: ReadRange) -> None:
-        foreign = response.function_code != wanted.function or (
+        foreign = response.function_code & ~_REFUSED != wanted.function or (
             self._numbered and response.transaction_id == 0
         )
         if foreign:
@@ -163,6 +219,8 @@ class ModbusTransport:
                 f"{self._unit(unit)} answered another request (function "
                 f"{response.function_code}, transaction {response.transaction_id})"
             )
+        if response.isError():
+            raise refusal(self._unit(unit), response.exception_code, wanted.address)
         if len(response.registers) != wanted.count:
             raise ReplyError(
                 f"{self._unit(unit)} sent {len(response.registers)} registers from "
@@ -174,12 +232,14 @@ class ModbusTransport:
 
     def _unreachable(self, *reasons: str) -> MeterUnreachableError:
         why = f" ({'; '.join(reasons)})" if reasons else ""
-        check = (
-            "check the device, its rights and that no other program has it open"
-            if isinstance(self._config, SerialLine)
-            else "check address, cable and power"
+        if isinstance(self._config, SerialLine):
+            return MeterUnreachableError(
+                f"{self._where} cannot be opened{why}: check that it is there, that this program "
+                "may use it, and that no other has it open"
+            )
+        return MeterUnreachableError(
+            f"{self._where} accepts no connection{why}: check address, cable and power"
         )
-        return MeterUnreachableError(f"{self._where} accepts no connection{why}: {check}")
 
     def _broke_off(self, unit: int) -> MeterUnreachableError:
         refused = (
@@ -198,10 +258,14 @@ def place(config: LineConfig) -> str:
     return config.device if isinstance(config, SerialLine) else f"{config.host}:{config.port}"
 
 
+def _all_but_loopback(pdu: ModbusPDU) -> bool:
+    return pdu.function_code & ~_REFUSED != _LOOPBACK
+
+
 class _TlsClient(AsyncModbusTcpClient):
     """MBAP over TLS with replies cut by their length, as on TCP: ``FramerTLS`` takes any chunk."""
 
-    def __init__(self, config: TlsLine, trace_connect: Callable[[bool], None]) -> None:
+    def __init__(self, config: TlsLine, on_connect: _OnConnect, on_pdu: _OnPdu) -> None:
         self.comm_params = CommParams(
             comm_type=CommType.TLS,
             host=config.host,
@@ -211,7 +275,11 @@ class _TlsClient(AsyncModbusTcpClient):
             timeout_connect=_NEVER_S,
         )
         super().__init__(
-            config.host, framer=FramerType.SOCKET, retries=0, trace_connect=trace_connect
+            config.host,
+            framer=FramerType.SOCKET,
+            retries=0,
+            trace_connect=on_connect,
+            trace_pdu=on_pdu,
         )
         self.ctx.call_create = partial(
             asyncio.get_running_loop().create_connection,
@@ -223,9 +291,9 @@ class _TlsClient(AsyncModbusTcpClient):
         )
 
 
-def _client(config: LineConfig, trace_connect: Callable[[bool], None]) -> _Client:
+def _client(config: LineConfig, on_connect: _OnConnect, on_pdu: _OnPdu) -> _Client:
     if isinstance(config, TlsLine):
-        return _TlsClient(config, trace_connect)
+        return _TlsClient(config, on_connect, on_pdu)
     if isinstance(config, SerialLine):
         return AsyncModbusSerialClient(
             config.device,
@@ -235,7 +303,8 @@ def _client(config: LineConfig, trace_connect: Callable[[bool], None]) -> _Clien
             timeout=_NEVER_S,
             retries=0,
             reconnect_delay=0,
-            trace_connect=trace_connect,
+            trace_connect=on_connect,
+            trace_pdu=on_pdu,
         )
     return AsyncModbusTcpClient(
         config.host,
@@ -244,7 +313,8 @@ def _client(config: LineConfig, trace_connect: Callable[[bool], None]) -> _Clien
         timeout=_NEVER_S,
         retries=0,
         reconnect_delay=0,
-        trace_connect=trace_connect,
+        trace_connect=on_connect,
+        trace_pdu=on_pdu,
     )
 
 

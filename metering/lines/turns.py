@@ -8,7 +8,7 @@ prompt one wants it, and once in :data:`SHARE_S` where it is never free.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -43,8 +43,8 @@ class Turns(Generic[AskT]):
     """The requests that wait on one line; times are seconds of a clock that never goes back."""
 
     _waiting: list[AskT] = field(default_factory=list)
-    _doubtful: dict[int, float] = field(default_factory=dict)
-    """Units in doubt, and until when each is left alone."""
+    _doubtful: set[int] = field(default_factory=set)
+    _alone_until: dict[int, float] = field(default_factory=dict)
     _last_unit: int | None = None
     _in_a_row: int = 0
     _shared_at: float = 0.0
@@ -57,7 +57,7 @@ class Turns(Generic[AskT]):
     def take(self, now: float) -> AskT | None:
         """Return the request whose turn it is, and take it off; ``None`` if none may go now."""
         self._waiting = [ask for ask in self._waiting if not ask.given_up]
-        chosen = self._choose(now)
+        chosen = self._choose([ask for ask in self._waiting if self._may_go(ask.unit, now)], now)
         if chosen is not None:
             self._waiting.remove(chosen)
             self._in_a_row = self._in_a_row + 1 if chosen.unit == self._last_unit else 1
@@ -65,18 +65,22 @@ class Turns(Generic[AskT]):
         self._claimed_by = chosen.unit if chosen is not None and chosen.claims else None
         return chosen
 
-    def left_alone_until(self) -> float | None:
-        """Return when the first of the waiting units that are left alone may be asked again."""
-        times = [self._doubtful[a.unit] for a in self._waiting if a.unit in self._doubtful]
-        return min(times, default=None)
+    def next_at(self) -> float | None:
+        """Return when the first of those that are left alone may be asked, if somebody wants to."""
+        times = (self._alone_until.get(ask.unit) for ask in self._waiting)
+        return min((at for at in times if at is not None), default=None)
 
     def prompt(self, unit: int) -> None:
         """Note that ``unit`` answered as it should."""
-        self._doubtful.pop(unit, None)
+        self._doubtful.discard(unit)
 
-    def doubt(self, unit: int, now: float, *, alone_s: float = 0.0) -> None:
-        """Note that ``unit`` was slow or silent; nothing is asked of it for ``alone_s``."""
-        self._doubtful[unit] = now + alone_s
+    def doubt(self, unit: int) -> None:
+        """Note that ``unit`` was slow or silent."""
+        self._doubtful.add(unit)
+
+    def leave_alone(self, unit: int, until: float) -> None:
+        """Ask nothing of ``unit`` before ``until``: a late reply of it may be on the way."""
+        self._alone_until[unit] = until
 
     def served(self, unit: int, now: float) -> None:
         """Note that a request of ``unit`` has ended, however it went."""
@@ -88,19 +92,21 @@ class Turns(Generic[AskT]):
         waiting, self._waiting = self._waiting, []
         return waiting
 
-    def _choose(self, now: float) -> AskT | None:
-        for ask in self._waiting:
+    def _may_go(self, unit: int, now: float) -> bool:
+        until = self._alone_until.get(unit)
+        if until is not None and until <= now:
+            del self._alone_until[unit]
+        return until is None or until <= now
+
+    def _choose(self, ready: Sequence[AskT], now: float) -> AskT | None:
+        for ask in ready:
             if ask.unit == self._claimed_by:
                 return ask
-        prompt = [ask for ask in self._waiting if ask.unit not in self._doubtful]
-        doubtful = (ask for ask in self._waiting if self._doubtful.get(ask.unit, now + 1) <= now)
-        shy = next(doubtful, None)
-        if not prompt:
+        prompt = [ask for ask in ready if ask.unit not in self._doubtful]
+        shy = next((ask for ask in ready if ask.unit in self._doubtful), None)
+        same = next((ask for ask in prompt if ask.unit == self._last_unit), None)
+        if same is not None and self._in_a_row < IN_A_ROW:
+            return same
+        if shy is not None and (not prompt or now - self._shared_at >= SHARE_S):
             return shy
-        if self._in_a_row < IN_A_ROW:
-            for ask in prompt:
-                if ask.unit == self._last_unit:
-                    return ask
-        if shy is not None and now - self._shared_at >= SHARE_S:
-            return shy
-        return next((ask for ask in prompt if ask.unit != self._last_unit), prompt[0])
+        return next((ask for ask in prompt if ask is not same), same)

@@ -18,13 +18,15 @@ each request that reaches it, the :class:`Act` to perform. Acts:
 ``RESET``              the connection is reset instead of an answer
 =====================  =========================================================================
 
-Any act can be delayed: ``late(0.2, SILENT)``, ``late(0.1, RESET)``. Plans: ``always(act)``,
+A meter does one thing after the other: a late reply holds up its later ones. Any act can be
+delayed: ``late(0.2, SILENT)``, ``late(0.1, RESET)``. Plans: ``always(act)``,
 ``in_turn(act, act, ...)`` (then RIGHT), or any callable.
 
 :class:`Gateway` serves meters on one TCP port (``framing="mbap"`` or ``"rtu"``, ``ssl=`` for
-TLS); with ``one_bus=True`` it behaves like a serial converter: requests wait for one another, and
-what the bus says late goes to whoever is connected by then. :class:`SerialBus` serves them on a
-pty; its ``device`` is what a serial line opens. Both keep every request in ``asked``::
+TLS). With ``one_bus=True`` its requests wait for one another; with ``transparent=True`` it is a
+plain serial converter: what the bus says late goes to whoever is connected by then.
+:class:`SerialBus` serves meters on a pty; its ``device`` is what a serial line opens. Both keep
+every request in ``asked``::
 
     meters = {3: Meter(), 4: Meter(plan=in_turn(late(0.4), exception(0x06)))}
     async with Gateway(meters, framing="rtu") as gateway, rtu_line(gateway.port) as line:
@@ -45,10 +47,13 @@ from typing import Literal, Self
 
 from pymodbus.framer import FramerRTU
 
+LOOPBACK = 8
+"""Diagnostics, sub-function 0: the unit returns the number that stands in place of a count."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A read that reached a meter; ``number`` is the transaction number (0 without one)."""
+    """A request that reached a meter; ``number`` is its transaction number (0 without one)."""
 
     unit: int
     function: int
@@ -140,10 +145,15 @@ def in_turn(*acts: Act) -> Plan:
 
 @dataclass(slots=True)
 class Meter:
-    """One unit; both fields may be changed while it serves."""
+    """One unit, which does one thing after the other; its fields may be changed while it serves.
+
+    ``loopback`` is what it does when it is asked to return a number (function 8): all it may do.
+    """
 
     plan: Plan = field(default_factory=lambda: always(RIGHT))
     registers: Callable[[Asked], list[int]] = coded_registers
+    loopback: Act = RIGHT
+    busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 Framing = Literal["mbap", "rtu"]
@@ -154,8 +164,12 @@ def _counted(function: int, data: bytes) -> bytes:
 
 
 def _reply(asked: Asked, act: Act, meter: Meter, framing: Framing) -> bytes:
-    registers = meter.registers(asked)
-    pdu = act.pdu(_counted(asked.function, struct.pack(f">{len(registers)}H", *registers)))
+    if asked.function == LOOPBACK:
+        right = struct.pack(">BHH", LOOPBACK, asked.address, asked.count)
+    else:
+        registers = meter.registers(asked)
+        right = _counted(asked.function, struct.pack(f">{len(registers)}H", *registers))
+    pdu = act.pdu(right)
     unit = asked.unit if act.unit is None else act.unit
     if framing == "rtu":
         body = bytes([unit]) + pdu
@@ -186,16 +200,13 @@ class _Units:
     async def _act(
         self, asked: Asked, meter: Meter, send: Callable[[bytes], None], reset: Callable[[], None]
     ) -> None:
-        if self.bus is not None:
-            async with self.bus:
-                await self._perform(asked, meter, send, reset)
-        else:
+        async with self.bus or meter.busy:
             await self._perform(asked, meter, send, reset)
 
     async def _perform(
         self, asked: Asked, meter: Meter, send: Callable[[bytes], None], reset: Callable[[], None]
     ) -> None:
-        act = meter.plan(asked)
+        act = meter.loopback if asked.function == LOOPBACK else meter.plan(asked)
         if act.delay_s:
             await asyncio.sleep(act.delay_s)
         if act.reset:
@@ -225,10 +236,11 @@ class Gateway:
         *,
         framing: Framing = "mbap",
         one_bus: bool = False,
+        transparent: bool = False,
         ssl: ssl.SSLContext | None = None,
     ) -> None:
         self._units = _Units(meters, framing, bus=asyncio.Lock() if one_bus else None)
-        self._one_bus = one_bus
+        self._transparent = transparent
         self._ssl = ssl
         self._newest: asyncio.StreamWriter | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -258,7 +270,7 @@ class Gateway:
         self._writers.add(writer)
 
         def send(reply: bytes) -> None:
-            to = self._newest if self._one_bus else writer
+            to = self._newest if self._transparent else writer
             if to is not None and not to.is_closing():
                 to.write(reply)
 
