@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from metering.profiles import Profile
-from metering.quantities import Power, RegisterTotal
 from metering.reading import Clock, Measurement, Quality
 from metering.spool import Signer
+from metering.watchman import Polled, ShowsSerial, Watchman
 
 _BREAKER_AFTER: Final = 3
 _BREAKER_MAX_MS: Final = 60_000
@@ -31,60 +31,24 @@ class MeterSetupError(PollerError):
     """The meters do not fit together: mend the gateway's settings before it starts."""
 
 
-class Values(Protocol):
-    """What a meter showed (``metering.registers.MeterValues`` fits)."""
-
-    @property
-    def import_total(self) -> RegisterTotal | None:
-        """Import counter, if there is one."""
-
-    @property
-    def export_total(self) -> RegisterTotal | None:
-        """Export counter, if there is one."""
-
-    @property
-    def power(self) -> Power | None:
-        """Active power, if shown."""
-
-    @property
-    def resolution_wh(self) -> int:
-        """Step of the coarser counter."""
-
-    @property
-    def raw_digest(self) -> bytes:
-        """SHA-256 of all registers read."""
-
-
-class PollResult(Protocol):
-    """One answer of a meter, with the request's window in district time."""
-
-    @property
-    def asked_ms(self) -> int:
-        """When the request went out."""
-
-    @property
-    def answered_ms(self) -> int:
-        """When the reply was in."""
-
-    @property
-    def values(self) -> Values:
-        """What it showed."""
-
-
 class MeterSource(Protocol):
     """Reads one meter (``metering.lines.meter.ModbusMeter`` fits)."""
 
-    async def read(self, profile: Profile) -> PollResult:
+    async def read(self, profile: Profile) -> Polled:
         """Poll once; any exception means that there is no reading."""
 
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """An enrolled meter within the gateway's reach."""
+    """An enrolled meter within the gateway's reach.
+
+    With a ``watchman`` what it shows is judged before it is signed (docs/faults.md).
+    """
 
     signer: Signer
     source: MeterSource
     profile: Profile
+    watchman: Watchman | None = None
 
     @property
     def point(self) -> str:
@@ -198,8 +162,9 @@ class Poller:
         }
 
     def signer(self, point: str) -> Signer:
-        """Return who signs for a point."""
-        return self._watches[point].meter.signer
+        """Return who signs for a point, in the epoch that holds now."""
+        meter = self._watches[point].meter
+        return meter.signer if meter.watchman is None else meter.watchman.signer
 
     async def poll(
         self, points: Collection[str], *, even_failing: bool = False
@@ -219,25 +184,39 @@ class Poller:
                 measured[watch.meter.point] = outcome
             elif isinstance(outcome, Exception):
                 watch.failed(outcome, self._now_ms())
+                if watch.meter.watchman is not None:
+                    watch.meter.watchman.failed(outcome, self._now_ms(), self._clock())
             else:
                 raise outcome
         return measured
 
     async def _read(self, watch: _Watch) -> Measurement:
         async with watch.lock, asyncio.timeout(self._timeout_s):
-            poll = await watch.meter.source.read(watch.meter.profile)
-        measurement = _measurement(watch, poll, self._clock())
-        live = Live(
-            measurement.power_w, measurement.answered_ms, measurement.import_wh,
-            measurement.export_wh, measurement.quality,
-        )  # fmt: skip
+            measurement = await self._measure(watch)
+        live = Live(measurement.power_w, measurement.answered_ms)
         watch.answered(live)
         if self._on_live is not None:
             self._on_live(watch.meter.point, live)
         return measurement
 
+    async def _measure(self, watch: _Watch) -> Measurement:
+        """Poll once, and once more where the first answer is in doubt."""
+        meter = watch.meter
+        poll, watchman = await meter.source.read(meter.profile), meter.watchman
+        if watchman is None:
+            return _measurement(watch, poll, self._clock())
+        watchman.absent(poll.absent, poll.answered_ms, self._clock())
+        serial = None
+        if watchman.wants_serial(poll.answered_ms) and isinstance(meter.source, ShowsSerial):
+            serial = await meter.source.serial(meter.profile)
+        judged = watchman.judge(poll, self._clock(), serial)
+        if judged.again:
+            poll = await meter.source.read(meter.profile)
+            judged = watchman.judge(poll, self._clock(), serial, second=True)
+        return judged.measurement
 
-def _measurement(watch: _Watch, poll: PollResult, clock: Clock) -> Measurement:
+
+def _measurement(watch: _Watch, poll: Polled, clock: Clock) -> Measurement:
     """Return what is to be signed; a counter that was there before and is not now is missing."""
     values = poll.values
     shown = (values.import_total is not None, values.export_total is not None)

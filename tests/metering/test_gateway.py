@@ -66,6 +66,10 @@ class Shown:
     power: Power | None
     resolution_wh: int = 1
     raw_digest: bytes = b"\xab" * 32
+    voltages_mv: tuple[int | None, int | None, int | None] = (None, None, None)
+    frequency_mhz: int | None = None
+    import_modulus_wh: int | None = None
+    export_modulus_wh: int | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class Answered:
     asked_ms: int
     answered_ms: int
     values: Shown
+    absent: tuple[str, ...] = ()
 
 
 @dataclass
