@@ -5,7 +5,18 @@ from __future__ import annotations
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from app.api import balance, certificates, enrolments, log, prices, problems, readings, status
+from app.api import (
+    balance,
+    certificates,
+    enrolments,
+    events,
+    evidence,
+    log,
+    prices,
+    problems,
+    readings,
+    status,
+)
 from app.api.backpressure import Backpressure
 from app.api.limits import READINGS_PATH, BodyLimits
 from app.jobs.statements import issue_shown
@@ -16,6 +27,7 @@ from app.services.certificates.desk import CertificateDesk
 from app.services.commissioning.desk import MetersDesk
 from app.services.corrections.desk import CorrectionsDesk
 from app.services.disputes.desk import DisputesDesk
+from app.services.events import EventDoor
 from app.services.forecasts.desk import ForecastDesk
 from app.services.forward.desk import ForwardDesk
 from app.services.house import House
@@ -81,9 +93,11 @@ def _api(
     door = Door(house.database, house.settings, house.keyring.receipt, house.clock)
     return (
         readings.build_router(door, queue),
+        events.build_router(EventDoor(house.database, house.settings.origin, house.clock)),
         enrolments.build_router(house),
         status.build_router(house, board),
         log.build_router(house),
+        evidence.build_router(house),
         prices.build_router(house),
         balance.build_router(house, sessions, views.managed),
         certificates.build_router(house, sessions, views.managed),
