@@ -19,6 +19,7 @@ KINDS: Final = (
     "correction",
     "enrol",
     "epoch",
+    "ocmf",
     "payments",
     "revoke",
     "rotate",

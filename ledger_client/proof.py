@@ -19,12 +19,15 @@ from ledger_client.verify import (
     Equivocation,
     Keys,
     LogEntry,
+    MeterEquivocation,
     MilestoneEquivocation,
     Payment,
     PointProof,
     ReadingProof,
+    ReceiptFile,
     RosterLeaf,
     SaltedLeaf,
+    SealedLeaves,
     SettlementProof,
     SignedReading,
     Slot,
@@ -78,7 +81,16 @@ __all__ = [
 ]
 
 
-ProofFile = SettlementProof | ReadingProof | ConsistencyProof | Equivocation | MilestoneEquivocation
+ProofFile = (
+    SettlementProof
+    | ReadingProof
+    | ConsistencyProof
+    | Equivocation
+    | MilestoneEquivocation
+    | MeterEquivocation
+    | ReceiptFile
+    | SealedLeaves
+)
 
 
 def to_bytes(record: ProofFile | Keys) -> bytes:

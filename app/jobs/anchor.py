@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlmodel import col, select
 
+from app.services import beacons
 from app.services.alarms import alarm
 from app.services.house import House
 from app.tables import CheckpointRow, IntervalRow
@@ -63,6 +64,7 @@ def _look(house: House, checkpoint: CheckpointRow) -> bool:
         anchored = session.get_one(CheckpointRow, checkpoint.size)
         anchored.state = "confirmed"
         anchored.block_id = block_id(proof.block).hex()
+        beacons.keep(session, proof.milestone)
         rows = session.exec(
             select(IntervalRow).where(
                 IntervalRow.state == "sealed",  # none is final before; an index answers it

@@ -149,6 +149,16 @@ def _beside(house: House, session: Session, checkpoint: CheckpointRow) -> Sequen
     return cosignatures(house, session, [checkpoint.size])[checkpoint.size]
 
 
+def anchored_log(house: House, session: Session, row: IntervalRow) -> tuple[proof.Anchor, int]:
+    """Return the anchor of a checkpoint over an interval's seal, and the log's size in it.
+
+    Raises:
+        ProofNotReadyError: none is confirmed yet.
+    """
+    checkpoint = _covering(house, session, row)
+    return _anchor(house, session, checkpoint), checkpoint.size
+
+
 def _anchor(house: House, session: Session, checkpoint: CheckpointRow) -> proof.Anchor:
     included = _included(house, checkpoint.block_id or "")
     return proof.anchored(included, _beside(house, session, checkpoint))

@@ -59,6 +59,7 @@ from app.tables.forward import (
     ForwardTradeRow,
 )
 from app.tables.intervals import CorrectionRow, IntervalRow, OrderRow, SlotRow, TradeRow
+from app.tables.ocmf import BeaconRow, OcmfKeyRow, OcmfRecordRow
 from app.tables.readings import (
     EvidenceRow,
     GatewayRow,
@@ -109,6 +110,7 @@ __all__ = [
     "BankMovementRow",
     "BankPayoutRow",
     "BankStatementRow",
+    "BeaconRow",
     "BillLineRow",
     "BuildingRow",
     "CertificateDebtRow",
@@ -157,6 +159,8 @@ __all__ = [
     "MeteringPointRow",
     "MonthlyStatementRow",
     "NoticeRow",
+    "OcmfKeyRow",
+    "OcmfRecordRow",
     "OrderRow",
     "OwnAddressRow",
     "ParticipantRow",
