@@ -18,6 +18,7 @@ from app.commands.device import device_cli
 from app.commands.exchange import exchange_cli
 from app.commands.export import export_cli
 from app.commands.node import node_cli
+from app.commands.ocmf import ocmf_cli
 from app.commands.point import point_cli
 from app.commands.price import price_cli
 from app.commands.share import share_cli
@@ -46,7 +47,7 @@ _GROUPS = {
         "correct": correct_cli,
         "certificate": certificate_cli,
     },
-    "Files for others": {"exchange": exchange_cli, "export": export_cli},
+    "Files for others": {"exchange": exchange_cli, "export": export_cli, "ocmf": ocmf_cli},
 }
 for _panel, _commands in _GROUPS.items():
     for _name, _group in _commands.items():
@@ -332,6 +333,17 @@ def verify(context: typer.Context) -> None:
     from ledger_client.verify import main as verify_main
 
     _exit(verify_main(context.args, prog="wattloom verify"))
+
+
+@cli.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def gateway(context: typer.Context) -> None:
+    """Run a gateway near the meters: wattloom gateway CONFIG.toml."""
+    from metering.box.main import main as gateway_main
+
+    _exit(gateway_main(context.args))
 
 
 @cli.command(
