@@ -233,5 +233,5 @@ def _sight(poll: Polled, serial: str | None) -> Sight:
         },
         serial=serial,
         voltage_mv=values.voltages_mv[0] or None,
-        frequency_mhz=values.frequency_mhz or None,
+        frequency_mhz=values.frequency_mhz,
     )  # fmt: skip

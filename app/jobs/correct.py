@@ -56,13 +56,14 @@ def correct_estimates(house: House) -> bool:
     with house.database.write() as session:
         people.district(session, lock=True)  # one worker at a time corrects
         gaps = _gaps(session)
-        found = border_pairs.judge(session, [(gap.opening, gap.closing) for gap in gaps])
+        pairs = [(gap.opening, gap.closing) for gap in gaps]
+        found = border_pairs.judge(session, pairs, across=True)
         for gap, told in zip(gaps, found, strict=True):
             if isinstance(told, Measured):
                 _correct_gap(house, session, gap, told)
-            else:
+            elif told is not Fault.UNDECIDED:  # that waits for a person
                 _give_up(house, session, gap, told)
-    return bool(gaps)
+    return any(told is not Fault.UNDECIDED for told in found)
 
 
 def _gaps(session: Session) -> list[Gap]:

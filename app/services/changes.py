@@ -228,11 +228,11 @@ def _earlier(session: Session, row: MeterChangeRow) -> bool:
 
 
 def _first(session: Session, side: Side) -> Values | None:
-    """Return what the first reading of a chain shows, once that has come in."""
-    entries = chain.above(session, (side.key, side.epoch), 1, 1)
-    if not entries or entries[0].reading.seq != 1 or not judging.is_good(entries[0]):
+    """Return what the first good reading of a chain shows, once number 1 has come in."""
+    entries = chain.above(session, (side.key, side.epoch), 1, plausibility.WINDOW)
+    if not entries or entries[0].reading.seq != 1:
         return None
-    return _values(entries[0])
+    return next((_values(entry) for entry in entries if judging.is_good(entry)), None)
 
 
 def _last(session: Session, side: Side, before_ms: int) -> Values | None:

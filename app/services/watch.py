@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlmodel import Session, col, select
 
-from app.services import plausibility
+from app.services import changes, plausibility
 from app.services.plausibility import Flag
 from app.store.bulk import insert_once
 from app.store.chain import Entry
@@ -19,6 +19,27 @@ _WORDS: Final[Mapping[Flag, tuple[str, str]]] = {
     Flag.COUNTER_FELL: (
         "alarm",
         "a register fell at number {seq}; it does not settle: look for a reset or an exchange",
+    ),
+    Flag.STUCK: (
+        "alarm",
+        (
+            "a register stands still at number {seq} while power flows; it does not settle: have the "
+            "meter looked at"
+        ),
+    ),
+    Flag.DIRECTION: (
+        "alarm",
+        (
+            "at number {seq} the register of the wrong direction rose; it does not settle: check the "
+            "wiring and the meter's settings"
+        ),
+    ),
+    Flag.NOT_SETTLEABLE_CLOCK: (
+        "warning",
+        (
+            "number {seq} was signed under an unsure clock; it does not settle: check the gateway's "
+            "time source"
+        ),
     ),
     Flag.IMPOSSIBLE_POWER: (
         "warning",
@@ -48,6 +69,12 @@ def notify(
         for flag in plausibility.parse(entry.flags)
         if flag in _WORDS
     ]
+    pending = {
+        (entry.reading.key, entry.reading.epoch)
+        for entry in changed
+        if Flag.EPOCH_PENDING in plausibility.parse(entry.flags)
+    }
+    changes.found_epochs(session, pending, now_ms)
     meters = _meters(session, {str(each["key"]) for each in evidence})
     notices += [_evidence_notice(each, meters[str(each["key"])], now_ms) for each in evidence]
     insert_once(session, "notice", notices)

@@ -344,7 +344,7 @@ def test_each_fault_has_its_flag_and_people_hear_of_it(district: District) -> No
     with district.database.read() as session:
         refs = {notice.ref.split("/")[0] for notice in session.exec(select(NoticeRow))}
         border = borders.at_border(session, START.start_ms + 3 * MINUTE_MS)
-    assert refs == {"counter_fell", "impossible_power", "chain_broken"}
+    assert refs == {"counter_fell", "impossible_power", "chain_broken", "not_settleable_clock"}
     assert border == {}  # number 3 stands there, but it is implausible
 
 
