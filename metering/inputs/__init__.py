@@ -1,0 +1,1 @@
+"""Other ways in: what shows a meter's counters without being read over Modbus."""
