@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.api.problems import ProblemError
 from app.clock import wall_ms
-from app.services.commissioning import requests, tokens
+from app.services.commissioning import requests, rotations, tokens
 from app.services.commissioning.errors import (
     CommissioningError,
     NotDecidableError,
@@ -31,7 +31,7 @@ from app.services.enrolment import (
     UnknownEnrolmentError,
 )
 from app.services.house import House
-from metering.commissioning.wire import EnrolmentRequest, WireError
+from metering.commissioning.wire import EnrolmentRequest, RotationRequest, WireError
 from metering.reading import MalformedEnrolmentError
 
 Key = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="the meter's public key, hex")]
@@ -73,6 +73,16 @@ def build_router(house: House, now_ms: Callable[[], int] = wall_ms) -> APIRouter
             return _json(found.standing.to_json(), 200 if found.repeated else 202)
 
         return await run_in_threadpool(_with_token, house, request, now_ms(), answer)
+
+    @router.post("/rotations")
+    async def rotate(request: Request) -> Response:
+        """Let a meter's new key take over, signed by the old one; the same again is answered so."""
+        body = await request.body()
+
+        def act() -> Response:
+            return _json(rotations.rotate(house, RotationRequest.parse(body)).to_json())
+
+        return await run_in_threadpool(_judged, act)
 
     @router.get("/enrolments/{key}")
     def standing(key: Key) -> Response:

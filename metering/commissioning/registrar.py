@@ -7,9 +7,16 @@ from typing import Final, TypeVar
 
 import httpx
 
-from metering.commissioning.wire import EnrolmentRequest, MalformedRequestError, Offer, Standing
+from metering.commissioning.wire import (
+    EnrolmentRequest,
+    MalformedRequestError,
+    Offer,
+    RotationRequest,
+    Standing,
+)
 
 PATH: Final = "/api/v1/enrolments"
+ROTATIONS: Final = "/api/v1/rotations"
 _M = TypeVar("_M", Offer, Standing)
 
 
@@ -33,7 +40,7 @@ class Registrar:
     """Speaks to one district's API at ``url`` over ``client`` (which knows whom to trust)."""
 
     def __init__(self, url: str, client: httpx.AsyncClient) -> None:
-        self._url = url.rstrip("/") + PATH
+        self._url = url.rstrip("/")
         self._client = client
 
     async def offer(self, token: str) -> Offer:
@@ -53,6 +60,15 @@ class Registrar:
         body = request.to_json().encode()
         return await self._ask("POST", "", Standing, token=token, body=body)
 
+    async def rotate(self, request: RotationRequest) -> Standing:
+        """Have a new key take over from the one that signed it; the same may be sent again.
+
+        Raises:
+            RegistrarError: see there.
+        """
+        body = request.to_json().encode()
+        return await self._ask("POST", "", Standing, body=body, root=ROTATIONS)
+
     async def standing(self, key: str) -> Standing:
         """Return how far the enrolment of a key (hex) has come.
 
@@ -62,12 +78,19 @@ class Registrar:
         return await self._ask("GET", f"/{key}", Standing)
 
     async def _ask(
-        self, method: str, path: str, kind: type[_M], *, token: str = "", body: bytes = b""
+        self,
+        method: str,
+        path: str,
+        kind: type[_M],
+        *,
+        token: str = "",
+        body: bytes = b"",
+        root: str = PATH,
     ) -> _M:
         headers = {"Content-Type": "application/json"} if body else {}
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        url = self._url + path
+        url = self._url + root + path
         try:
             answer = await self._client.request(method, url, content=body, headers=headers)
         except httpx.HTTPError as error:

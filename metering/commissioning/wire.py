@@ -110,7 +110,7 @@ _Text = Annotated[str, Field(max_length=240), AfterValidator(_printable)]
 _Key = Annotated[str, Field(max_length=64), AfterValidator(_key)]
 _Signature = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 _Wh = Annotated[int, Field(ge=0, lt=canonical.INTEGER_LIMIT)]
-_Moment = Annotated[int, Field(ge=0, lt=canonical.INTEGER_LIMIT)]
+_Moment = Annotated[int, Field(ge=0, lt=4_102_444_800_000)]  # to the year 2100
 _Payload = Annotated[str, Field(max_length=2_048)]
 
 VERDICTS: Final = ("good", "unseen", "look", "wrong")
@@ -118,7 +118,9 @@ Verdict = Literal["good", "unseen", "look", "wrong"]
 """``good``; ``unseen``: nothing to judge by yet; ``look``: a person should; ``wrong``: mend it."""
 
 
-class _Message(BaseModel):
+class Message(BaseModel):
+    """A body with one spelling: strict, without unknown fields, canonical JSON on the wire."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     def to_json(self) -> str:
@@ -141,7 +143,7 @@ class _Message(BaseModel):
             raise MalformedRequestError(_explain(error)) from error
 
 
-class Finding(_Message):
+class Finding(Message):
     """One thing that was looked at: what the meter shows, what is plausible, what to do.
 
     ``value`` and ``plausible`` are in ``unit``, as people read them.
@@ -156,7 +158,7 @@ class Finding(_Message):
     advice: _Text
 
 
-class Report(_Message):
+class Report(Message):
     """What ``wattloom meter test`` found, as the manager sees it beside the confirmation."""
 
     read_ms: _Moment
@@ -173,7 +175,7 @@ class Report(_Message):
         )
 
 
-class Registers(_Message):
+class Registers(Message):
     """A meter's counters at a moment (UTC ms), Wh; ``None`` where it has no such counter."""
 
     at_ms: _Moment
@@ -181,7 +183,7 @@ class Registers(_Message):
     export_wh: _Wh | None
 
 
-class Exchange(_Message):
+class Exchange(Message):
     """One meter in another's place: what the old one showed last, and the new one first.
 
     ``closing_by`` says whether a poll or a person read the old one (it may be dead).
@@ -193,14 +195,14 @@ class Exchange(_Message):
     opening: Registers
 
 
-class GatewayName(_Message):
+class GatewayName(Message):
     """Under which name and key the gateway signs its batches."""
 
     key: _Key
     name: _Name
 
 
-class EnrolmentRequest(_Message):
+class EnrolmentRequest(Message):
     """An enrolment as its meter signed it, who brings it, and what they saw."""
 
     by: _Name
@@ -211,7 +213,7 @@ class EnrolmentRequest(_Message):
     report: Report
 
 
-class Offer(_Message):
+class Offer(Message):
     """What a token allows: one enrolment at a point, for a meter to come or in place of one."""
 
     district: Annotated[str, AfterValidator(_district)]
@@ -224,7 +226,16 @@ class Offer(_Message):
     old_serial: _Name | None
 
 
-class Standing(_Message):
+class RotationRequest(Message):
+    """A new key for the same meter: its enrolment, signed by the new and by the old key."""
+
+    enrolment: _Payload
+    handover: _Signature
+    old: _Key
+    possession: _Signature
+
+
+class Standing(Message):
     """How far an enrolment has come; ``registry`` and ``log_index`` once it is active."""
 
     key: _Key

@@ -98,7 +98,7 @@ class Cellar:
         if offer.old_key is not None:
             at_ms = self.district.clock.now_ms()
             closing = Registers(at_ms=at_ms, import_wh=1_500, export_wh=None)
-            opening = Registers(at_ms=at_ms + 600_000, import_wh=0, export_wh=0)
+            opening = Registers(at_ms=at_ms + 30_000, import_wh=0, export_wh=0)
             exchange = Exchange(
                 old_key=offer.old_key, closing=closing, closing_by="person", opening=opening
             )

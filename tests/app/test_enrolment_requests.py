@@ -9,7 +9,7 @@ from sqlmodel import select
 
 from app.clock import wall_ms
 from app.services import enrolment
-from app.services.commissioning import requests, tokens
+from app.services.commissioning import requests, rotations, tokens
 from app.services.commissioning.errors import (
     NotDecidableError,
     RequestConflictError,
@@ -18,11 +18,20 @@ from app.services.commissioning.errors import (
     UnfitRequestError,
     UnknownRequestError,
 )
-from app.tables import EnrolmentRequestRow, EnrolmentRow, EnrolmentTokenRow, NoticeRow
+from app.tables import (
+    EnrolmentRequestRow,
+    EnrolmentRow,
+    EnrolmentTokenRow,
+    MeterChangeRow,
+    NoticeRow,
+)
+from metering import rotation
 from metering.batch import Batch
+from metering.commissioning.wire import RotationRequest
 from metering.interval import LENGTH_MS, Interval
 from metering.reading import FIRST_PREV, Enrolment, Reading, SignedReading
 from metering.signing import Purpose, public_key, sign
+from metering.spool import Signer
 from tests.app.commissioning_kit import GATEWAY_KEY, Cellar
 from tests.app.doorway import ORIGIN, District, gsrn, key_of
 
@@ -191,6 +200,53 @@ def test_an_exchange_ends_the_old_key_where_the_new_one_begins(cellar: Cellar) -
     )
     now = Interval.containing_ms(cellar.district.clock.now_ms())
     assert old.revoked_from == new.valid_from == now.next().key
+    (change,) = rows(cellar, MeterChangeRow)
+    assert (change.state, change.kind, change.decided_by) == ("approved", "exchange", "m")
+    assert (change.closing_import_wh, change.opening_import_wh) == (1_500, 0)
+    assert change.proposed_by == "Kim Volt"
+
+
+def test_values_that_a_reading_contradicts_wait_for_a_decision(cellar: Cellar) -> None:
+    cellar.district.send(*cellar.district.meters[0].chain(6))  # up to 1,600 Wh
+    number = cellar.brought(cellar.taken, KEY)
+    assert requests.confirm(cellar.house, number, cellar.groups(KEY), "m").state == "active"
+    (change,) = rows(cellar, MeterChangeRow)
+    assert change.state == "proposed", "the electrician read 1,500 Wh off the old meter"
+
+
+def test_an_exchange_of_tomorrow_is_refused(cellar: Cellar) -> None:
+    token = cellar.token(cellar.taken)
+    request = cellar.request(cellar.offer(token), KEY)
+    assert request.exchange is not None
+    late = request.exchange.opening.model_copy(
+        update={"at_ms": cellar.district.clock.now_ms() + 60_001}
+    )
+    exchange = request.exchange.model_copy(update={"opening": late})
+    with pytest.raises(UnfitRequestError, match="clock"):
+        cellar.bring(token, request.model_copy(update={"exchange": exchange}))
+
+
+def test_a_rotation_needs_only_the_old_key(cellar: Cellar) -> None:
+    meter = cellar.district.meters[0]
+    begins = Interval.containing_ms(cellar.district.clock.now_ms()).next()
+    _, handover = rotation.begin(Signer(meter.enrolment, meter.signing_key), KEY, begins)
+    request = RotationRequest(
+        enrolment=handover.payload.decode(),
+        handover=handover.handover.hex(),
+        old=meter.key,
+        possession=handover.possession.hex(),
+    )
+    first = rotations.rotate(cellar.house, request)
+    assert rotations.rotate(cellar.house, request) == first
+    assert first.state == "active"
+    old = next(row for row in rows(cellar, EnrolmentRow) if row.key == meter.key)
+    assert old.revoked_from == begins.key
+    stranger = request.model_copy(update={"old": cellar.district.meters[1].key})
+    with pytest.raises(enrolment.EnrolmentSignatureError):
+        rotations.rotate(cellar.house, stranger)
+    cellar.district.clock.advance_to(begins.start_ms + 2 * LENGTH_MS)
+    with pytest.raises(UnfitRequestError, match="7 days"):
+        rotations.rotate(cellar.house, request)
 
 
 def test_an_exchange_needs_its_closing_values_and_the_meter_that_is_there(cellar: Cellar) -> None:

@@ -7,27 +7,25 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, select
 
 from app.clock import wall_ms
-from app.services import enrolment
-from app.services.commissioning import requests, tokens
+from app.services import changes
+from app.services.commissioning import register, requests, tokens
 from app.services.commissioning.errors import CommissioningError
 from app.services.enrolment import EnrolmentError
 from app.services.house import House
 from app.store import people, registry
-from app.tables import EnrolmentRequestRow, EnrolmentRow, EnrolmentTokenRow, ReadingRow
+from app.tables import EnrolmentRequestRow, EnrolmentRow, EnrolmentTokenRow
 from metering.commissioning.wire import Exchange, Registers, Report, compared, fingerprint
 from metering.identity import PublicKey, PublicKeyError
 from metering.interval import LENGTH_MS, Interval, IntervalError
-from metering.profiles import ProfileError, load_profile
 from metering.reading import Enrolment
 from web.ports import RefusedError
 from web.ports.meters import (
     CounterLine,
     ExchangeLine,
     FindingLine,
-    MeterLine,
     MeterPoint,
     MetersPage,
     NewToken,
@@ -67,9 +65,10 @@ class MetersDesk:
         with self._house.database.read() as session:
             own = self._own(session)
             names = {gsrn: row.name for gsrn, row in people.points(session).items() if gsrn in own}
-            meters = _meters(session, own, now_ms)
+            meters = register.meters(session, own, now_ms)
             waiting = {row.point: row for row in requests.open_requests(session)}
             unused = _unused(session, self._now_ms())
+            proposals = _proposals(session, own)
             return MetersPage(
                 zone=people.district(session).zone,
                 clock_ms=now_ms,
@@ -80,7 +79,7 @@ class MetersDesk:
                         name=names[point],
                         meters=meters.get(point, []),
                         waiting=_waiting(session, waiting[point]) if point in waiting else None,
-                        proposals=[],
+                        proposals=proposals.get(point, []),
                         token_until_ms=unused.get(point),
                     )
                     for point in sorted(own, key=lambda each: (names[each], each))
@@ -117,23 +116,15 @@ class MetersDesk:
 
     def revoke(self, key: str, begin: str, by: str) -> None:
         """Refuse a key's readings from an interval on (its UTC start; '': the next one)."""
-        now = Interval.containing_ms(self._house.clock.now_ms())
         with _on_the_page():
             self._check_key(key)
-            start = Interval.parse(begin.strip()) if begin.strip() else now.next()
-            with self._house.database.write() as session:
-                origin = self._house.settings.origin
-                enrolment.revoke(session, origin, PublicKey.parse(key), start)
-                self._tell(session, key, f"is revoked from {start} on, by the {by}")
+            register.revoke(self._house, key, begin, by)
 
     def keep(self, key: str, by: str) -> None:
         """Take a revocation back that has not begun."""
-        now = Interval.containing_ms(self._house.clock.now_ms())
         with _on_the_page():
             self._check_key(key)
-            with self._house.database.write() as session:
-                enrolment.withdraw(session, self._house.settings.origin, PublicKey.parse(key), now)
-                self._tell(session, key, f"stays in service: the {by} took its revocation back")
+            register.keep(self._house, key, by)
 
     def _own(self, session: Session) -> frozenset[str]:
         """Return the points that are a managed participant's now."""
@@ -161,63 +152,16 @@ class MetersDesk:
             if session.exec(query).first() not in self._own(session):
                 raise RefusedError("there is no such key at the points that you manage")
 
-    def _tell(self, session: Session, key: str, what: str) -> None:
-        row = session.exec(select(EnrolmentRow).where(EnrolmentRow.key == key)).one()
-        now_ms = self._house.clock.now_ms()
-        people.notify(
-            session,
-            ref=f"key/{key}/{now_ms}",
-            at_ms=now_ms,
-            level="warning",
-            text=f"Meter {row.serial}: its key {fingerprint(PublicKey.parse(key))} {what}",
-            point=row.point,
-        )
 
-
-def _meters(
-    session: Session, points: Collection[str], now_ms: int
-) -> Mapping[str, list[MeterLine]]:
-    """Return the meters of each point, the one that begins last first."""
-    newest = (
-        select(func.max(ReadingRow.answered_ms))
-        .where(ReadingRow.point == EnrolmentRow.point, ReadingRow.key == EnrolmentRow.key)
-        .correlate(EnrolmentRow)
-        .scalar_subquery()
-    )
-    version = EnrolmentRequestRow.profile_version
-    rows = session.exec(
-        select(EnrolmentRow, newest, version)
-        .outerjoin(EnrolmentRequestRow, col(EnrolmentRequestRow.key) == EnrolmentRow.key)
-        .where(col(EnrolmentRow.point).in_(sorted(points)))
-        .order_by(col(EnrolmentRow.valid_from).desc(), col(EnrolmentRow.id).desc())
-    )
-    now = Interval.containing_ms(now_ms).key
-    found: dict[str, list[MeterLine]] = defaultdict(list)
-    for row, last_ms, digest in rows:
-        found[row.point].append(
-            MeterLine(
-                key=row.key,
-                fingerprint=fingerprint(PublicKey.parse(row.key)),
-                serial=row.serial,
-                profile=_title(row.profile),
-                version=digest or "",
-                epoch=row.epoch,
-                valid_from=row.valid_from,
-                revoked_from=row.revoked_from,
-                over=row.revoked_from is not None and row.revoked_from <= now,
-                last_ms=last_ms,
-                stale=last_ms is None or now_ms - last_ms > _STALE_MS,
-            )
+def _proposals(session: Session, points: Collection[str]) -> Mapping[str, list[str]]:
+    """Say which changes of counters wait for a decision, by point."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for each in changes.listed(session, points):
+        found[each.point].append(
+            f"{each.kind.value.capitalize()} proposed (epoch {each.new.epoch} of meter "
+            f"{each.new.serial}): it counts once you approve it under Meter changes"
         )
     return found
-
-
-def _title(profile: str) -> str:
-    """Return what a profile is called; its name where this house has no such file."""
-    try:
-        return load_profile(profile).title
-    except ProfileError:
-        return profile
 
 
 def _unused(session: Session, now_ms: int) -> Mapping[str, int]:
@@ -233,7 +177,7 @@ def _waiting(session: Session, row: EnrolmentRequestRow) -> WaitingMeter:
     return WaitingMeter(
         request=row.id or 0,
         serial=row.serial,
-        profile=_title(row.profile),
+        profile=register.title(row.profile),
         version=row.profile_version,
         gateway=row.gateway,
         brought_by=row.brought_by,

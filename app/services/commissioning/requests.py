@@ -13,7 +13,7 @@ from typing import Final
 from sqlmodel import Session, col, select
 
 from app.services import enrolment
-from app.services.commissioning import tokens
+from app.services.commissioning import exchanges, tokens
 from app.services.commissioning.errors import (
     CommissioningError,
     NotDecidableError,
@@ -231,6 +231,8 @@ def _check_offered(
             "a new key begins with epoch 1, and the report has to be of the enrolled profile: "
             "read the meter and sign again"
         )
+    if request.exchange is not None:
+        exchanges.check(request.exchange, house.clock.now_ms())
     old = tokens.holder(session, house, signed.point)
     first = _first(house, old, session, signed.point)
     if not first.start_ms - BACK_MS <= signed.valid_from.start_ms <= first.start_ms:
@@ -311,17 +313,9 @@ def _locked(session: Session, request: int, states: tuple[str, ...]) -> Enrolmen
 
 def _activate(house: House, session: Session, row: EnrolmentRequestRow, registry: bytes) -> None:
     """Enter an enrolment that the registry signed, and what it brings with it."""
-    signed = Enrolment.from_payload(row.payload)
-    if row.exchange is not None:
-        exchange = Exchange.parse(row.exchange)
-        old = session.exec(select(EnrolmentRow).where(EnrolmentRow.key == exchange.old_key)).one()
-        if old.revoked_from is None:
-            enrolment.revoke(
-                session,
-                house.settings.origin,
-                PublicKey.parse(exchange.old_key),
-                signed.valid_from,
-            )
+    exchange = None if row.exchange is None else Exchange.parse(row.exchange)
+    if exchange is not None:
+        exchanges.end_old(house, session, exchange.old_key, row.payload)
     enrolment.allow_gateway(session, row.gateway, PublicKey.parse(row.gateway_key))
     enrolment.enrol(
         session,
@@ -331,6 +325,8 @@ def _activate(house: House, session: Session, row: EnrolmentRequestRow, registry
     )
     row.state, row.endorsement = ACTIVE, registry
     session.add(row)
+    if exchange is not None:
+        exchanges.record(house, session, exchange, row)
 
 
 def _standing(house: House, session: Session, row: EnrolmentRequestRow) -> Standing:
