@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,7 +17,7 @@ from metering.dispatch import Backoff, Dispatcher, GatewayIdentity, Reach, Sent
 from metering.identity import PublicKey
 from metering.interval import LENGTH_MS
 from metering.keeping import Keeper, Keeping, Room
-from metering.lines.poller import Live, Meter, Poller
+from metering.lines.poller import Fare, Live, Meter, Poller
 from metering.reading import Clock
 from metering.sender import Sender, SenderError, SenderUnavailableError
 from metering.spool import Spool, SpoolError, SpoolUnavailableError
@@ -27,6 +28,9 @@ _BORDER_RETRY_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 1.0
 _PARTING_S: Final = 2.0
 """How long what is under way may take after the stop; then it is cancelled, which loses nothing."""
+
+_SPREAD_S: Final = 0.001
+"""Where no border is due, this much lies between two meters' polls: 1,000 begin in a second."""
 
 _log = logging.getLogger(__name__)
 
@@ -99,6 +103,8 @@ class Gateway:
         self._wake = asyncio.Event()
         self.trouble = ""
         """Why the last round could not be kept; empty when it was."""
+        self.beat_s = time.monotonic()
+        """When the signing last came round (monotonic): it is stuck when this grows old."""
 
     @property
     def reach(self) -> Reach:
@@ -114,27 +120,38 @@ class Gateway:
         """Return the last answer of every point that ever answered (unsigned)."""
         return self._poller.live()
 
+    def fares(self) -> dict[str, Fare]:
+        """Return how each meter fares, by point (unsigned)."""
+        return self._poller.fares()
+
     async def poll_live(self) -> None:
         """Poll every meter for the screen; nothing is signed or stored."""
-        await self._poller.poll(self._poller.points)
+        points = self._poller.points
+        await self._poller.poll(points, spread_s=len(points) * _SPREAD_S)
 
     async def poll_round(
         self, *, border: bool = False, points: Collection[str] | None = None
     ) -> Round:
-        """Poll all meters (or ``points``) at once, sign what answered, commit it in one go.
+        """Poll all meters (or ``points``), sign what answered, commit it twice a second.
 
-        At a ``border`` even meters that keep failing are asked.
+        At a ``border`` all are asked at once, even those that keep failing.
 
         Raises:
-            SpoolUnavailableError: nothing of this round was kept.
+            SpoolUnavailableError: what had answered by then was not kept.
         """
         asked = self._poller.points if points is None else points
-        measured = await self._poller.poll(asked, even_failing=border)
-        entries = [(self._poller.signer(point), values) for point, values in measured.items()]
-        if entries:
-            await asyncio.to_thread(self.spool.append, entries)
-            self._wake.set()
-        return Round(tuple(measured), tuple(point for point in asked if point not in measured))
+        spread_s = 0.0 if border else len(asked) * _SPREAD_S
+        stored: set[str] = set()
+        async for measured in self._poller.groups(asked, even_failing=border, spread_s=spread_s):
+            entries = [(self._poller.signer(point), values) for point, values in measured.items()]
+            if entries:
+                await asyncio.to_thread(self.spool.append, entries)
+                self._wake.set()
+            stored |= measured.keys()
+        return Round(
+            tuple(point for point in asked if point in stored),
+            tuple(point for point in asked if point not in stored),
+        )
 
     async def send(self) -> Sent:
         """Offer everything in the spool to the server once, oldest first, then tidy the spool up.
@@ -153,25 +170,23 @@ class Gateway:
         ``speed`` is how many district seconds pass in a wall second. What fails in a way that
         nobody foresaw is logged and begun again; the other two go on.
         """
-        work = (lambda: self._sign_each_period(stop, speed), lambda: self._show_live(stop))
-        tasks = [
-            asyncio.create_task(_again_and_again(stop, each))
-            for each in (*work, lambda: self._send_all(stop))
-        ]
-        try:
-            await stop.wait()
-            self._wake.set()
-            await asyncio.wait(tasks, timeout=_PARTING_S)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await until_stopped(
+            stop,
+            lambda: self._sign_each_period(stop, speed),
+            lambda: self._show_live(stop),
+            lambda: self._send_all(stop),
+            lambda: self._wake_at_the_end(stop),
+        )
+
+    async def _wake_at_the_end(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._wake.set()
 
     async def _sign_each_period(self, stop: asyncio.Event, speed: float) -> None:
         """Poll once per period of the district clock, whichever way the clock jumps."""
         done, every_ms = -1, self._options.sign_every_ms
         while not stop.is_set():
-            now = self._now_ms()
+            now, self.beat_s = self._now_ms(), time.monotonic()
             moment = now - now % every_ms
             if moment == done:
                 left_s = (moment + every_ms - now) / 1_000 / speed
@@ -238,6 +253,21 @@ class Gateway:
             return backoff.next_s()
         backoff.reset()
         return None
+
+
+async def until_stopped(stop: asyncio.Event, *works: Callable[[], Awaitable[None]]) -> None:
+    """Do works side by side until ``stop``, each begun again when it fails unforeseen.
+
+    What is under way then may take two seconds more, and is cancelled after that.
+    """
+    tasks = [asyncio.create_task(_again_and_again(stop, work)) for work in works]
+    try:
+        await stop.wait()
+        await asyncio.wait(tasks, timeout=_PARTING_S)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _again_and_again(stop: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:

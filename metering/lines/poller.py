@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -15,6 +15,10 @@ from metering.watchman import Polled, ShowsSerial, Watchman
 
 _BREAKER_AFTER: Final = 3
 _BREAKER_MAX_MS: Final = 60_000
+_GROUP_S: Final = 0.5
+
+_GOLDEN: Final = (5**0.5 - 1) / 2
+"""Phases that are multiples of it, modulo 1, lie evenly, whichever neighbours share a line."""
 
 _log = logging.getLogger(__name__)
 
@@ -85,6 +89,7 @@ class _Watch:
     """What the gateway remembers of one meter between polls."""
 
     meter: Meter
+    phase: float
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     failures: int = 0
     retry_ms: int = 0
@@ -130,7 +135,9 @@ class Poller:
         timeout_s: float,
         on_live: Callable[[str, Live], None] | None = None,
     ) -> None:
-        self._watches = {meter.point: _Watch(meter) for meter in meters}
+        self._watches = {
+            meter.point: _Watch(meter, place * _GOLDEN % 1) for place, meter in enumerate(meters)
+        }
         if len(self._watches) != len(meters):
             raise MeterSetupError("two meters stand for one point: give each its own")
         for meter in meters:
@@ -167,30 +174,60 @@ class Poller:
         return meter.signer if meter.watchman is None else meter.watchman.signer
 
     async def poll(
-        self, points: Collection[str], *, even_failing: bool = False
+        self, points: Collection[str], *, even_failing: bool = False, spread_s: float = 0.0
     ) -> dict[str, Measurement]:
-        """Return what the meters of ``points`` showed, all asked at once.
+        """Return what the meters of ``points`` showed, once the last of them has answered.
 
-        A meter that failed three times in a row is left alone for 1, 2, 4 ... 60 s of district
-        time, unless ``even_failing``. Whatever goes wrong with one meter stays with that meter.
+        The arguments are those of :meth:`groups`.
+        """
+        measured: dict[str, Measurement] = {}
+        async for group in self.groups(points, even_failing=even_failing, spread_s=spread_s):
+            measured |= group
+        return measured
+
+    async def groups(
+        self, points: Collection[str], *, even_failing: bool = False, spread_s: float = 0.0
+    ) -> AsyncIterator[dict[str, Measurement]]:
+        """Yield what the meters of ``points`` showed, every half second what has come in.
+
+        So a meter that is slow or dead keeps no other's values back. All are asked at once, or
+        each at its phase of ``spread_s``. A meter that failed three times in a row is left alone
+        for 1, 2, 4 ... 60 s of district time, unless ``even_failing``. Whatever goes wrong with
+        one meter stays with that meter.
         """
         now = self._now_ms()
         watches = [self._watches[point] for point in points]
-        asked = [watch for watch in watches if even_failing or watch.retry_ms <= now]
-        outcomes = await asyncio.gather(*map(self._read, asked), return_exceptions=True)
-        measured: dict[str, Measurement] = {}
-        for watch, outcome in zip(asked, outcomes, strict=True):
-            if isinstance(outcome, Measurement):
-                measured[watch.meter.point] = outcome
-            elif isinstance(outcome, Exception):
-                watch.failed(outcome, self._now_ms())
-                if watch.meter.watchman is not None:
-                    watch.meter.watchman.failed(outcome, self._now_ms(), self._clock())
-            else:
-                raise outcome
-        return measured
+        reads = {
+            asyncio.create_task(self._read(watch, spread_s * watch.phase)): watch
+            for watch in watches
+            if even_failing or watch.retry_ms <= now
+        }
+        try:
+            while reads:
+                done, _ = await asyncio.wait(reads, timeout=_GROUP_S)
+                ended = [(task, reads.pop(task)) for task in list(reads) if task in done]
+                yield {
+                    watch.meter.point: task.result()
+                    for task, watch in ended
+                    if self._came_in(watch, task.exception())
+                }
+        finally:
+            for task in reads:
+                task.cancel()
 
-    async def _read(self, watch: _Watch) -> Measurement:
+    def _came_in(self, watch: _Watch, error: BaseException | None) -> bool:
+        """Tell whether a read brought values; what went wrong is noted of that meter."""
+        if isinstance(error, Exception):
+            watch.failed(error, self._now_ms())
+            if watch.meter.watchman is not None:
+                watch.meter.watchman.failed(error, self._now_ms(), self._clock())
+        elif error is not None:
+            raise error
+        return error is None
+
+    async def _read(self, watch: _Watch, wait_s: float) -> Measurement:
+        if wait_s:
+            await asyncio.sleep(wait_s)
         async with watch.lock, asyncio.timeout(self._timeout_s):
             measurement = await self._measure(watch)
         live = Live(measurement.power_w, measurement.answered_ms)

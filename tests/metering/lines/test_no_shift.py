@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -35,7 +36,8 @@ from tests.metering.misbehaving import (
     short,
 )
 
-POLLS = 10_000 if LONG else 100
+LINES = 10 if LONG else 2
+ANSWERS = 500 if LONG else 20  # each, and about as many polls without one
 TIMEOUT_S = 0.04
 UNITS = range(1, 6)
 FAULTS = (
@@ -47,17 +49,18 @@ FAULTS = (
 class Mischief:
     """Units that answer late, wrongly or not at all, as a seed decides."""
 
-    def __init__(self, seed: int, latest_s: float) -> None:
+    def __init__(self, seed: int, latest_s: float, faults: Sequence[Act] = FAULTS) -> None:
+        self.faults = faults
         self.chance = np.random.default_rng(seed)
         self.latest_s = latest_s
         self.acts: Counter[str] = Counter()
 
     def __call__(self, _asked: Asked) -> Act:
         throw = self.chance.random()
-        if throw < 0.6:
+        if throw < 0.7:
             self.acts["right"] += 1
             return RIGHT
-        act = RIGHT if throw < 0.85 else FAULTS[self.chance.integers(len(FAULTS))]
+        act = RIGHT if throw < 0.88 else self.faults[self.chance.integers(len(self.faults))]
         delay_s = float(self.chance.uniform(0.0, self.latest_s))
         self.acts["late" if delay_s > TIMEOUT_S and act is RIGHT else "other"] += 1
         return late(delay_s, act)
@@ -83,7 +86,7 @@ async def poll_at_random(line: Line, seed: int) -> Counter[str]:
             outcomes["right"] += 1
 
     async def asker() -> None:
-        while outcomes.total() < POLLS:
+        while outcomes["right"] < ANSWERS:
             await one()
 
     await asyncio.gather(*(asker() for _ in UNITS))
@@ -91,19 +94,17 @@ async def poll_at_random(line: Line, seed: int) -> Counter[str]:
 
 
 def check(outcomes: Counter[str], mischief: Mischief) -> None:
-    assert outcomes["right"] > POLLS / 5
-    assert outcomes["TimeoutError"] > POLLS / 50, "nothing was given up"
-    assert outcomes["MeterTimeoutError"] > POLLS / 100, "nothing came too late"
-    assert mischief.acts["late"] > POLLS / 100
+    assert outcomes["TimeoutError"], "nothing was given up"
+    assert outcomes["MeterTimeoutError"], "nothing came too late"
+    assert mischief.acts["late"]
 
 
-@pytest.mark.parametrize("seed", [1])
 @pytest.mark.parametrize("kind", ["rtu", "converter", "mbap"])
-def test_no_value_is_attributed_to_the_wrong_request(kind: str, seed: int) -> None:
+def test_no_value_is_attributed_to_the_wrong_request(kind: str) -> None:
     """A ``converter`` passes what the bus says late to whoever is connected by then."""
 
-    async def scenario() -> None:
-        mischief = Mischief(seed, TIMEOUT_S * 4)
+    async def one_line(seed: int) -> None:
+        mischief = Mischief(seed, 4 * TIMEOUT_S)
         gateway = Gateway(
             {unit: Meter(mischief) for unit in UNITS},
             framing="mbap" if kind == "mbap" else "rtu",
@@ -113,21 +114,25 @@ def test_no_value_is_attributed_to_the_wrong_request(kind: str, seed: int) -> No
         async with gateway, make(gateway.port, timeout_s=TIMEOUT_S) as line:
             check(await poll_at_random(line, seed), mischief)
 
+    async def scenario() -> None:
+        await asyncio.gather(*map(one_line, range(LINES)))
+
     asyncio.run(scenario())
 
 
 def test_no_value_is_attributed_to_the_wrong_request_on_a_serial_bus() -> None:
-    async def scenario() -> None:
-        mischief = Mischief(7, TIMEOUT_S * 4)
+    async def one_line(seed: int) -> None:
+        # A reset would be an adapter that is pulled out for good.
+        faults = tuple(act for act in FAULTS if not act.reset)
+        mischief = Mischief(seed, 2 * TIMEOUT_S, faults)
         async with SerialBus({unit: Meter(mischief) for unit in UNITS}) as bus:
             config = SerialLine(
                 name="bus", device=bus.device, baud=1_000_000, timeout_ms=40, gap_ms=0
             )
             async with open_line(config) as line:
-                check(await poll_at_random(line, 7), mischief)
+                check(await poll_at_random(line, seed), mischief)
 
-    # A reset would be an adapter that is pulled out for good.
-    faults = tuple(act for act in FAULTS if not act.reset)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tests.metering.lines.test_no_shift.FAULTS", faults)
-        asyncio.run(scenario())
+    async def scenario() -> None:
+        await asyncio.gather(*map(one_line, range(LINES)))
+
+    asyncio.run(scenario())
