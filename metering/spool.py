@@ -18,11 +18,20 @@ from typing import Final, Self
 from nacl.signing import SigningKey
 
 from metering import batch
-from metering.reading import FIRST_PREV, Enrolment, Measurement, Reading, SignedReading, link
+from metering.reading import (
+    FIRST_PREV,
+    Enrolment,
+    Measurement,
+    Quality,
+    Reading,
+    SignedReading,
+    link,
+)
 from metering.signing import Purpose, public_key, sign
 
 BUSY_TIMEOUT_S: Final = 5.0
 TOO_EARLY: Final = 425
+_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _WAL_BYTES: Final = 16 * 1024 * 1024
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS chain (
@@ -39,6 +48,9 @@ CREATE TABLE IF NOT EXISTS reading (
 ) STRICT;
 CREATE TABLE IF NOT EXISTS ended (
     key TEXT NOT NULL, epoch INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (key, epoch)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS last_good (
+    key TEXT PRIMARY KEY, payload BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS reading_pending ON reading (id) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS reading_decided ON reading (state, decided_ms) WHERE state != 'pending';
@@ -228,6 +240,17 @@ class Spool:
         with self._reading() as connection:
             return _head(connection, key, epoch)
 
+    def last_good(self, key: str) -> Reading | None:
+        """Return the last reading that a key signed as measured; it outlives :meth:`prune`.
+
+        What follows is judged beside it, so that a power loss makes no counter begin anew.
+        """
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT payload FROM last_good WHERE key = ?", (key,)
+            ).fetchone()
+        return None if row is None else Reading.from_payload(row[0])
+
     def receipt(self, key: str, epoch: int, seq: int) -> str | None:
         """Return the receipt (JSON) of a reading, ``None`` while there is none or once pruned."""
         with self._reading() as connection:
@@ -244,6 +267,15 @@ class Spool:
                 "SELECT payload, signature FROM reading WHERE state = 'pending' ORDER BY id LIMIT 1"
             ).fetchone()
         return None if row is None else SignedReading(*row)
+
+    def last_measured(self, key: str) -> Reading | None:
+        """Return the last reading of quality ``measured`` that ``key`` signed, if it is here."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT payload FROM reading WHERE key = ? ORDER BY epoch DESC, seq DESC", (key,)
+            )
+            readings = (Reading.from_payload(payload) for (payload,) in rows)
+            return next((one for one in readings if one.quality is Quality.MEASURED), None)
 
     def usage(self) -> Usage:
         """Return how much of the disk the spool takes."""
@@ -358,6 +390,10 @@ def _unavailable(what: object) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+            raise SpoolCorruptError(
+                f"{what} is damaged ({error}): keep the file as evidence and start new epochs"
+            ) from error
         raise SpoolUnavailableError(f"{what}: {error}; check disk space and rights") from error
 
 
@@ -397,6 +433,12 @@ def _append(connection: sqlite3.Connection, signer: Signer, measurement: Measure
         " ON CONFLICT (key, epoch) DO UPDATE SET seq = excluded.seq, link = excluded.link",
         (key, epoch, last + 1, link(payload, signature)),
     )
+    if measurement.quality is Quality.MEASURED:
+        connection.execute(
+            "INSERT INTO last_good (key, payload) VALUES (?, ?)"
+            " ON CONFLICT (key) DO UPDATE SET payload = excluded.payload",
+            (key, payload),
+        )
     if cursor.lastrowid is None:
         raise SpoolCorruptError("the spool gave no id to a reading it stored")
     return Spooled(cursor.lastrowid, SignedReading(payload, signature))

@@ -45,7 +45,8 @@ EXTRAS = {
     "requirements-dev.lock": ("dev",),
     "requirements-bench.lock": ("dev", "bench"),
 }
-LOCKS = tuple(EXTRAS)
+GATEWAY_LOCK = "requirements-gateway.lock"
+LOCKS = (*EXTRAS, GATEWAY_LOCK)
 
 
 @cache
@@ -254,6 +255,9 @@ def test_a_lock_names_no_place(lock: str) -> None:
 def _wanted(lock: str) -> list[str]:
     project = PROJECT["project"]
     wanted = [*project["dependencies"], *PROJECT["build-system"]["requires"]]
+    if lock == GATEWAY_LOCK:
+        box = set(PROJECT["tool"]["wattloom"]["gateway"])
+        return [line for line in wanted if re.split(r"[<>=~!; ]", line)[0] in box | {"hatchling"}]
     for extra in EXTRAS[lock]:
         wanted += project["optional-dependencies"][extra]
     return wanted
@@ -275,6 +279,14 @@ def test_the_demo_runs_what_the_tests_test() -> None:
     tested = _locked("requirements-dev.lock")
     for name, pins in _locked("requirements.lock").items():
         assert {_version(pin) for pin in pins} == {_version(pin) for pin in tested[name]}, name
+
+
+def test_the_gateway_runs_what_the_server_runs() -> None:
+    tested = _locked("requirements.lock")
+    pins = _locked(GATEWAY_LOCK)
+    assert len(pins) < len(tested) * 2 // 3
+    for name, found in pins.items():
+        assert {_version(pin) for pin in found} == {_version(pin) for pin in tested[name]}, name
 
 
 def test_the_web_lock_names_no_place() -> None:

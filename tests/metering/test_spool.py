@@ -230,7 +230,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpoolUnavailableError, match=r"nowhere.*check disk"):
         Spool.open(tmp_path / "nowhere" / "spool.db")
     (tmp_path / "text").write_text("this is no database, however long it may be" * 50)
-    with pytest.raises(SpoolUnavailableError, match="text"):
+    with pytest.raises(SpoolCorruptError, match=r"text is damaged.*evidence"):
         Spool.open(tmp_path / "text")
 
 

@@ -1,0 +1,75 @@
+"""The gateway as it is installed: a small set of imports, a small process, a page, a clean end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+from tests.app.box_kit import ROOT, Box, DoorServer, meters, until
+from tests.app.served import Served, free_port
+
+# What a gateway's box does not have: the server's frameworks, and the solver's.
+FORBIDDEN = (
+    "fastapi starlette uvicorn sqlmodel sqlalchemy alembic psycopg jinja2 numpy pandas scipy "
+    "pyarrow pyomo highspy pvlib fpdf segno pydantic_settings multipart"
+)
+HOOK = f"""
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {FORBIDDEN.split()!r}:
+            raise ModuleNotFoundError("not on this box: " + name)
+sys.meta_path.insert(0, Absent())
+"""
+BOX = HOOK + "from metering.box.main import main; sys.exit(main(sys.argv[1:]))"
+COMMAND = HOOK + "from app.cli import main; sys.argv[0] = 'wattloom'; main()"
+ALLOWED_MB = 80
+
+
+def peak_mb(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text("ascii")
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) // 1_024
+
+
+def test_a_small_box_polls_signs_sends_and_tells(tmp_path: Path) -> None:
+    served = Served.found(tmp_path / "hof", f"sqlite:///{tmp_path / 'district.db'}", 2)
+    box, status = Box.laid(tmp_path / "box", served), free_port()
+    serials = [signer.enrolment.serial for signer in box.signers]
+    with meters(serials) as modbus, DoorServer(served).running() as port:
+        box.write(f"http://127.0.0.1:{port}", modbus, 0.1, status)
+        command = [sys.executable, "-c", BOX, str(box.file)]
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+            until(lambda: box.rows("1", "state = 'acknowledged'") or process.poll() is not None)
+            told = httpx.get(f"http://127.0.0.1:{status}/status.json", trust_env=False).json()
+            peak = peak_mb(process.pid)
+            process.send_signal(signal.SIGHUP)
+            before = len(box.rows("1"))
+            until(lambda: len(box.rows("1")) > before or process.poll() is not None)
+            process.send_signal(signal.SIGTERM)
+            _, said = process.communicate(timeout=20)
+        assert process.returncode == 0, said
+    assert [one["state"] for one in told["meters"]] == ["ok", "ok"]
+    assert told["meters"][0]["power_w"] == 3_000
+    assert told["server"]["failing_s"] is None
+    assert peak < ALLOWED_MB, f"{peak} MB"
+    assert "Traceback" not in said
+    assert said.count("gateway gateway-1: 2 meters on 1 lines") == 2  # again after SIGHUP
+    served.database.close()
+
+
+def test_the_command_needs_no_more(tmp_path: Path) -> None:
+    served = Served.found(tmp_path / "hof", f"sqlite:///{tmp_path / 'district.db'}", 1)
+    box = Box.laid(tmp_path / "box", served)
+    box.write("http://127.0.0.1:1", 1, 60)
+    command = [sys.executable, "-c", COMMAND, "gateway", "--check", "--json", str(box.file)]
+    asked = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert asked.returncode == 0, asked.stderr
+    (meter,) = json.loads(asked.stdout)["meters"]
+    assert meter["key"] == box.signers[0].enrolment.key.hex
+    served.database.close()

@@ -1,0 +1,129 @@
+"""What a person does at a box by hand: make it, check it, look at what was refused, begin anew."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from metering.box.config import load_config
+from metering.box.keys import create_key
+from metering.box.main import main
+from metering.box.meters import add_meter, replace_meter
+from metering.box.service import alone, begun_mark, load_signers
+from metering.spool import Answer, EpochEndedError, Spool, SpoolCorruptError
+from tests.metering.box.test_box_config import HEAD, LINE, entry, gsrn, written
+from tests.metering.test_spool import measured
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A box with one meter and its keys."""
+    path = written(tmp_path, HEAD + LINE)
+    create_key(tmp_path / "keys" / "gateway.key")
+    create_key(tmp_path / "keys" / "1.key")
+    add_meter(path, entry(1))
+    (tmp_path / "data").mkdir(mode=0o700)
+    return path
+
+
+def sign(config: Path, count: int) -> Spool:
+    loaded = load_config(config)
+    (signer,) = load_signers(loaded).values()
+    spool = Spool.open(loaded.spool)
+    spool.append([(signer, measured(1_000 + n)) for n in range(count)])
+    return spool
+
+
+def test_a_new_box_says_what_is_to_be_completed(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "etc" / "gateway.toml"
+    assert main(["--init", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert len(said.splitlines()[-1]) == 64
+    assert main(["--check", str(path)]) == 1
+    assert "server.receipt_key" in capsys.readouterr().err
+    path.write_text(path.read_text().replace("replace-me", "5" * 63 + "8"))
+    assert main(["--init", str(path)]) == 1
+    assert "gateway.toml" in capsys.readouterr().err
+
+
+def test_a_sound_box_is_called_so(config: Path, capsys) -> None:
+    assert main(["--check", str(config)]) == 0
+    assert "1 meters on 1 lines" in capsys.readouterr().out
+    (config.parent / "keys" / "1.key").chmod(0o644)
+    assert main(["--check", str(config)]) == 1
+    assert "chmod 400" in capsys.readouterr().err
+
+
+def test_a_key_that_two_share_is_refused(config: Path, capsys) -> None:
+    keys = config.parent / "keys"
+    (keys / "2.key").write_bytes((keys / "1.key").read_bytes())
+    (keys / "2.key").chmod(0o400)
+    add_meter(config, entry(2))
+    assert main(["--check", str(config)]) == 1
+    assert "two key files hold one key" in capsys.readouterr().err
+
+
+def test_refused_readings_are_listed_and_offered_again(config: Path, capsys) -> None:
+    spool = sign(config, 3)
+    spool.acknowledge([Answer(2, 403, error="key is not enrolled here")], now_ms=5_000)
+    spool.close()
+    assert main(["--dead", str(config)]) == 0
+    said = capsys.readouterr().out
+    assert f"{gsrn(1)}  1970-01-01 00:00:01Z  epoch 1 no. 2  403  key is not enrolled" in said
+    assert main(["--dead", "--json", str(config)]) == 0
+    (dead,) = json.loads(capsys.readouterr().out)
+    assert (dead["status"], dead["seq"], dead["refused_ms"]) == (403, 2, 5_000)
+    assert main(["--requeue", str(config)]) == 0
+    assert "1 readings will be offered again" in capsys.readouterr().out
+    assert main(["--dead", "--json", str(config)]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def damage(config: Path) -> None:
+    path = load_config(config).spool
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    content = bytearray(path.read_bytes())
+    content[4_096:] = b"\xee" * (len(content) - 4_096)
+    path.write_bytes(content)
+
+
+def test_after_a_damaged_spool_no_number_is_signed_twice(config: Path, capsys) -> None:
+    sign(config, 3).close()
+    damage(config)
+    with pytest.raises(SpoolCorruptError):
+        sign(config, 1)
+    broken = load_config(config).spool.read_bytes()
+    assert main(["--new-spool", str(config)]) == 0
+    said = capsys.readouterr().out
+    assert "epoch 1 is over" in said
+    assert "enter epoch 2" in said
+    (aside,) = (config.parent / "data").glob("spool-*Z")
+    assert (aside / "spool.db").read_bytes() == broken
+    with pytest.raises(EpochEndedError, match="enter a new epoch"):
+        sign(config, 1)
+    replace_meter(config, entry(1, epoch=2))
+    assert sign(config, 2).pending() == 2
+
+
+def test_a_sound_spool_tells_its_last_number(config: Path, capsys) -> None:
+    sign(config, 3).close()
+    assert main(["--new-spool", str(config)]) == 0
+    assert "its last number is 3" in capsys.readouterr().out
+
+
+def test_nothing_starts_before_a_new_spool_is_finished(config: Path, capsys) -> None:
+    begun_mark(load_config(config)).touch()
+    assert main([str(config)]) == 1
+    assert "give the command again" in capsys.readouterr().err
+    assert main(["--new-spool", str(config)]) == 0
+    assert not begun_mark(load_config(config)).exists()
+
+
+def test_two_gateways_do_not_share_a_folder(config: Path, capsys) -> None:
+    with alone(load_config(config).data):
+        assert main(["--requeue", str(config)]) == 1
+        assert main([str(config)]) == 1
+    assert "in use by another gateway" in capsys.readouterr().err
