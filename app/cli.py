@@ -296,7 +296,7 @@ def retention(
 )
 def erase(
     subject: Annotated[
-        str, typer.Argument(help="A participant's id, or a GSRN.", metavar="PARTICIPANT|POINT")
+        str, typer.Argument(help="A participant's id, or a GSRN.", metavar="SUBJECT")
     ],
     *,
     reason: Annotated[str, typer.Option(help="Why; it stays on record.")],

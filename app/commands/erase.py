@@ -34,7 +34,7 @@ def act(house: House, wish: Wish) -> int:
         ErasureError, RegistryError, RemovalError, DatabaseError: refused, or it stopped; what was
             done stays done, and the same command goes on with it.
     """
-    from app.services.erasure.plan import plan
+    from app.services.erasure.plan import ErasureError, plan
     from app.services.registry.wanted import read_begin
 
     zone = house.settings.tz
@@ -45,7 +45,9 @@ def act(house: House, wish: Wish) -> int:
         typer.echo(_told(found))
     erased = 0
     if not (wish.dry_run or found.is_empty):
-        if not (wish.yes or wish.as_json or typer.confirm("Erase it? It cannot be undone.")):
+        if wish.as_json and not wish.yes:
+            raise ErasureError("it cannot be undone: with --json say --yes, or --dry-run")
+        if not (wish.yes or typer.confirm("Erase it? It cannot be undone.")):
             return 1
         erased = _erase(house, found, wish)
     if wish.as_json:
@@ -83,19 +85,19 @@ def _told(found: Plan) -> str:
     lines += [f"  {span.point}  {span.first} - {span.after}" for span in found.spans]
     if found.is_empty:
         return "\n".join([*lines, "Nothing is left to erase."])
+    size = f"{found.bytes / 1e6:.1f} MB"
+    kept = f"{found.quarters} quarter-hours as they were settled, {found.statements} statements"
     return "\n".join(
         [
             *lines,
             "Goes, for good:",
-            f"  {found.readings} readings: values, signatures, salts, receipts "
-            f"({found.bytes / 1e6:.1f} MB)",
+            f"  {found.readings} readings: values, signatures, salts, receipts ({size})",
             f"  {found.doubles} readings that were signed twice under one number",
             f"  {found.forecasts} forecasts and figures on how good they were",
             "Stays:",
-            "  the readings' hashes: others' seals and proofs rest on them, and they tell no value",
-            f"  {found.quarters} quarter-hours as they were settled, and {found.statements} monthly "
-            "statements: bills and the books behind them have to be kept by law",
-            "  quarter-hours from the named end on: they may still be corrected",
+            "  the readings' hashes: seals and proofs of others rest on them; they tell no value",
+            f"  {kept}: bills and their books are kept by law",
+            f"  quarter-hours from {found.limit} on: they may still be corrected",
             "After it nobody can prove any more what the meter showed in these quarter-hours.",
         ]
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import typer
+
 from app.commands.shared import show_json, show_table
 
 if TYPE_CHECKING:
@@ -42,14 +44,14 @@ def act(house: House, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         show_json({"months": [_json(month) for month in found], "removed": done})
     elif not dry_run:
-        print(f"{done} readings removed")  # noqa: T201
+        typer.echo(f"{done} readings removed")
 
 
 def _show(found: Sequence[MonthPlan], days: int) -> None:
     if not days:
-        print("retention_days is 0: readings are kept for ever")
+        typer.echo("retention_days is 0: readings are kept for ever")
     elif not found:
-        print(f"no month is older than {days} days: nothing to remove")
+        typer.echo(f"no month is older than {days} days: nothing to remove")
     else:
         columns = ("month", "go", "MB", "stay", "waits for")
         rows = [
