@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from app.commands import meter_profiles
+from app.commands.meter_changes import changes_cli
 from app.commands.shared import Data, Json, Settings
 
 meter_cli = typer.Typer(
@@ -21,6 +22,7 @@ meter_cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 meter_cli.command("profiles", epilog=meter_profiles.EPILOG)(meter_profiles.profiles)
+meter_cli.add_typer(changes_cli, name="changes")
 
 _GATEWAY = "At the gateway"
 _SERVER = "At the server"

@@ -81,7 +81,8 @@ def judge(
     ]
     for number, row in borders.flagged(session, stretches, _SUSPECT):
         if isinstance(found[number], Measured) and not _in_a_change(row, pairs[number], bridges):
-            found[number] = _fault_at(session, row, limits_w[row.point]) or found[number]
+            fault = _fault_at(session, row, pairs[number], limits_w[row.point])
+            found[number] = fault or found[number]
     return found
 
 
@@ -195,21 +196,22 @@ def _chain(row: ReadingRow) -> tuple[str, int]:
     return row.key, row.epoch
 
 
-def _fault_at(session: Session, row: ReadingRow, max_power_w: int) -> Fault | None:
+def _fault_at(session: Session, row: ReadingRow, pair: Pair, max_power_w: int) -> Fault | None:
     """Return what an odd reading says of the registers: nothing, if it came and went.
 
-    That is judged between the good readings around it: a blip to 0 and a spike leave nothing
-    behind, and the power alone settles nothing.
+    That is judged between the good readings around it (at the end of a rotated key's chain, the
+    borders): a blip to 0 and a spike leave nothing behind, and the power alone settles nothing.
     """
     whose = (row.key, row.epoch)
     odd = chain.above(session, whose, row.seq, 1)[0].reading
     before = _nearest_good(session, whose, row.seq, up=False)
     after = _nearest_good(session, whose, row.seq, up=True)
-    if before is None or after is None:
+    first, last = (Reading.from_payload(end.payload) for end in pair)
+    good = first if before is None else before.reading
+    later = last if after is None else after.reading
+    if plausibility.passes(odd, good, later, max_power_w):
         return None
-    if plausibility.passes(odd, before.reading, after.reading, max_power_w):
-        return None
-    fallen = any(plausibility.fell(each, before.reading) for each in (odd, after.reading))
+    fallen = any(plausibility.fell(each, good) for each in (odd, later))
     return Fault.FELL if fallen else Fault.JUMPED
 
 

@@ -152,9 +152,10 @@ def test_a_gap_longer_than_a_quarter_hour_may_hold_more_energy(plain: Kit) -> No
 
 def test_a_fall_on_either_key_of_a_rotation_counts(plain: Kit) -> None:
     plain.live(flat=(500, 0))
-    plain.to(20.5)
-    plain.homes["flat"].import_wh = 1_100
-    plain.read("flat")  # on the old key
+    for minute, import_wh in ((20.5, 1_000), (24, 1_100)):  # on the old key
+        plain.to(minute)
+        plain.homes["flat"].import_wh = import_wh
+        plain.read("flat")
     plain.homes["flat"].import_wh = 1_600
     plain.exchange("flat", "meter-flat", Interval.parse(key(2)), 1_600)
     plain.live()
