@@ -10,6 +10,7 @@ each request that reaches it, the :class:`Act` to perform. Acts:
 ``exception(code)``    a Modbus exception, e.g. 0x06 busy, 0x0A/0x0B, 0x02
 ``short(n)``           a well-formed reply with n registers fewer; ``too_long(n)`` with n more
 ``cut(n)``             the frame stops after n bytes, and stays so
+``in_pieces(n)``       the right frame, n bytes at a time
 ``garbage(bytes)``     noise instead of a frame; ``garbage(bytes, before=True)`` in front of it
 ``foreign_unit(u)``    the right registers under another unit id
 ``foreign_function(f)``the right registers under another function
@@ -86,6 +87,7 @@ class Act:
     frame: Callable[[bytes], bytes] = _same
     unit: int | None = None
     number: int | None = None
+    piece: int = 512
 
 
 RIGHT = Act()
@@ -112,6 +114,10 @@ def too_long(registers: int = 1) -> Act:
 
 def cut(length: int) -> Act:
     return Act(frame=lambda frame: frame[:length])
+
+
+def in_pieces(length: int) -> Act:
+    return Act(piece=length)
 
 
 def garbage(noise: bytes, *, before: bool = False) -> Act:
@@ -212,7 +218,9 @@ class _Units:
         if act.reset:
             reset()
         elif not act.silent and (reply := _reply(asked, act, meter, self.framing)):
-            send(reply)
+            for start in range(0, len(reply), act.piece):
+                send(reply[start : start + act.piece])
+                await asyncio.sleep(0.001)
 
     async def stop(self) -> None:
         for task in list(self.tasks):
