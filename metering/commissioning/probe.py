@@ -32,7 +32,10 @@ from metering.sunspec import SunSpecError, walk
 _AT_ONCE: Final = 32
 """Lines that are scanned side by side."""
 
-_HELLO: Final = ReadRange(3, 0, 2)  # two, from an even address: what the strictest type allows
+_HELLOS: Final = (ReadRange(3, 0, 2), ReadRange(4, 0, 2))
+"""Two registers from an even address: what the strictest type allows."""
+
+_DEVICE_FAILURE: Final = 0x04  # Modbus Application Protocol V1.1b3, section 7
 _BUSY_S: Final = 0.2
 
 Progress = Callable[[int], None]
@@ -141,14 +144,24 @@ async def _scan_line(
 
 
 async def _answers(reader: RegisterReader) -> bool:
-    """Tell whether a unit is there: even a refusal comes from somebody."""
-    try:
-        await reader.read(_HELLO.function, _HELLO.address, _HELLO.count)
-    except (MeterRefusedError, MeterBusyError):
-        return True
-    except (MeterTimeoutError, MeterOfflineError, MeterUnreachableError, ReplyError):
-        return False
-    return True
+    """Tell whether a unit is there: even a refusal comes from somebody.
+
+    But for "device failure" (0x04) to all that is asked: so do some gateways say that nobody is
+    there, who should say 0x0B.
+    """
+    for hello in _HELLOS:
+        try:
+            await reader.read(hello.function, hello.address, hello.count)
+        except MeterBusyError:
+            return True
+        except MeterRefusedError as error:
+            if error.code != _DEVICE_FAILURE:
+                return True
+        except (MeterTimeoutError, MeterOfflineError, MeterUnreachableError, ReplyError):
+            return False
+        else:
+            return True
+    return False
 
 
 async def identify(reader: RegisterReader, profiles: Sequence[Profile]) -> tuple[Candidate, ...]:

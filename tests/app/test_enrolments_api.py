@@ -83,9 +83,7 @@ def test_without_a_token_nothing_is_told(client: TestClient) -> None:
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
 
 
-def test_guesses_are_bounded_even_for_who_holds_a_token(
-    client: TestClient, cellar: Cellar
-) -> None:
+def test_guesses_are_bounded_even_for_who_holds_a_token(client: TestClient, cellar: Cellar) -> None:
     cellar.wall_ms = enrolments.wall_ms()
     token = cellar.token(cellar.empty)
     for _ in range(tokens.MAX_GUESSES):

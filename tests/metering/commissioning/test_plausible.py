@@ -55,7 +55,7 @@ def test_a_sound_meter_is_good_but_for_what_takes_time() -> None:
     ],
 )
 def test_values_beside_what_is_plausible(shown: dict[str, object], names: set[str]) -> None:
-    assert wrong(seen(**shown), max_power_w=10_000) == names
+    assert wrong(seen(seconds=1, **shown), max_power_w=10_000) == names
 
 
 @pytest.mark.parametrize(
