@@ -10,6 +10,7 @@ from app.audit.monthfile import SlotRecord
 from ledger_client.verify import (
     ENROL_PREFIX,
     READING_PREFIX,
+    ROTATE_PREFIX,
     ClaimError,
     EnrolEntry,
     Enrolment,
@@ -17,8 +18,10 @@ from ledger_client.verify import (
     LogEntry,
     Reading,
     RosterEntry,
+    RotateEntry,
     SignedReading,
     UnjudgedError,
+    enrolment_kind,
     entry_bytes,
     in_tree,
     key_is_sound,
@@ -49,11 +52,13 @@ class Meters:
         self._by_place: dict[int, Enrolment] = {}
         self._by_key: dict[bytes, Enrolment] = {}
         for item in entries:
-            held = in_tree(
-                entry_bytes("enrol", item.entry), item.index, tree[0], item.path, tree[1]
-            )
+            kind = enrolment_kind(item.entry)
+            held = in_tree(entry_bytes(kind, item.entry), item.index, tree[0], item.path, tree[1])
             require(held, f"the enrolment at {item.index} is not in the log of the note")
-            found = self._enrolment(EnrolEntry.read(item.entry))
+            if kind == "rotate":
+                found = self._rotation(RotateEntry.read(item.entry))
+            else:
+                found = self._enrolment(EnrolEntry.read(item.entry))
             require(found.key not in self._by_key, f"the key of {found.point} is enrolled twice")
             self._by_place[item.index] = self._by_key[found.key] = found
 
@@ -61,7 +66,20 @@ class Meters:
         """Return how many there are."""
         return len(self._by_key)
 
-    def _enrolment(self, entry: EnrolEntry) -> Enrolment:
+    def _rotation(self, entry: RotateEntry) -> Enrolment:
+        """Return a new key's enrolment that the old key, enrolled for the same meter, signed."""
+        found = self._enrolment(entry)
+        whose, old = f"the rotation of meter {found.serial}", self._by_key.get(entry.old)
+        if old is None:
+            raise ClaimError(f"{whose} names an old key that was not enrolled before")
+        same = (old.point, old.serial, old.epoch) == (found.point, found.serial, found.epoch)
+        require(same, f"{whose} changes more than the key")
+        message = ROTATE_PREFIX + entry.enrolment.encode()
+        handed = signature_holds(entry.old, message, entry.handover)
+        require(handed, f"{whose} is not signed by the old key")
+        return found
+
+    def _enrolment(self, entry: EnrolEntry | RotateEntry) -> Enrolment:
         found, message = Enrolment.read(entry.enrolment), ENROL_PREFIX + entry.enrolment.encode()
         whose = f"the enrolment of meter {found.serial}"
         require(found.district == self._district, f"{whose} is of {found.district}")
