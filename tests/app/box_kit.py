@@ -39,7 +39,7 @@ from metering.simulator import MeterServer, SimulatedMeter
 from metering.spool import Signer
 from tests.app.served import ORIGIN, Served, free_port
 
-PROFILE = "eastron_sdm630"
+PROFILE = "sunspec_meter"  # it shows serials that have letters
 WAIT_S = 60.0
 ROOT = Path(__file__).parents[2]
 Rows = list[tuple]
