@@ -66,6 +66,7 @@ MLDSA: Final = b"\6"
 
 ENROL_PREFIX: Final = b"wattloom-enrol-v1\0"
 ROTATE_PREFIX: Final = b"wattloom-rotate-v1\0"
+EPOCH_PREFIX: Final = b"wattloom-epoch-v1\0"
 READING_PREFIX: Final = b"wattloom-reading-v1\0"
 RECEIPT_PREFIX: Final = b"wattloom-receipt-v1\0"
 READING_LEAF: Final = b"wattloom-leaf-reading-v1\0"
@@ -84,6 +85,7 @@ LEFT_OUT_EMPTY: Final = frozenset(
         "alone",
         "beacon",
         "cosignatures",
+        "epochs",
         "fallback",
         "file",
         "hub_prices",
@@ -351,6 +353,35 @@ class RotateEntry(Record):
     handover: Signature
     old: Key
     possession: Signature
+    registry: Signature
+
+
+@dataclass(frozen=True, slots=True)
+class EpochSide(Record):
+    """A chain of readings at one end of a change: whose key, which epoch, which meter."""
+
+    epoch: Positive
+    key: Key
+    serial: str
+
+
+@dataclass(frozen=True, slots=True)
+class EpochChange(Record):
+    """A point's counters that began anew; ``values`` is the hash of what both ends showed."""
+
+    district: Origin
+    from_ms: Natural
+    new: EpochSide
+    old: EpochSide
+    point: Point
+    values: Hash
+
+
+@dataclass(frozen=True, slots=True)
+class EpochEntry(Record):
+    """The log entry ``epoch``: a change that a person approved, signed by the registry."""
+
+    change: str
     registry: Signature
 
 
@@ -736,7 +767,10 @@ class SignedReading(Record):
 
 @dataclass(frozen=True, slots=True)
 class PointProof(Record):
-    """All about a point; a second enrolment is that of a closing after a rotation."""
+    """All about a point; a second enrolment is that of a closing after a rotation.
+
+    ``epochs`` are the changes that began the border readings' epochs, or left out.
+    """
 
     closing: SignedReading | None
     enrolments: tuple[LogEntry, ...]
@@ -745,6 +779,7 @@ class PointProof(Record):
     roster: RosterLeaf
     slot: Slot
     tariff: RosterLeaf
+    epochs: tuple[LogEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -782,7 +817,8 @@ class SettlementProof(Record):
 class ReadingProof(Record):
     """One reading, from its signature to the ledger.
 
-    ``beacon`` is the payload of the milestone that the reading names, or left out.
+    ``beacon`` is the payload of the milestone that the reading names, ``epochs`` the change that
+    began its epoch; each may be left out.
     """
 
     anchor: Anchor
@@ -796,6 +832,7 @@ class ReadingProof(Record):
     slot: Slot
     version: Literal[1] = 1
     beacon: bytes = b""
+    epochs: tuple[LogEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -1772,6 +1809,23 @@ def check_enrolment(text: str, keys: Keys) -> tuple[Enrolment, EnrolEntry | Rota
     return found, entry
 
 
+def check_epoch(text: str, keys: Keys) -> EpochChange:
+    """Return the change of a log entry ``epoch``, its signature checked.
+
+    Raises:
+        RefusedError: of another district, of no new epoch, or not signed by a pinned registry key.
+    """
+    entry = EpochEntry.read(text)
+    found = EpochChange.read(entry.change)
+    require(found.district == keys.origin, f"it is of district {found.district}")
+    same = found.old.key == found.new.key
+    require(not same or found.new.epoch > found.old.epoch, "it begins no new epoch")
+    message = EPOCH_PREFIX + entry.change.encode()
+    granted = any(signature_holds(key, message, entry.registry) for key in keys.registry)
+    require(granted, f"no pinned registry key signed the change of {found.new.serial}")
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is known of a point after so many corrections: its newest leaf, its energies in Wh."""
@@ -1941,12 +1995,37 @@ class Walk(LogWalk):
         self.report.tick(f"the seal holds {what} of {entry.point}")
         return entry.slot, leaf_hash(leaf)
 
-    def reading(self, item: SignedReading, enrolled: Enrolment) -> Reading:
-        """Return a reading that the enrolled meter signed."""
+    def epochs(self, items: Sequence[LogEntry]) -> tuple[EpochChange, ...]:
+        """Return the changes of epochs that the registry signed and that the log holds."""
+        found = []
+        for item in items:
+            self.report.begin("epoch")
+            self.entry(item, "epoch")
+            change = check_epoch(item.entry, self.keys)
+            self.report.tick(
+                f"epoch {change.new.epoch} of meter {change.new.serial} was approved, from "
+                f"{_moment(change.from_ms)} on"
+            )
+            found.append(change)
+        return tuple(found)
+
+    def reading(
+        self, item: SignedReading, enrolled: Enrolment, epochs: Sequence[EpochChange] = ()
+    ) -> Reading:
+        """Return a reading that the enrolled meter signed, in its epoch or one approved since."""
         self.report.begin("reading")
         found = Reading.read(item.payload)
         says = (found.district, found.point, found.meter, found.key, found.epoch)
-        meter = (enrolled.serial, enrolled.key, enrolled.epoch)
+        begun = [
+            change.new.epoch
+            for change in epochs
+            if change.point == enrolled.point
+            and change.old.key == change.new.key == enrolled.key
+            and change.new.serial == enrolled.serial
+            and change.new.epoch == found.epoch > enrolled.epoch
+            and change.from_ms <= found.answered_ms
+        ]
+        meter = (enrolled.serial, enrolled.key, max(begun, default=enrolled.epoch))
         due = (enrolled.district, enrolled.point, *meter)
         require(says == due, f"the reading is not of the enrolled meter {enrolled.serial}")
         require(found.asked_ms <= found.answered_ms, "the reading was answered before it was asked")
@@ -1983,11 +2062,15 @@ class PointWalk(Walk):
             _, after = check_enrolment(item.enrolments[1].entry, self.keys)
             hands = not isinstance(after, RotateEntry) or after.old == enrolled[0].key
             require(hands, "the rotation was signed by another key than the one before it")
+        epochs = self.epochs(item.epochs)
+        self.report.begin("border")
         sealed = item.slot.borders or Borders(NO_LEAF, 0, NO_LEAF, NO_LEAF)
-        opening = self._border(item.opening, sealed.opening, self.start_ms, enrolled[0])
-        closing = self._border(item.closing, sealed.closing, self.end_ms, enrolled[-1])
+        opening = self._border(item.opening, sealed.opening, self.start_ms, enrolled[0], epochs)
+        closing = self._border(item.closing, sealed.closing, self.end_ms, enrolled[-1], epochs)
         if opening and closing:
             require(opening.meter == closing.meter, "the borders are of two different meters")
+            goes_on = opening.key != closing.key or opening.epoch == closing.epoch
+            require(goes_on, "the counters began anew between the borders")
             rotated = (opening.key, opening.epoch) != (closing.key, closing.epoch)
             require(rotated or opening.seq < closing.seq, "the closing was signed first")
         orders = self._orders(item.orders, point)
@@ -2005,14 +2088,19 @@ class PointWalk(Walk):
         return found
 
     def _border(
-        self, item: SignedReading | None, leaf: bytes, border_ms: int, enrolled: Enrolment
+        self,
+        item: SignedReading | None,
+        leaf: bytes,
+        border_ms: int,
+        enrolled: Enrolment,
+        epochs: Sequence[EpochChange],
     ) -> Reading | None:
         self.report.begin("reading")
         border = _moment(border_ms)
         if item is None:
             require(leaf == NO_LEAF, f"the proof lacks the reading at {border}")
             return None
-        found = self.reading(item, enrolled)
+        found = self.reading(item, enrolled, epochs)
         same = leaf_hash(reading_leaf(item)) == leaf
         require(same, f"the sealed reading at {border} is another one")
         self.reading_sealed(found)
@@ -2457,7 +2545,7 @@ def _single(proof: ReadingProof, keys: Keys, report: Report) -> tuple[Reading, S
     walk.in_time()
     enrolled = walk.enrolment(proof.enrolment)
     walk.slot(proof.roster, proof.slot, enrolled, proof.enrolment.index)
-    reading = walk.reading(proof.reading, enrolled)
+    reading = walk.reading(proof.reading, enrolled, walk.epochs(proof.epochs))
     borders = proof.slot.borders
     if borders is None:
         raise ClaimError("the slot says that the point was missing")

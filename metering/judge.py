@@ -225,7 +225,7 @@ def _rebased(memory: Memory, good: Good, sight: Sight, nature: Nature) -> Judgem
         detail[f"opening_{name}_wh"] = sight.shown[name]
     # Which epochs these are knows who signs.
     reset = Finding(Kind.RESET, detail | {"old_epoch": None, "new_epoch": None})
-    found = _accept(replace(memory, still=Still()), sight, sight.shown, (reset,))
+    found = _accept(replace(memory, good=None), sight, sight.shown, (reset,))
     return replace(found, new_epoch=True)
 
 

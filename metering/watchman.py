@@ -195,8 +195,9 @@ class Watchman:
         self._tell_clash(poll.answered_ms, clock)
         epochs = self._begin_epoch() if found.new_epoch else {}
         for finding in found.findings:
-            told = replace(finding, detail={**finding.detail, **epochs}) if epochs else finding
-            self._tell(told if finding.kind is Kind.RESET else finding, poll.answered_ms, clock)
+            mine = epochs if finding.kind is Kind.RESET else {}
+            told = replace(finding, detail={**finding.detail, **mine})
+            self._tell(told, poll.answered_ms, clock)
 
     def _begin_epoch(self) -> dict[str, int]:
         enrolment = self.signer.enrolment

@@ -8,7 +8,7 @@ from sqlmodel import Session, col, select
 
 from app.services.house import House
 from app.services.proofs import NoSuchProofError, ProofNotReadyError, anchored_log, borders_of
-from app.store import borders, intervals, leaves, log
+from app.store import borders, changes, intervals, leaves, log
 from app.tables import BeaconRow, EnrolmentRow, EvidenceRow, IntervalRow, ReadingRow, SlotRow
 from ledger_client.log import decode_entry
 from ledger_client.merkle import inclusion_path, root
@@ -124,6 +124,10 @@ def _single(
         anchor=anchor,
         beacon=beacon.milestone if beacon else b"",
         enrolment=_entry(session, session.get_one(EnrolmentRow, mine.enrolment).log_index, size),
+        epochs=tuple(
+            _entry(session, position, size)
+            for position in changes.began(session, [(row.key, row.epoch)])
+        ),
         index=index,
         path=tuple(inclusion_path(held, index)),
         reading=SignedReading(row.payload.decode(), row.salt, row.signature),

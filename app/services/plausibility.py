@@ -120,7 +120,7 @@ def judge(
         Flag.EPOCH_PENDING: pending,
     }
     flags = {flag for flag, holds in found.items() if holds}
-    if before is not None and before.good and (standing := _standing(reading, before.reading)):
+    if before is not None and (standing := _standing(reading, before.reading)):
         flags.add(standing)
     return frozenset(flags)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sqlmodel import Session, col, select
 
 from app.services.checkpoints import cosignatures, is_enough
 from app.services.house import House
-from app.store import borders, intervals, leaves, log, payments
+from app.store import borders, changes, intervals, leaves, log, payments
 from app.tables import (
     CheckpointRow,
     CorrectionRow,
@@ -234,6 +234,7 @@ def _points(
         proof.PointProof(
             closing=_reading(readings, slot.closing),
             enrolments=tuple(_enrolments(session, slot, readings, size)),
+            epochs=tuple(_epochs(session, slot, readings, size)),
             opening=_reading(readings, slot.opening),
             orders=tuple(orders.get(slot.point, ())),
             roster=proof.RosterLeaf(
@@ -306,3 +307,13 @@ def _enrolments(
         if after.log_index not in indexes:
             indexes.append(after.log_index)
     return [_log_entry(session, index, size) for index in indexes]
+
+
+def _epochs(
+    session: Session, slot: SlotRow, readings: Mapping[int, ReadingRow], size: int
+) -> Iterator[proof.LogEntry]:
+    """Yield the changes that began the border readings' epochs, where those are not enrolled."""
+    ends = [readings[end] for end in (slot.opening, slot.closing) if end is not None]
+    chains = sorted({(row.key, row.epoch) for row in ends})
+    for index in changes.began(session, chains):
+        yield _log_entry(session, index, size)

@@ -62,6 +62,18 @@ def of_key(session: Session, key: str) -> Sequence[MeterChangeRow]:
     ).all()
 
 
+def began(session: Session, chains: Collection[tuple[str, int]]) -> Sequence[int]:
+    """Return the places in the log of the approved changes that began chains (key, epoch)."""
+    rows = session.exec(
+        select(MeterChangeRow).where(
+            col(MeterChangeRow.new_key).in_({key for key, _ in chains}),
+            MeterChangeRow.old_key == MeterChangeRow.new_key,
+            MeterChangeRow.state == APPROVED,
+        )
+    )
+    return sorted(row.log_index or 0 for row in rows if (row.new_key, row.new_epoch) in chains)
+
+
 def enrolled(session: Session, key: str) -> EnrolmentRow:
     """Return the enrolment of a key that is known to have one."""
     return session.exec(select(EnrolmentRow).where(EnrolmentRow.key == key)).one()
