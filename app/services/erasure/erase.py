@@ -24,6 +24,7 @@ from app.tables import (
     ForecastScoreRow,
 )
 from metering import canonical
+from metering.canonical import Value
 from metering.interval import Interval
 
 BATCH: Final = 1_000
@@ -161,7 +162,7 @@ def _ask(house: House, session: Session, what: Plan, reason: str, asked_by: str)
 
 def record(
     subject: str, spans: Sequence[Span], reason: str, asked_by: str, asked_ms: int
-) -> Mapping[str, object]:
+) -> Mapping[str, Value]:
     """Return what the log's entry of an erasure holds the salted hash of (docs/protocol.md)."""
     return {
         "asked_by": asked_by,

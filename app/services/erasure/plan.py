@@ -157,7 +157,7 @@ def of(session: Session, spans: Sequence[Span]) -> ColumnElement[bool]:
 
 def _of(session: Session, span: Span) -> ColumnElement[bool]:
     first, after = (Interval.parse(key) for key in (span.first, span.after))
-    inside = READING.c.answered_ms.between(first.start_ms, after.start_ms - 1)
+    inside: ColumnElement[bool] = READING.c.answered_ms.between(first.start_ms, after.start_ms - 1)
     begin = _closing(session, span.point, first.previous())
     if begin is not None and not _is_erased(session, span.point, first.previous()):
         inside = and_(inside, READING.c.id != begin)
@@ -220,11 +220,13 @@ def scores(spans: Sequence[Span], zone: tzinfo) -> ColumnElement[bool]:
 
 
 def _scores(span: Span, zone: tzinfo) -> ColumnElement[bool]:
-    days = [
+    first, last = (
         day_of(interval.start, zone).isoformat()
         for interval in (Interval.parse(span.first), Interval.parse(span.after).previous())
-    ]
-    return and_(col(ForecastScoreRow.point) == span.point, col(ForecastScoreRow.day).between(*days))
+    )
+    return and_(
+        col(ForecastScoreRow.point) == span.point, col(ForecastScoreRow.day).between(first, last)
+    )
 
 
 def _statements(session: Session, spans: Sequence[Span], zone: tzinfo) -> list[str]:
@@ -238,12 +240,12 @@ def _statements(session: Session, spans: Sequence[Span], zone: tzinfo) -> list[s
             or_(col(LinkRow.valid_to).is_(None), col(LinkRow.valid_to) > span.first),
         )
         ends = (Interval.parse(span.first), Interval.parse(span.after).previous())
-        months = [month_of(interval.start, zone) for interval in ends]
+        first, last = (month_of(interval.start, zone) for interval in ends)
         found |= set(
             session.exec(
                 select(MonthlyStatementRow.number).where(
                     col(MonthlyStatementRow.participant).in_(whose),
-                    col(MonthlyStatementRow.month).between(*months),
+                    col(MonthlyStatementRow.month).between(first, last),
                 )
             )
         )
@@ -258,8 +260,8 @@ def _awaits() -> tuple[ColumnElement[bool], ...]:
     estimated = and_(col(SlotRow.estimated).is_(True), col(SlotRow.made_good).is_(None))
     disputed = col(SlotRow.disputed).in_(("marked", "replaced"))
     corrected = (
-        CorrectionRow.interval == SlotRow.interval,
-        CorrectionRow.point == SlotRow.point,
+        col(CorrectionRow.interval) == col(SlotRow.interval),
+        col(CorrectionRow.point) == col(SlotRow.point),
     )
     return (
         or_(and_(estimated, ~exists().where(*corrected)), disputed),

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 from sqlalchemy import RowMapping, Select, delete, update
+from sqlalchemy import select as columns
 from sqlmodel import Session, col, or_, select
 
 from app.store import removed
@@ -22,7 +23,7 @@ class RemovalError(Exception):
 def candidates() -> Select[tuple[object, ...]]:
     """Return the query for what :func:`keep_remains` and :func:`take_away` need of readings."""
     names = ("id", "point", "key", "epoch", "seq", "answered_ms", "leaf", "link", "seal_interval")
-    return select(*(READING.c[name] for name in names))
+    return columns(*(READING.c[name] for name in names))
 
 
 def keep_remains(session: Session, rows: Sequence[RowMapping], erasure: int | None) -> None:
@@ -71,7 +72,7 @@ def _named(session: Session, rows: Sequence[RowMapping]) -> set[int]:
             or_(col(SlotRow.opening).is_not(None), col(SlotRow.closing).is_not(None)),
         )
     )
-    return {end for ends in slots for end in ends if end in ids}
+    return {end for ends in slots for end in ends if end is not None and end in ids}
 
 
 def check_seal(session: Session, key: str, points: Collection[str] | None = None) -> None:
