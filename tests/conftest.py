@@ -11,7 +11,8 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,9 +164,9 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
         return
 
 
-@pytest.fixture(scope="session")
-def postgres_cluster() -> Iterator[PostgresCluster]:
-    """One cluster per test process, empty, without durability, gone at the end."""
+@contextmanager
+def running_postgres(options: Mapping[str, str]) -> Iterator[PostgresCluster]:
+    """Run an empty cluster that is gone at the end."""
     account = _lower_account()
     # Not below pytest's own folder: that one is closed to other accounts.
     folder = Path(tempfile.mkdtemp(prefix="wattloom-pg-"))
@@ -177,9 +178,9 @@ def postgres_cluster() -> Iterator[PostgresCluster]:
         if made.wait(timeout=60):
             raise NoPostgresError(f"initdb failed:\n{(folder / 'log').read_text()}")
         cluster = PostgresCluster(port=_free_port(), user="wattloom")
-        given = {**SERVER_OPTIONS, "port": cluster.port, "unix_socket_directories": folder}
-        options = [part for name, value in given.items() for part in ("-c", f"{name}={value}")]
-        server = _start("postgres", "-D", "data", *options, folder=folder, account=account)
+        given = {**options, "port": cluster.port, "unix_socket_directories": folder}
+        stated = [part for name, value in given.items() for part in ("-c", f"{name}={value}")]
+        server = _start("postgres", "-D", "data", *stated, folder=folder, account=account)
         try:
             _wait_until_ready(cluster, server, folder / "log")
             yield cluster
@@ -187,6 +188,13 @@ def postgres_cluster() -> Iterator[PostgresCluster]:
             _stop(server)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[PostgresCluster]:
+    """One cluster per test process, empty, without durability, gone at the end."""
+    with running_postgres(SERVER_OPTIONS) as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -215,11 +215,12 @@ class Door:
             for job in jobs
             for each in _place(job, seats, chains, district.metered_through, now_ms)
         ]
-        changed = [each for part in chains.values() for each in part.judge()]
+        judged = [each for part in chains.values() for each in part.judge()]
         fresh = [part.entries[seq] for part in chains.values() for seq in sorted(part.fresh)]
         self._promise(session, fresh)
         chain.add(session, fresh, now_ms)
-        chain.judge_again(session, [entry for entry in changed if entry.id is not None])
+        chain.judge_again(session, [entry for entry in judged if entry.id is not None])
+        changed = [entry for part in chains.values() for entry in part.walk(session)]
         bulk.insert_once(session, "equivocation", evidence)
         watch.notify(session, changed, evidence, now_ms)
         refusals.report(session, _events(jobs), now_ms)
@@ -269,18 +270,22 @@ def _load_chains(session: Session, jobs: Sequence[_Job], seats: Mapping[str, Sea
     seqs: dict[tuple[str, int], list[int]] = defaultdict(list)
     for job in jobs:
         for item in job.items:
-            if item.reading.epoch == seats[item.reading.key].epoch:
+            if item.reading.epoch >= seats[item.reading.key].epoch:
                 seqs[item.reading.key, item.reading.epoch].append(item.reading.seq)
+    found = chain.around(session, seqs)
     return {
-        (key, epoch): _load_chain(session, seats[key], (key, epoch), numbers)
-        for (key, epoch), numbers in seqs.items()
+        whose: _chain(session, seats[whose[0]], whose, numbers, found[whose])
+        for whose, numbers in seqs.items()
     }
 
 
-def _load_chain(
-    session: Session, seat: Seat, whose: tuple[str, int], numbers: Sequence[int]
+def _chain(
+    session: Session,
+    seat: Seat,
+    whose: tuple[str, int],
+    numbers: Sequence[int],
+    entries: dict[int, Entry],
 ) -> Chain:
-    entries = chain.around(session, *whose, numbers)
     absent = [seq for seq in numbers if seq <= seat.removed_through and seq not in entries]
     return Chain(seat, entries, removed=removed.find(session, *whose, absent))
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import ColumnElement, RowMapping, and_, bindparam, false, insert, update
-from sqlmodel import Session, SQLModel, col, func, select
+from sqlalchemy import ColumnElement, RowMapping, bindparam, insert, update
+from sqlmodel import Session, SQLModel, col, select
 
-from app.store import partitions
+from app.store import bulk, changes, stretches
+from app.store.changes import Epochs
+from app.store.stretches import of_chain
 from app.tables import EnrolmentRow, MeteringPointRow, ReceiptBatchRow
 from metering.reading import Reading
-
-# Neighbouring numbers of one batch are read with one query; farther apart begins another.
-_RUN_BREAK: Final = 64
 
 
 @dataclass(slots=True)
@@ -61,6 +60,7 @@ class Seat:
     revoked_from: str | None
     max_power_w: int
     removed_through: int = 0  # up to this number, some readings were removed
+    epochs: Epochs = ()  # those approved since; until then the enrolled one holds
 
 
 def seats(session: Session, keys: Sequence[str]) -> Mapping[str, Seat]:
@@ -72,6 +72,7 @@ def seats(session: Session, keys: Sequence[str]) -> Mapping[str, Seat]:
         .order_by(col(EnrolmentRow.key))
         .with_for_update(key_share=True, of=EnrolmentRow)
     )
+    epochs = changes.approved_epochs(session, keys)
     return {
         row.key: Seat(
             row.point,
@@ -81,45 +82,51 @@ def seats(session: Session, keys: Sequence[str]) -> Mapping[str, Seat]:
             row.revoked_from,
             max_power_w,
             row.removed_through or 0,
+            epochs.get(row.key, ()),
         )
         for row, max_power_w in rows
     }
 
 
-def around(session: Session, key: str, epoch: int, seqs: Sequence[int]) -> dict[int, Entry]:
-    """Return the stored entries at ``seqs`` and the next one below and above each, by seq.
+def around(
+    session: Session, wanted: Mapping[tuple[str, int], Sequence[int]]
+) -> dict[tuple[str, int], dict[int, Entry]]:
+    """Return the stored entries at numbers of chains (key, epoch), and the next ones around each.
 
-    Readings that were removed are not among them (``app/store/removed.py``).
+    By chain and number. Readings that were removed are not among them (``app/store/removed.py``).
     """
-    found: dict[int, Entry] = {}
-    for first, last in _runs(sorted(set(seqs))):
-        chain = (_TABLE.c.key == key, _TABLE.c.epoch == epoch, _TABLE.c.payload != b"")
-        rows = session.connection().execute(
-            select(_TABLE.c.seq, *(_TABLE.c[name] for name in _COLUMNS)).where(
-                *chain, _near(session, key, epoch, first, last)
-            )
-        )
-        found |= {row["seq"]: _entry(row) for row in rows.mappings()}
+    found: dict[tuple[str, int], dict[int, Entry]] = {whose: {} for whose in wanted}
+    parts = [each for whose, seqs in wanted.items() for each in of_chain(*whose, seqs)]
+    for row in stretches.rows(session, parts, _COLUMNS):
+        found[row["key"], row["epoch"]][row["seq"]] = _entry(row)
     return found
 
 
-def _near(session: Session, key: str, epoch: int, first: int, last: int) -> ColumnElement[bool]:
-    """Return the condition of the numbers from ``first`` to ``last`` and the next ones around."""
-    if partitions.is_parted(session):
-        found = partitions.reach(session, key, epoch, first, last)
-        if found is None:
-            return false()
-        return and_(
-            _TABLE.c.seq.between(found.first_seq, found.last_seq),
-            _TABLE.c.answered_ms.between(found.first_ms, found.last_ms),
-        )
-    chain = (_TABLE.c.key == key, _TABLE.c.epoch == epoch)
-    below = select(func.max(_TABLE.c.seq)).where(*chain, _TABLE.c.seq < first)
-    above = select(func.min(_TABLE.c.seq)).where(*chain, _TABLE.c.seq > last)
-    return _TABLE.c.seq.between(
-        func.coalesce(below.scalar_subquery(), first),
-        func.coalesce(above.scalar_subquery(), last),
+def below(session: Session, whose: tuple[str, int], seq: int, limit: int) -> list[Entry]:
+    """Return the nearest stored entries of lower numbers of a chain (key, epoch), nearest first."""
+    return _some(session, whose, _TABLE.c.seq < seq, _TABLE.c.seq.desc(), limit)
+
+
+def above(session: Session, whose: tuple[str, int], seq: int, limit: int) -> list[Entry]:
+    """Return the stored entries from number ``seq`` on, in order."""
+    return _some(session, whose, _TABLE.c.seq >= seq, _TABLE.c.seq, limit)
+
+
+def _some(
+    session: Session,
+    whose: tuple[str, int],
+    where: ColumnElement[bool],
+    order: ColumnElement[int],
+    limit: int,
+) -> list[Entry]:
+    key, epoch = whose
+    rows = session.connection().execute(
+        select(*(_TABLE.c[name] for name in _COLUMNS))
+        .where(_TABLE.c.key == key, _TABLE.c.epoch == epoch, _TABLE.c.payload != b"", where)
+        .order_by(order)
+        .limit(limit)
     )
+    return [_entry(row) for row in rows.mappings()]
 
 
 def add_receipt_batch(session: Session, values: Mapping[str, object]) -> int:
@@ -136,11 +143,8 @@ def receipt_batches(session: Session, ids: Sequence[int]) -> Mapping[int, Receip
 
 
 def add(session: Session, entries: Sequence[Entry], received_ms: int) -> None:
-    """Insert new entries in one go (Core's executemany)."""
-    if entries:
-        session.connection().execute(
-            insert(_TABLE), [_values(entry, received_ms) for entry in entries]
-        )
+    """Insert new entries in one go."""
+    bulk.append(session, _TABLE, [_values(entry, received_ms) for entry in entries])
 
 
 def judge_again(session: Session, entries: Sequence[Entry]) -> None:
@@ -155,18 +159,7 @@ def judge_again(session: Session, entries: Sequence[Entry]) -> None:
 
 def find(session: Session, key: str, epoch: int, seq: int) -> Entry | None:
     """Return one stored entry."""
-    return around(session, key, epoch, [seq]).get(seq)
-
-
-def _runs(seqs: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield (first, last) of stretches of numbers that lie close together."""
-    first = last = seqs[0]
-    for seq in seqs[1:]:
-        if seq - last > _RUN_BREAK:
-            yield first, last
-            first = seq
-        last = seq
-    yield first, last
+    return around(session, {(key, epoch): [seq]})[key, epoch].get(seq)
 
 
 def _entry(row: RowMapping) -> Entry:

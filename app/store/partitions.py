@@ -21,16 +21,19 @@ from sqlalchemy import (
     String,
     Table,
     delete,
+    func,
     insert,
+    select,
     text,
 )
-from sqlmodel import Session, SQLModel, func, select
+from sqlmodel import Session, SQLModel
 
 from app.db import Database
+from app.tables import ReadingRow
 from metering.interval import from_ms
 
-READING: Final = SQLModel.metadata.tables["reading"]
-_NUMBER: Final = Table(
+READING: Final = SQLModel.metadata.tables[str(ReadingRow.__tablename__)]
+NUMBER: Final = Table(
     "reading_number",
     MetaData(),  # it is no table of SQLite's
     Column("key", String, primary_key=True),
@@ -97,40 +100,6 @@ def is_parted(session: Session) -> bool:
     return session.connection().dialect.name == "postgresql"
 
 
-class Reach(NamedTuple):
-    """A stretch of one chain: its numbers, and the time within which their readings lie."""
-
-    first_seq: int
-    last_seq: int
-    first_ms: int
-    last_ms: int
-
-
-def reach(session: Session, key: str, epoch: int, first: int, last: int) -> Reach | None:
-    """Return the numbers taken from ``first`` to ``last`` and the next ones around, on PostgreSQL.
-
-    With its time, a look at the readings opens the partitions alone that hold them. None where no
-    number is taken; that of a removed reading is.
-    """
-    number = _NUMBER.c
-    chain = (number.key == key, number.epoch == epoch)
-    below = select(func.max(number.seq)).where(*chain, number.seq < first).scalar_subquery()
-    above = select(func.min(number.seq)).where(*chain, number.seq > last).scalar_subquery()
-    found = session.connection().execute(
-        select(
-            func.min(number.seq),
-            func.max(number.seq),
-            func.min(number.answered_ms),
-            func.max(number.answered_ms),
-        ).where(
-            *chain,
-            number.seq.between(func.coalesce(below, first), func.coalesce(above, last)),
-        )
-    )
-    told = found.one()
-    return None if told[0] is None else Reach(*told)
-
-
 def standing(session: Session) -> list[Month]:
     """Return the months that have a partition, in order."""
     rows = session.connection().execute(
@@ -177,11 +146,10 @@ def add(session: Session, month: Month) -> None:
     _attach(session, month)
 
 
-def keep_only(session: Session, month: Month, kept: ColumnElement[bool]) -> int:
+def keep_only(session: Session, month: Month, kept: ColumnElement[bool]) -> None:
     """Leave of a month what is ``kept``: its partition is written anew and the old one dropped.
 
-    Writes into this month wait meanwhile; other months' only while the two change places. Returns
-    how many readings are kept.
+    Writes into this month wait meanwhile; other months' only while the two change places.
     """
     run = session.connection().execute
     run(text(_LOCK_TIMEOUT))
@@ -189,12 +157,11 @@ def keep_only(session: Session, month: Month, kept: ColumnElement[bool]) -> int:
     run(text("CREATE TABLE reading_kept (LIKE reading INCLUDING ALL)"))
     inside = READING.c.answered_ms.between(month.start_ms, month.end_ms - 1)
     fresh = insert(_part("reading_kept"))
-    count = run(fresh.from_select(_COLUMNS, select(READING).where(inside, kept))).rowcount
+    run(fresh.from_select(_COLUMNS, select(READING).where(inside, kept)))
     run(text(f"ALTER TABLE reading DETACH PARTITION {month.table}"))
     run(text(f"DROP TABLE {month.table}"))
     run(text(f"ALTER TABLE reading_kept RENAME TO {month.table}"))
     _attach(session, month)
-    return int(count)
 
 
 def _attach(session: Session, month: Month) -> None:
