@@ -20,9 +20,11 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from metering.identity import IdentityError, PublicKey, check_district, check_gsrn
+from metering.inputs.config import KINDS, InputConfig, InputConfigError, parse_input
+from metering.inputs.types import TYPES, meter_type, type_of, units_of
 from metering.interval import LENGTH_MS, Interval, IntervalError
-from metering.lines.config import LineConfig, LineConfigError, parse_lines
-from metering.profiles import ProfileError, load_profile
+from metering.lines.config import LineConfig, LineConfigError, parse_line
+from metering.profiles import ProfileError
 from metering.reading import MAX_NAME
 
 METERS_FOLDER: Final = "meters.d"
@@ -102,7 +104,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class BoxConfig:
-    """One gateway's settings, judged: names are unique and everything referred to is there."""
+    """One gateway's settings, judged: names are unique and everything referred to is there.
+
+    ``lines`` are asked (Modbus), ``inputs`` tell by themselves (docs/inputs.md).
+    """
 
     path: Path
     district: str
@@ -114,6 +119,7 @@ class BoxConfig:
     status: StatusConfig
     limits: Limits
     lines: Mapping[str, LineConfig]
+    inputs: Mapping[str, InputConfig]
     meters: tuple[MeterEntry, ...]
 
     @property
@@ -130,12 +136,9 @@ def load_config(path: Path) -> BoxConfig:
     """
     spec = _validated(_BoxSpec, path, _table(path))
     folder = path.absolute().parent
-    try:
-        lines = {line.name: line for line in parse_lines(spec.line, str(path), folder)}
-    except LineConfigError as error:
-        raise ConfigError(*str(error).splitlines()) from error
+    lines, inputs = _lines(spec.line, path, folder)
     meters = (*(_entry(folder, path, one) for one in spec.meter), *_beside(path))
-    check_meters(meters, lines)
+    check_meters(meters, lines, inputs)
     return BoxConfig(
         path=path,
         district=spec.district,
@@ -147,6 +150,7 @@ def load_config(path: Path) -> BoxConfig:
         status=_status(folder, spec.status, path),
         limits=_limits(spec),
         lines=lines,
+        inputs=inputs,
         meters=meters,
     )
 
@@ -290,6 +294,29 @@ def _explain(where: Path, error: ValidationError) -> Iterable[str]:
 # --- From its shape to what it means -------------------------------------------------------------
 
 
+def _lines(
+    tables: Sequence[Mapping[str, object]], path: Path, folder: Path
+) -> tuple[dict[str, LineConfig], dict[str, InputConfig]]:
+    """Return the lines that are asked and those that tell by themselves, by name."""
+    lines, inputs, faults = dict[str, LineConfig](), dict[str, InputConfig](), list[str]()
+    for number, table in enumerate(tables, start=1):
+        where = f"{path}: line {number}"
+        if table.get("name") in (*lines, *inputs):
+            faults.append(f"{where}: name: {table['name']!r} is taken: give each line its own")
+        try:
+            if table.get("kind") in KINDS:
+                told = parse_input(table, where, folder)
+                inputs[told.name] = told
+            else:
+                asked = parse_line(table, where, folder)
+                lines[asked.name] = asked
+        except (LineConfigError, InputConfigError) as error:
+            faults += str(error).splitlines()
+    if faults:
+        raise ConfigError(*faults)
+    return lines, inputs
+
+
 def _server(folder: Path, spec: _ServerSpec, where: Path) -> ServerConfig:
     parts = urlsplit(spec.url)
     if parts.scheme == "http" and not (spec.plain_http or is_loopback(parts.hostname or "")):
@@ -335,7 +362,7 @@ def _limits(spec: _BoxSpec) -> Limits:
 
 def _entry(folder: Path, where: Path, spec: _MeterSpec) -> MeterEntry:
     try:
-        load_profile(spec.profile)
+        meter_type(spec.profile)
         valid_from = Interval.parse(spec.valid_from)
     except ProfileError as error:
         raise ConfigError(f"{where}: profile: {error}") from error
@@ -358,18 +385,18 @@ def _beside(path: Path) -> Iterable[MeterEntry]:
         yield parse_meter(folder, file, text)
 
 
-def check_meters(meters: Sequence[MeterEntry], lines: Mapping[str, LineConfig]) -> None:
+def check_meters(
+    meters: Sequence[MeterEntry],
+    lines: Mapping[str, LineConfig],
+    inputs: Mapping[str, InputConfig],
+) -> None:
     """Judge meters side by side.
 
     Raises:
-        ConfigError: a line that is not there, or a point, key file or unit that two have.
+        ConfigError: a line that is not there or knows no such meter, or a point, key file or unit
+            that two have.
     """
-    faults = [
-        f"{one.written_in}: line: there is no [[line]] named {one.line!r}: known are "
-        f"{', '.join(lines) or 'none'}"
-        for one in meters
-        if one.line not in lines
-    ]
+    faults = [fault for one in meters if (fault := _misplaced(one, lines, inputs))]
     for what, values in (
         ("point", [one.point for one in meters]),
         ("key_file", [str(one.key_file) for one in meters]),
@@ -382,6 +409,29 @@ def check_meters(meters: Sequence[MeterEntry], lines: Mapping[str, LineConfig]) 
         ]
     if faults:
         raise ConfigError(*faults)
+
+
+def _misplaced(
+    one: MeterEntry, lines: Mapping[str, LineConfig], inputs: Mapping[str, InputConfig]
+) -> str:
+    """Return why a meter cannot be on its line; '' where it can."""
+    if one.line not in lines and one.line not in inputs:
+        known = ", ".join((*lines, *inputs)) or "none"
+        return f"{one.written_in}: line: there is no [[line]] named {one.line!r}: known are {known}"
+    told = inputs.get(one.line)
+    if told is None:
+        if one.profile not in TYPES:
+            return ""
+        return f"{one.written_in}: profile: {one.profile} is not read over Modbus: name its type"
+    if one.profile != type_of(told).name:
+        return (
+            f"{one.written_in}: profile: a meter on line {one.line!r} is of the profile "
+            f"{type_of(told).name}"
+        )
+    if one.unit not in units_of(told):
+        units = ", ".join(map(str, sorted(units_of(told)))) or "none"
+        return f"{one.written_in}: unit: line {one.line!r} tells of unit {units}"
+    return ""
 
 
 def is_loopback(host: str) -> bool:

@@ -152,7 +152,7 @@ def _check(config: BoxConfig, *, as_json: bool) -> int:
     else:
         _say(
             f"{config.path} is sound: gateway {config.name} of {config.district}, "
-            f"{len(config.meters)} meters on {len(config.lines)} lines"
+            f"{len(config.meters)} meters on {len(config.lines) + len(config.inputs)} lines"
         )
     return 0
 

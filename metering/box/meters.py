@@ -126,7 +126,7 @@ def _check(config: Path, entry: MeterEntry, replaces: Path | None) -> None:
     loaded = load_config(config)
     placed = replace(entry, key_file=config.absolute().parent / entry.key_file)
     others = [one for one in loaded.meters if one.written_in != replaces]
-    check_meters([*others, placed], loaded.lines)
+    check_meters([*others, placed], loaded.lines, loaded.inputs)
 
 
 def _write(config: Path, path: Path, entry: MeterEntry, comments: tuple[str, ...]) -> None:

@@ -61,6 +61,23 @@ class ClockReport:
 
 
 @dataclass(frozen=True, slots=True)
+class InputReport:
+    """How a line fares that tells by itself: ``error`` is empty while it is connected.
+
+    ``heard_s`` is the age of what it told last; ``refused`` says why the last thing that was not
+    taken was not, ``refusals`` how many there were since the start.
+    """
+
+    name: str
+    kind: str
+    where: str
+    heard_s: int | None
+    error: str
+    refusals: int
+    refused: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """All of it at one moment (UTC, ISO); ``alarms`` are sentences for a person."""
 
@@ -73,3 +90,4 @@ class Report:
     server: ServerReport
     clock: ClockReport
     alarms: tuple[str, ...] = field(default=())
+    inputs: tuple[InputReport, ...] = field(default=())

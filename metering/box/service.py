@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -22,16 +23,25 @@ from metering.box.config import BoxConfig, ConfigError, MeterEntry
 from metering.box.events import Events
 from metering.box.keys import load_key, make_folder
 from metering.box.notify import notify, watchdog_s
-from metering.box.report import ClockReport, MeterReport, Report, ServerReport, SpoolReport
+from metering.box.report import (
+    ClockReport,
+    InputReport,
+    MeterReport,
+    Report,
+    ServerReport,
+    SpoolReport,
+)
 from metering.box.status import StatusPage, StatusPageError
 from metering.box.timekeeper import Timekeeper, name_of, wall_ms
 from metering.dispatch import GatewayIdentity
 from metering.event import EventSink
 from metering.gateway import Gateway, Options, until_stopped
+from metering.inputs.feed import Listener
+from metering.inputs.open import open_input
+from metering.inputs.types import meter_type
 from metering.keeping import Keeping, Room
 from metering.lines.line import Line, open_line
-from metering.lines.poller import Fare, Meter
-from metering.profiles import load_profile
+from metering.lines.poller import Fare, Meter, MeterSource
 from metering.reading import Clock, Enrolment, Reading
 from metering.sender import HttpSender
 from metering.signing import SigningError, public_key
@@ -66,6 +76,7 @@ class Parts:
     events: Events
     timekeeper: Timekeeper
     lines: Mapping[str, Line]
+    listeners: Mapping[str, Listener]
     stopped: Mapping[str, str]
     started_s: float = field(default_factory=time.monotonic)
 
@@ -140,7 +151,8 @@ async def run_box(config: BoxConfig, stop: asyncio.Event) -> None:
             address = await stack.enter_async_context(_status_page(parts))
             _log.info(
                 "gateway %s: %d meters on %d lines, %s", config.name, len(config.meters),
-                len(parts.lines), f"status page {address}" if address else "no status page",
+                len(parts.lines) + len(parts.listeners),
+                f"status page {address}" if address else "no status page",
             )  # fmt: skip
             notify("READY=1")
             await until_stopped(
@@ -149,6 +161,7 @@ async def run_box(config: BoxConfig, stop: asyncio.Event) -> None:
                 lambda: parts.events.send(stop),
                 lambda: parts.timekeeper.watch(stop),
                 lambda: _tell(parts, stop),
+                *(partial(one.run, stop) for one in parts.listeners.values()),
             )
             notify("STOPPING=1")
 
@@ -171,9 +184,14 @@ async def _open(stack: AsyncExitStack, config: BoxConfig) -> Parts:
     lines = {name: open_line(line) for name, line in config.lines.items()}
     for line in lines.values():
         stack.push_async_callback(line.close)
+    listeners = {
+        name: open_input(one, wall_ms, config.server.url, client)
+        for name, one in config.inputs.items()
+    }
+    sources = _Sources(lines, listeners)
     stopped = _stopped(signers, spool)
     meters = [
-        _meter(entry, lines, signers[entry.point], spool, events.spool)
+        _meter(entry, sources, signers[entry.point], spool, events.spool)
         for entry in config.meters
         if entry.point not in stopped
     ]
@@ -186,7 +204,7 @@ async def _open(stack: AsyncExitStack, config: BoxConfig) -> Parts:
         timekeeper.status,
         _options(config),
     )
-    return Parts(config, gateway, events, timekeeper, lines, stopped)
+    return Parts(config, gateway, events, timekeeper, lines, listeners, stopped)
 
 
 def _stopped(signers: Mapping[str, Signer], spool: Spool) -> dict[str, str]:
@@ -199,14 +217,28 @@ def _stopped(signers: Mapping[str, Signer], spool: Spool) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """Where meters are: on lines that are asked, and on those that tell by themselves."""
+
+    lines: Mapping[str, Line]
+    listeners: Mapping[str, Listener]
+
+    def of(self, entry: MeterEntry) -> MeterSource:
+        """Return what is polled for a meter."""
+        if entry.line in self.listeners:
+            return self.listeners[entry.line].feeds[entry.unit]
+        return self.lines[entry.line].meter(entry.unit, wall_ms)
+
+
 def _meter(
-    entry: MeterEntry, lines: Mapping[str, Line], signer: Signer, spool: Spool, sink: EventSink
+    entry: MeterEntry, sources: _Sources, signer: Signer, spool: Spool, sink: EventSink
 ) -> Meter:
     """Return a meter with a watchman that goes on after its last good reading."""
-    profile = load_profile(entry.profile)
+    profile = meter_type(entry.profile)
     last = spool.last_measured(signer.enrolment.key.hex)
     watchman = Watchman.after(signer, sink, profile.rated_w, last)
-    return Meter(signer, lines[entry.line].meter(entry.unit, wall_ms), profile, watchman)
+    return Meter(signer, sources.of(entry), profile, watchman)
 
 
 def _options(config: BoxConfig) -> Options:
@@ -303,6 +335,7 @@ def report(parts: Parts) -> Report:
             parts.timekeeper.last_jump,
         ),
         alarms=tuple(_alarms(parts, meters, spool, server)),
+        inputs=_input_reports(parts, now_ms),
     )
 
 
@@ -345,6 +378,22 @@ def _spool_report(parts: Parts, now_ms: int) -> SpoolReport:
     )
 
 
+def _input_reports(parts: Parts, now_ms: int) -> tuple[InputReport, ...]:
+    states = [listener.state for listener in parts.listeners.values()]
+    return tuple(
+        InputReport(
+            one.name,
+            parts.config.inputs[one.name].kind,
+            one.where,
+            None if one.heard_ms is None else max(0, now_ms - one.heard_ms) // 1_000,
+            one.error,
+            one.refusals,
+            one.refused,
+        )
+        for one in states
+    )
+
+
 def _server_report(parts: Parts, now_ms: int) -> ServerReport:
     reach = parts.gateway.reach
     answered, failing = (
@@ -374,6 +423,14 @@ def _alarms(
             f"{spool.dead:,} readings were refused for good. See them with: wattloom gateway "
             f"--dead {parts.config.path}"
         )
+    yield from _silent(parts, meters)
+
+
+def _silent(parts: Parts, meters: Sequence[MeterReport]) -> Iterator[str]:
+    """Yield which lines and meters bring nothing."""
+    for listener in parts.listeners.values():
+        if listener.state.error:
+            yield f"Line {listener.state.name} is not connected: {listener.state.error}"
     for meter in meters:
         if meter.state in {"resting", "stopped"}:
             yield f"Meter {meter.serial} of {meter.point}: {meter.error}"

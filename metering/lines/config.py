@@ -110,7 +110,7 @@ _ADVICE: Final = {
     "missing": "is absent: add it",
     "missing_argument": "is absent: add it",
     "union_tag_not_found": f'is absent: add kind = "...", one of {", ".join(_KINDS)}',
-    "union_tag_invalid": f"is unknown: choose one of {', '.join(_KINDS)}",
+    "union_tag_invalid": f"is unknown: choose one of {', '.join(_KINDS)}, p1, mqtt",
 }
 
 
@@ -134,28 +134,6 @@ def parse_line(table: Mapping[str, object], where: str, folder: Path = Path()) -
         certificate_file=folder / line.certificate_file,
         key_file=folder / line.key_file,
     )
-
-
-def parse_lines(tables: object, where: str, folder: Path = Path()) -> tuple[LineConfig, ...]:
-    """Return the lines of a file's ``[[line]]`` tables, in order; ``where`` names the file.
-
-    Raises:
-        LineConfigError: as for :func:`parse_line`; or no list of tables; or one name twice.
-    """
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise LineConfigError(f"{where}: line: write each line as a table of its own: [[line]]")
-    lines = tuple(
-        parse_line(table, f"{where}: line {number}", folder)
-        for number, table in enumerate(tables, start=1)
-    )
-    names = [line.name for line in lines]
-    for number, name in enumerate(names, start=1):
-        if name in names[: number - 1]:
-            raise LineConfigError(
-                f"{where}: line {number}: name: {name!r} is taken by line "
-                f"{names.index(name) + 1}: give each line a name of its own"
-            )
-    return lines
 
 
 def _explain(where: str, error: ValidationError) -> str:

@@ -96,6 +96,8 @@ FAULTS = {
     "no profile": (HEAD + LINE + table(1, profile="x"), "profile: no profile 'x'"),
     "no interval": (HEAD + LINE + table(1, valid_from="2026-06-23"), "valid_from: '2026-06-23'"),
     "no line": (HEAD + table(1), "line: there is no [[line]] named 'bus': known are none"),
+    "one line twice": (HEAD + LINE + LINE, "line 2: name: 'bus' is taken"),
+    "no list of lines": (HEAD + '[line]\nname = "bus"', "line: "),
     "one point twice": (HEAD + LINE + table(1) + table(2, point=gsrn(1)), "stands in 2 meters"),
     "one unit twice": (HEAD + LINE + table(1) + table(2, unit=1), "unit: 1 on line 'bus' stands"),
     "one key twice": (HEAD + LINE + table(1) + table(2, key_file="keys/1.key"), "key_file: "),

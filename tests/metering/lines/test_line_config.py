@@ -15,7 +15,7 @@ from metering.lines.config import (
     SerialLine,
     TcpLine,
     TlsLine,
-    parse_lines,
+    parse_line,
 )
 from metering.profiles import load_profile
 from metering.registers import ReadRange
@@ -55,7 +55,11 @@ SDM630 = load_profile("eastron_sdm630")
 
 
 def parse(text: str) -> tuple[LineConfig, ...]:
-    return parse_lines(tomllib.loads(text)["line"], "gateway.toml", Path("/etc/wattloom"))
+    folder = Path("/etc/wattloom")
+    return tuple(
+        parse_line(table, f"gateway.toml: line {number}", folder)
+        for number, table in enumerate(tomllib.loads(text)["line"], start=1)
+    )
 
 
 def test_each_kind_of_line_is_understood() -> None:
@@ -87,22 +91,12 @@ def test_each_kind_of_line_is_understood() -> None:
         ('kind = "rtu-over-tcp"\nname = "a"\nhost = "h"', "line 1: port: is absent"),
         ('kind = "serial"\nname = "a"\ndevice = "d"\nparity = "E"', "line 1: parity: "),
         ('kind = "tls"\nname = "a"\nhost = "h"\nca_file = "c"', "certificate_file: is absent"),
-        (
-            'kind = "tcp"\nname = "a"\nhost = "h"\n[[line]]\nkind = "tcp"\nname = "a"\nhost = "i"',
-            "line 2: name: 'a' is taken by line 1",
-        ),
     ],
 )
 def test_what_is_wrong_is_named_by_table_and_key(wrong: str, message: str) -> None:
     with pytest.raises(LineConfigError) as caught:
         parse(f"[[line]]\n{wrong}")
     assert f"gateway.toml: {message}" in str(caught.value) or message in str(caught.value)
-
-
-@pytest.mark.parametrize("tables", [{"name": "a"}, ["a"], "a", 3, None])
-def test_lines_are_tables_of_their_own(tables: object) -> None:
-    with pytest.raises(LineConfigError, match="each line as a table of its own"):
-        parse_lines(tables, "gateway.toml")
 
 
 def bus(baud: int = 9_600, **more: int) -> SerialLine:

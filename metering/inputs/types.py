@@ -1,0 +1,49 @@
+"""The types of meters that are not read over Modbus, by the name that an enrolment carries.
+
+They have no registers, so no scan finds them and no file describes them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from metering.inputs.config import InputConfig, P1Line
+from metering.profiles import Profile, load_profile
+from metering.registers import RegisterMap
+
+_NO_REGISTERS: Final = RegisterMap((), {}, None, {})
+
+P1: Final = Profile(
+    name="dsmr_p1",
+    title="Meter with a P1 port (DSMR 4 and 5, eSMR)",
+    source="DSMR P1 Companion Standard 5.0.2",
+    version="p1-1",
+    layout=_NO_REGISTERS,
+)
+MQTT: Final = Profile(
+    name="mqtt_json",
+    title="Meter that publishes JSON to an MQTT broker",
+    source="docs/inputs.md, the mapping in the gateway's settings",
+    version="mqtt-1",
+    layout=_NO_REGISTERS,
+)
+TYPES: Final = {profile.name: profile for profile in (P1, MQTT)}
+
+
+def meter_type(name: str) -> Profile:
+    """Return the type of a meter, whether it is read over Modbus or tells by itself.
+
+    Raises:
+        ProfileError: there is none of that name.
+    """
+    return TYPES.get(name) or load_profile(name)
+
+
+def type_of(line: InputConfig) -> Profile:
+    """Return the type of the meters on a line."""
+    return P1 if isinstance(line, P1Line) else MQTT
+
+
+def units_of(line: InputConfig) -> frozenset[int]:
+    """Return the units that a line tells of."""
+    return frozenset({1} if isinstance(line, P1Line) else {one.unit for one in line.device})
