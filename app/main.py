@@ -24,6 +24,7 @@ from app.services.balance.desk import BalanceDesk
 from app.services.bank_desk import BankDesk
 from app.services.books.desk import BooksDesk
 from app.services.certificates.desk import CertificateDesk
+from app.services.changes_desk import ChangesDesk
 from app.services.commissioning.desk import MetersDesk
 from app.services.corrections.desk import CorrectionsDesk
 from app.services.disputes.desk import DisputesDesk
@@ -119,6 +120,7 @@ def _ports(house: House, views: DatabaseViews, sessions: SessionStore) -> Ports:
         forward=ForwardDesk(house),
         people=PeopleDesk(house, managed),
         meters=MetersDesk(house, managed),
+        changes=ChangesDesk(house, managed),
         corrections=CorrectionsDesk(house, managed),
         disputes=DisputesDesk(house),
         balance=BalanceDesk(house),

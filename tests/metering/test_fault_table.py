@@ -209,8 +209,8 @@ def _a_little_less(shows: Shows) -> None:
 
 
 def _stuck(minute: int, shows: Shows) -> None:
-    if 17 <= minute <= 30:
-        shows.import_wh = 100_000 + 17 * PER_MINUTE_WH
+    if minute > 17:
+        shows.import_wh = 100_000 + (17 + max(0, minute - 30)) * PER_MINUTE_WH
 
 
 def _swapped(minute: int, shows: Shows) -> None:

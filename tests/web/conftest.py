@@ -17,6 +17,7 @@ from tests.web.bank_fakes import FakeBank
 from tests.web.books_fakes import FakeBooks
 from tests.web.browsing import Console, Open, Served
 from tests.web.certificate_fakes import FakeCertificates
+from tests.web.change_fakes import FakeMeterChanges
 from tests.web.corrections_fakes import FakeCorrections, FakeDisputes
 from tests.web.forecast_fakes import FakeForecasts
 from tests.web.forward_fakes import FakeForward
@@ -97,6 +98,11 @@ def people() -> FakePeople:
 @pytest.fixture
 def meters() -> FakeMeters:
     return FakeMeters()
+
+
+@pytest.fixture
+def changes() -> FakeMeterChanges:
+    return FakeMeterChanges()
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from web.pages import (
     balance,
     books,
     certificates,
+    changes,
     corrections,
     disputes,
     district,
@@ -48,6 +49,7 @@ from web.ports.balance import Balance
 from web.ports.bank import Bank
 from web.ports.books import Books
 from web.ports.certificates import Certificates
+from web.ports.changes import MeterChanges
 from web.ports.corrections import Corrections
 from web.ports.disputes import Disputes
 from web.ports.forecasts import Forecasts
@@ -90,6 +92,7 @@ class Ports:
     forward: Forward
     people: People
     meters: Meters
+    changes: MeterChanges
     corrections: Corrections
     disputes: Disputes
     balance: Balance
@@ -111,6 +114,7 @@ def build_router(ports: Ports) -> APIRouter:
     limits.add_routes(router, desk, ports.limits)
     people.add_point_routes(router, desk, ports.people)
     meters.add_routes(router, desk, ports.meters)
+    changes.add_routes(router, desk, ports.changes)
     sharing.add_routes(router, desk, ports.sharing)
     forecasts.add_routes(router, desk, ports.forecasts)
     forward.add_routes(router, desk, ports.forward)
