@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Self, cast
 
 from metering import canonical
@@ -21,6 +22,7 @@ LEAF_PREFIX: Final = b"wattloom-leaf-receipt-v1\0"
 _KEYS: Final = frozenset({"index", "item", "key", "path", "root", "salt", "signature", "size"})
 _ITEM_KEYS: Final = frozenset({"deadline", "district", "leaf", "seal_interval"})
 _MAX_PATH: Final = 53
+_parse_key: Final = lru_cache(maxsize=16)(PublicKey.parse)
 _is_hex: Final = re.compile(r"(?:[0-9a-f]{2})*").fullmatch
 
 
@@ -59,7 +61,7 @@ class Receipt:
         try:
             return cls(
                 index=index, item=_text("item", fields["item"]).encode(),
-                key=PublicKey.parse(_text("key", fields["key"])),
+                key=_parse_key(_text("key", fields["key"])),
                 path=tuple(_hex("path", step, 32) for step in path),
                 root=_hex("root", fields["root"], 32),
                 salt=_hex("salt", fields["salt"], SALT_BYTES),
@@ -98,7 +100,7 @@ class Receipt:
         leaf = hashlib.sha256(b"\0" + LEAF_PREFIX + self.item).digest()
         if climb(leaf, self.index, self.size, self.path) != self.root:
             raise ReceiptError("path: it does not lead from the item to the root")
-        if not verify(key, Purpose.RECEIPT, self.root, self.signature):
+        if not _is_signed(key, self.root, self.signature):
             raise ReceiptError("signature: it is not that of the receipt key over the root")
         return sealed_in
 
@@ -121,6 +123,12 @@ def climb(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes | 
             current = hashlib.sha256(b"\1" + current + step).digest()
         node, last = node >> 1, last >> 1
     return current if last == 0 else None
+
+
+@lru_cache(maxsize=64)
+def _is_signed(key: PublicKey, root: bytes, signature: bytes) -> bool:
+    """Tell whether a root is signed; a thousand receipts of one batch share it."""
+    return verify(key, Purpose.RECEIPT, root, signature)
 
 
 def _text(name: str, value: object) -> str:

@@ -26,11 +26,11 @@ p { margin: .25rem 0; }
 .alarms { list-style: none; margin: 1rem 0; padding: 0; }
 .alarms li { background: var(--card); border: 1px solid var(--bad); border-left-width: 6px;
   border-radius: .4rem; padding: .6rem .8rem; margin-bottom: .5rem; overflow-wrap: anywhere; }
-dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); gap: .75rem;
+dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); gap: .75rem;
   margin: 1rem 0; }
 dl div { background: var(--card); border: 1px solid var(--line); border-radius: .4rem;
   padding: .7rem .9rem; }
-dd { margin: 0; } dd.main { font-size: 1.3rem; font-weight: 600; }
+dd { margin: 0; overflow-wrap: anywhere; } dd.main { font-size: 1.2rem; font-weight: 600; }
 table { width: 100%; border-collapse: collapse; background: var(--card);
   border: 1px solid var(--line); border-radius: .4rem; }
 th, td { text-align: left; padding: .5rem .75rem; border-bottom: 1px solid var(--line);
@@ -143,14 +143,19 @@ def _cards(report: Report) -> Iterable[str]:
         yield _card("Server", "warn", "not asked yet", server.url)
     else:
         yield _card("Server", "good", "takes readings", f"{age(server.answered_s)} ago")
-    oldest = f"the oldest {age(spool.oldest_s)} old" if spool.pending else "none older than now"
+    oldest = (
+        f"the oldest {age(spool.oldest_s)} old" if spool.pending else "everything has its receipt"
+    )
     kind = "good" if spool.pending < 1_000 else "warn"
     yield _card("Waiting to be sent", kind, f"{spool.pending:,} readings", oldest)
     kind, words = _ROOMS[spool.room]
     share = f"{size(spool.used_bytes)} of {size(spool.max_bytes)}"
     yield _card("Spool", kind, share, words)
-    off = "not known" if clock.off_by_ms is None else f"wrong by {clock.off_by_ms:,} ms at most"
-    yield _card("Clock", _CLOCKS[clock.status], clock.status, f"{off}, by {clock.source}")
+    off = f"nothing heard by {clock.source}"
+    if clock.off_by_ms is not None:
+        off = f"wrong by {clock.off_by_ms:,} ms at most, by {clock.source}"
+    jump = f"; jumped {clock.last_jump}" if clock.last_jump else ""
+    yield _card("Clock", _CLOCKS[clock.status], clock.status, off + jump)
     kind = "bad" if spool.dead else "good"
     yield _card("Refused for good", kind, f"{spool.dead:,} readings", "kept for 90 days")
 
@@ -177,7 +182,7 @@ def _row(meter: MeterReport) -> str:
     return (
         f'<tr><td><strong>{escape(meter.point)}</strong><span class="sub">{escape(where)}</span>'
         f'{error}</td><td data-is="State"><span class="state {kind}">{words}</span></td>{values}'
-        f'<td class="n" data-is="Last answer">{ago}{quality}</td></tr>'
+        f'<td class="n" data-is="Last answer"><span>{ago}{quality}</span></td></tr>'
     )
 
 
