@@ -49,7 +49,7 @@ _By = Annotated[str, typer.Option(help="Who stands at the meter.")]
 _Anyway = Annotated[bool, typer.Option("--anyway", help="Go on although a finding is wrong.")]
 _Wait = Annotated[int, typer.Option(min=0, max=1_440, help="Minutes to wait for the confirmation.")]
 _Point = Annotated[str, typer.Argument(help="GSRN of the metering point.", metavar="POINT")]
-_CONFIG = Path("gateway.toml")
+_CONFIG = Path("/etc/wattloom/gateway.toml")
 
 
 @meter_cli.command(
