@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.app.runs import INTERVALS, Run, check_same, exists, kill, moments
+from tests.conftest import LONG
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def calm(calm_run: Run) -> dict[str, Any]:
     return figures
 
 
-@pytest.mark.parametrize("kills", [10, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [100 if LONG else 10])
 def test_killed_runs_come_to_the_same(
     calm_run: Run, calm: dict[str, Any], tmp_path: Path, kills: int
 ) -> None:
