@@ -325,4 +325,5 @@ def test_a_million_rows_are_refused_in_bounded_memory(tmp_path: Path) -> None:
     assert f"row {MAX_ORDERS + 2}: more than {MAX_ORDERS} orders" in done.stderr
     assert not (tmp_path / "out.json").exists()
     peak = re.search(r"VmHWM:\s+(\d+) kB", done.stdout)
-    assert peak and int(peak[1]) < 600 * 1024
+    assert peak
+    assert int(peak[1]) < 600 * 1024
