@@ -83,7 +83,7 @@ class Line:
         self._turns: Turns[_Request] = Turns()
         self._wake = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
-        self._closed = False
+        self._busy = self._closed = False
         self._failed_opens = 0
         self._open_again_at = 0.0
         self._unreachable = ""
@@ -95,6 +95,11 @@ class Line:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it is open and nobody has it, or wants it."""
+        return not self._busy and not self._turns and self._transport.is_open
 
     @property
     def name(self) -> str:
@@ -149,6 +154,7 @@ class Line:
         while True:
             self._wake.clear()
             request = self._turns.take(loop.time())
+            self._busy = request is not None
             if request is None:
                 await self._wait(loop.time())
                 continue
@@ -172,8 +178,11 @@ class Line:
     async def _wait(self, now: float) -> None:
         """Wait until somebody asks, or a unit need not be left alone any longer."""
         until = self._turns.next_at()
+        if until is None:
+            await self._wake.wait()
+            return
         try:
-            async with asyncio.timeout(None if until is None else max(0.0, until - now)):
+            async with asyncio.timeout(max(0.0, until - now)):
                 await self._wake.wait()
         except TimeoutError:
             return
@@ -270,7 +279,8 @@ class Unit(RegisterReader):
         Raises:
             MeterUnreachableError: nobody is at the other end of the line.
         """
-        await self.line.ask(self.unit, None)
+        if not self.line.is_free:
+            await self.line.ask(self.unit, None)
 
 
 def open_line(config: LineConfig) -> Line:

@@ -179,11 +179,13 @@ class ModbusTransport:
         client = self._client
         if client is None or self._lost:
             raise self._broke_off(unit)
-        self._wanted, self._reply = accepts, asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._wanted, self._reply = accepts, loop.create_future()
+        # Thousands of times a second: a bare timer, which asyncio.timeout wraps at some cost.
+        timer = loop.call_later(within_s, _expire, self._reply)
         try:
-            async with asyncio.timeout(within_s):
-                await send(client)
-                response = await self._reply
+            await send(client)
+            response = await self._reply
         except TimeoutError as error:
             raise MeterTimeoutError(
                 f"{self._unit(unit)} gave no reply within {within_s:g} s: check the unit id, "
@@ -192,6 +194,7 @@ class ModbusTransport:
         except ModbusException as error:
             raise self._broke_off(unit) from error
         finally:
+            timer.cancel()
             self._reply = None
         self._answered = True
         return response
@@ -256,6 +259,11 @@ class ModbusTransport:
 def place(config: LineConfig) -> str:
     """Return where a line leads, for messages: ``host:port`` or the device."""
     return config.device if isinstance(config, SerialLine) else f"{config.host}:{config.port}"
+
+
+def _expire(reply: asyncio.Future[ModbusPDU]) -> None:
+    if not reply.done():
+        reply.set_exception(TimeoutError())
 
 
 def _all_but_loopback(pdu: ModbusPDU) -> bool:

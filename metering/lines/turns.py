@@ -50,12 +50,17 @@ class Turns(Generic[AskT]):
     _shared_at: float = 0.0
     _claimed_by: int | None = None
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     def add(self, ask: AskT) -> None:
         """Put a request at the end of the queue."""
         self._waiting.append(ask)
 
     def take(self, now: float) -> AskT | None:
         """Return the request whose turn it is, and take it off; ``None`` if none may go now."""
+        if not self._waiting:
+            return None
         self._waiting = [ask for ask in self._waiting if not ask.given_up]
         chosen = self._choose([ask for ask in self._waiting if self._may_go(ask.unit, now)], now)
         if chosen is not None:

@@ -169,7 +169,7 @@ def test_a_meter_model_is_found_at_any_base_behind_other_models(
     reader = FakeReader(chain(base, *before, model))
     poll = asyncio.run(meter(reader).read(SUNSPEC))
     assert poll.values.import_total == RegisterTotal(4_321)
-    assert poll.values.export_total == (None if model[0] < 211 else RegisterTotal(0))
+    assert poll.values.export_total == RegisterTotal(0)
 
 
 def test_the_chain_is_walked_once_and_again_when_the_layout_changed() -> None:
