@@ -226,7 +226,7 @@ async def _bring(box: Box, registrar: Registrar, sent: Sent, how: How) -> int:
     if standing.state == "active":
         typer.echo(f"{point}: confirmed; {_RELOAD}")
         return 0
-    if standing.state in {"pending", "confirmed"}:
+    if standing.state == "pending":
         typer.echo(f"{point}: it waits still; go on by `wattloom meter add` without a token")
     else:
         typer.echo(f"{point}: {standing.state}; begin anew with another token")
@@ -240,7 +240,7 @@ async def _decided(ask: Callable[[], Awaitable[Standing]], wait_min: int) -> Sta
         while True:
             try:
                 standing = await ask()
-                if standing.state not in {"pending", "confirmed"} or time.monotonic() >= until:
+                if standing.state != "pending" or time.monotonic() >= until:
                     return standing
             except DistrictAwayError:
                 if time.monotonic() >= until:

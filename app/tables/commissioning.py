@@ -39,7 +39,7 @@ class EnrolmentRequestRow(SQLModel, table=True):
     sent_ms: int = Field(sa_type=BigInteger)  # district clock
     report: str  # canonical JSON, what was seen at the meter
     exchange: str | None = None  # canonical JSON, where it replaces another meter
-    state: str = Field(index=True)  # pending, confirmed, active, withdrawn
+    state: str = Field(index=True)  # pending, active, withdrawn
     decided_by: str | None = None
     decided_ms: int | None = Field(default=None, sa_type=BigInteger)  # district clock
     endorsement: bytes | None = None  # the registry's signature

@@ -241,7 +241,7 @@ class Standing(Message):
     key: _Key
     fingerprint: _Text
     point: Annotated[str, AfterValidator(_gsrn)]
-    state: Literal["pending", "confirmed", "active", "revoked", "withdrawn"]
+    state: Literal["pending", "active", "revoked", "withdrawn"]
     registry: _Signature | None
     log_index: _Wh | None
     revoked_from: str | None

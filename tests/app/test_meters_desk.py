@@ -60,6 +60,10 @@ def test_a_manager_sees_and_decides_on_their_own_points(kit: Kit) -> None:
     hand = Cellar.__new__(Cellar)
     typed = hand.groups(KEY)
     assert typed not in str(desk.page()), "it has to be read off the gateway"
+    rows = register.listed(kit.house)  # what `wattloom meter list` shows
+    assert [row["state"] for row in rows].count("awaiting confirmation") == 1
+    assert typed not in str(rows)
+    assert public_key(KEY).hex not in str(rows)
     stranger = MetersDesk(kit.house, {"solar"}, lambda: 0)
     for step in (
         lambda: stranger.confirm(number, typed, "m"),
@@ -95,12 +99,3 @@ def test_a_revocation_can_be_taken_back_until_it_begins(kit: Kit) -> None:
     assert desk.page().points[0].meters[0].over
     with pytest.raises(RefusedError, match="began"):
         desk.keep(key, "m")
-
-
-def test_the_list_hides_the_groups_that_have_to_be_typed(kit: Kit) -> None:
-    desk = MetersDesk(kit.house, {"flat", "solar"}, lambda: 0)
-    brought(kit, desk, "flat")
-    rows = register.listed(kit.house)
-    assert [row["state"] for row in rows].count("awaiting confirmation") == 1
-    assert Cellar.__new__(Cellar).groups(KEY) not in str(rows)
-    assert public_key(KEY).hex not in str(rows)

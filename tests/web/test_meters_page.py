@@ -121,7 +121,9 @@ def test_without_points_it_says_what_to_do(manager: TestClient, meters: FakeMete
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(390, "dark"), pytest.param(1280, "light", marks=pytest.mark.long)]
+)
 def test_a_manager_confirms_in_a_browser(
     open_as: Open, meters: FakeMeters, width: int, scheme: str
 ) -> None:

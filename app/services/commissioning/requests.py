@@ -1,8 +1,8 @@
 """An enrolment's way: offered to a token, brought by a gateway, confirmed by a person, signed.
 
-``pending`` until somebody compared the key's fingerprint, ``confirmed`` until the registry signed,
-``active`` from then on: only then does the door know the key. ``withdrawn`` is the way out of the
-first two. docs/commissioning.md tells it for people, docs/protocol.md for programs.
+``pending`` until somebody compared the key's fingerprint and the registry signed, ``active`` from
+then on: only then does the door know the key. ``withdrawn`` is the other way out.
+docs/commissioning.md tells it for people, docs/protocol.md for programs.
 """
 
 from __future__ import annotations
@@ -41,10 +41,8 @@ from metering.reading import Enrolment, MalformedEnrolmentError
 from metering.signing import Purpose, public_key, sign, verify
 
 PENDING: Final = "pending"
-CONFIRMED: Final = "confirmed"
 ACTIVE: Final = "active"
 WITHDRAWN: Final = "withdrawn"
-OPEN: Final = (PENDING, CONFIRMED)
 BACK_MS: Final = LENGTH_MS
 """How far before now an enrolment may begin: whoever signed just before a border is in time."""
 
@@ -136,7 +134,7 @@ def confirm(house: House, request: int, typed: str, by: str) -> Standing:
         EnrolmentError: the point or key is taken meanwhile; nothing was changed.
     """
     with house.database.write() as session:
-        row = _locked(session, request, (PENDING,))
+        row = _locked(session, request)
         shown, expected = compared(fingerprint(PublicKey.parse(row.key)))
         if not same_groups(typed, expected):
             raise NotDecidableError(
@@ -144,7 +142,7 @@ def confirm(house: House, request: int, typed: str, by: str) -> Standing:
                 f"differ ({shown} ... here), another key than the gateway's came in: withdraw it",
                 "fingerprint",
             )
-        row.state, row.decided_by, row.decided_ms = CONFIRMED, by, house.clock.now_ms()
+        row.decided_by, row.decided_ms = by, house.clock.now_ms()
         registry = sign(house.keyring.registry, Purpose.ENROL, row.payload)
         _activate(house, session, row, registry)
         return _standing(house, session, row)
@@ -157,7 +155,7 @@ def withdraw(house: House, request: int, by: str) -> None:
         UnknownRequestError, NotDecidableError: there is none, or it is decided.
     """
     with house.database.write() as session:
-        row = _locked(session, request, OPEN)
+        row = _locked(session, request)
         row.state, row.decided_by, row.decided_ms = WITHDRAWN, by, house.clock.now_ms()
         session.add(row)
 
@@ -165,7 +163,7 @@ def withdraw(house: House, request: int, by: str) -> None:
 def open_requests(session: Session) -> list[EnrolmentRequestRow]:
     """Return the enrolments that wait for somebody, the oldest first."""
     row = EnrolmentRequestRow
-    return list(session.exec(select(row).where(col(row.state).in_(OPEN)).order_by(col(row.id))))
+    return list(session.exec(select(row).where(row.state == PENDING).order_by(col(row.id))))
 
 
 def _store(
@@ -268,7 +266,7 @@ def _first(house: House, old: EnrolmentRow | None, session: Session, point: str)
 def _check_free(session: Session, signed: Enrolment, gateway_key: str, gateway: str) -> None:
     row = EnrolmentRequestRow
     waiting = session.exec(
-        select(row).where(row.point == signed.point, col(row.state).in_(OPEN))
+        select(row).where(row.point == signed.point, row.state == PENDING)
     ).first()
     if waiting is not None:
         raise RequestConflictError(
@@ -302,11 +300,11 @@ def _same(
     return _standing(house, session, row)
 
 
-def _locked(session: Session, request: int, states: tuple[str, ...]) -> EnrolmentRequestRow:
+def _locked(session: Session, request: int) -> EnrolmentRequestRow:
     row = session.get(EnrolmentRequestRow, request, with_for_update=True)
     if row is None:
         raise UnknownRequestError(f"there is no enrolment number {request}")
-    if row.state not in states:
+    if row.state != PENDING:
         raise NotDecidableError(f"this enrolment is {row.state} already: load the page again")
     return row
 
