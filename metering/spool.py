@@ -316,8 +316,10 @@ class Spool:
                 " FROM reading WHERE state = 'dead' ORDER BY id"
             ).fetchall()
         return [
-            DeadLetter(*head, SignedReading(payload, signature), decided_ms)
-            for *head, payload, signature, decided_ms in rows
+            DeadLetter(
+                id_, key, epoch, seq, status, error, SignedReading(payload, signature), decided_ms
+            )
+            for id_, key, epoch, seq, status, error, payload, signature, decided_ms in rows
         ]
 
     def requeue(self, ids: Sequence[int]) -> None:
