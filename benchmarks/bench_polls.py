@@ -27,7 +27,7 @@ from metering.identity import gsrn_check_digit
 from metering.interval import Interval
 from metering.lines.config import TcpLine
 from metering.lines.line import open_line
-from metering.lines.poller import Meter, Poller
+from metering.poller import Meter, Poller
 from metering.profiles import parse_profile
 from metering.reading import FIRST_PREV, Clock, Enrolment, Measurement, Quality, Reading
 from metering.registers import Block, RegisterMap, decode

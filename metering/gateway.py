@@ -17,7 +17,7 @@ from metering.dispatch import Backoff, Dispatcher, GatewayIdentity, Reach, Sent
 from metering.identity import PublicKey
 from metering.interval import LENGTH_MS
 from metering.keeping import Keeper, Keeping, Room
-from metering.lines.poller import Fare, Live, Meter, Poller
+from metering.poller import Fare, Live, Meter, Poller
 from metering.reading import Clock
 from metering.sender import Sender, SenderError, SenderUnavailableError
 from metering.spool import Spool, SpoolError, SpoolUnavailableError

@@ -340,6 +340,7 @@ def test_each_dependency_has_a_reason() -> None:
 def test_each_running_dependency_is_used() -> None:
     """By an import; what works unseen is listed with what uses it."""
     unseen = {
+        "pyserial": "pymodbus, for serial lines",
         "psycopg": "SQLAlchemy, by the URL postgresql+psycopg://",
         "python-multipart": "FastAPI, for forms",
         "tzdata": "zoneinfo, where the system has no time zones",

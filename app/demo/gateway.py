@@ -18,7 +18,7 @@ from metering.identity import PublicKey
 from metering.interval import Interval
 from metering.lines.config import TcpLine
 from metering.lines.line import open_line
-from metering.lines.poller import Live, Meter
+from metering.poller import Live, Meter
 from metering.profiles import load_profile
 from metering.reading import Clock, Enrolment
 from metering.sender import HttpSender

@@ -41,7 +41,7 @@ from metering.inputs.open import open_input
 from metering.inputs.types import meter_type
 from metering.keeping import Keeping, Room
 from metering.lines.line import Line, open_line
-from metering.lines.poller import Fare, Meter, MeterSource
+from metering.poller import Fare, Meter, MeterSource
 from metering.reading import Clock, Enrolment, Reading
 from metering.sender import HttpSender
 from metering.signing import SigningError, public_key

@@ -80,7 +80,7 @@ class Listener(Protocol):
 
 @dataclass(slots=True)
 class Feed:
-    """What a meter told last; fits ``metering.lines.poller.MeterSource``.
+    """What a meter told last; fits ``metering.poller.MeterSource``.
 
     ``ask`` makes the meter tell now, where it can be asked: then nothing older is handed out.
     """

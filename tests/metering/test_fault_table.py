@@ -31,7 +31,7 @@ from metering.event_spool import EventSpool, HttpEventSender, send_events
 from metering.lines.config import TcpLine
 from metering.lines.line import open_line
 from metering.lines.meter import ModbusMeter
-from metering.lines.poller import Meter, Poller
+from metering.poller import Meter, Poller
 from metering.profiles import parse_profile
 from metering.reading import Clock
 from metering.registers import encode_text

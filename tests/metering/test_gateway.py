@@ -21,7 +21,7 @@ from metering.gateway import Gateway, GatewaySetupError, Options
 from metering.identity import PublicKey, gsrn_check_digit
 from metering.interval import LENGTH_MS, Interval
 from metering.lines.errors import MeterTimeoutError
-from metering.lines.poller import Meter, MeterSetupError
+from metering.poller import Meter, MeterSetupError
 from metering.profiles import Profile, load_profile
 from metering.quantities import Power, RegisterTotal
 from metering.reading import (

@@ -13,8 +13,8 @@ from metering.identity import gsrn_check_digit
 from metering.interval import LENGTH_MS, Interval
 from metering.lines.config import TcpLine
 from metering.lines.line import open_line
-from metering.lines.poller import Meter
 from metering.loadcurves import NetCurve, roof, yearly_load
+from metering.poller import Meter
 from metering.profiles import Role, load_profile, profile_names
 from metering.reading import Clock, Enrolment, Quality, Reading
 from metering.sender import ItemResult, SenderUnavailableError

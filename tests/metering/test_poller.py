@@ -14,7 +14,7 @@ from metering.identity import gsrn_check_digit
 from metering.interval import Interval
 from metering.lines.errors import MeterTimeoutError
 from metering.lines.meter import Poll
-from metering.lines.poller import Meter, Poller
+from metering.poller import Meter, Poller
 from metering.profiles import Profile, load_profile
 from metering.quantities import RegisterTotal
 from metering.reading import Clock, Enrolment, Measurement
