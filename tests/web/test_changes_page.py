@@ -47,10 +47,13 @@ def test_it_shows_both_values_and_what_approving_does(manager: TestClient) -> No
 
 def test_each_step_is_asked_for_and_said(manager: TestClient, changes: FakeMeterChanges) -> None:
     csrf = {"csrf_token": token(manager)}
-    done = manager.post(f"{PATH}/approve", data={"change": 3, "opening_import": "0", **csrf})
-    assert "Approved. What both counters measured counts" in done.text
-    done = manager.post(f"{PATH}/reject", data={"change": 3, "reason": "wrong unit", **csrf})
-    assert "Rejected. Its readings do not settle" in done.text
+    for step, data, words in (
+        ("approve", {"change": 3, "opening_import": "0"}, "Approved. What both counters measured"),
+        ("reject", {"change": 3, "reason": "wrong unit"}, "Rejected. Its readings do not settle"),
+    ):
+        done = manager.post(f"{PATH}/{step}", data={**data, **csrf})
+        assert done.status_code == 303
+        assert words in manager.get(done.headers["location"]).text
     assert changes.asked == [
         ("approve", 3, TypedValues(opening_import="0"), BY),
         ("reject", 3, "wrong unit", BY),
@@ -105,7 +108,7 @@ def test_a_manager_approves_in_a_browser(
     assert page.evaluate(overflow) == 0
     assert page.evaluate(CONTRAST) == []
     assert page.evaluate(SMALL_TARGETS) == []
-    page.get_by_role("button", name="Approve the change").first.click()
+    page.get_by_role("button", name="Approve this change").first.click()
     page.get_by_text("Approved. What both").wait_for()
     assert [step[0] for step in changes.asked] == ["approve"]
     assert console.lines == []
