@@ -58,7 +58,7 @@ def key(
 
 @ocmf_cli.command(epilog="Example: wattloom ocmf publish charger.json --data data/district")
 def publish(
-    statement: Annotated[Path, typer.Argument(help="What `ocmf key` wrote.", metavar="FILE")],
+    statement: Annotated[Path, typer.Argument(help="What `ocmf key` wrote.", metavar="STATEMENT")],
     *,
     data: Data = None,
     settings: Settings = None,
