@@ -126,7 +126,7 @@ def _scaled(register: Register, value: object) -> Fraction | None:
         return None
     exact = number * register.factor()
     if abs(exact) >= _LARGEST:
-        raise OddValueError(f"{register.path}: {number:.3g} {register.unit} is beyond every meter")
+        raise OddValueError(f"{register.path}: more {register.unit} than any meter counts")
     return exact
 
 
