@@ -257,6 +257,28 @@ def test_a_meter_is_added_and_its_readings_count(site: Site) -> None:
     assert site.run("add").stderr.startswith("nothing waits")
 
 
+def test_what_was_signed_before_a_power_cut_is_brought_after_it(site: Site) -> None:
+    token, box = site.cellar.token(site.cellar.empty), Box.load(site.config)
+    target = Target("bus", 60, "eastron_sdm630", "", 0, (), 0)
+    _, report = asyncio.run(looked_at(box.config.lines["bus"], target))
+    where = fieldwork.Site(line="bus", unit=60)
+    bringing = fieldwork.Bringing(token, where, "21000060", report, "Kim")
+    sent = fieldwork.sign_up(box, site.cellar.offer(token), bringing)
+    assert not site.rows(EnrolmentRequestRow), "the power went before anything was sent"
+    with pytest.raises(fieldwork.FieldworkError, match="sent already"):
+        fieldwork.sign_up(box, site.cellar.offer(token), bringing)
+    for _ in range(2):
+        again = site.run("add", "--wait", "0")
+        assert again.exit_code == 1
+        assert told(again) == fingerprint(fieldwork.key_of(sent))
+    (row,) = site.rows(EnrolmentRequestRow)
+    requests.withdraw(site.cellar.house, row.id or 0, "manager")
+    over = site.run("add", "--wait", "0")
+    assert (over.exit_code, "withdrawn" in over.stdout) == (1, True)
+    assert site.run("add").stderr.startswith("nothing waits")
+    assert not load_config(site.config).meters
+
+
 def test_nothing_wrong_and_nothing_foreign_is_brought(site: Site) -> None:
     token = site.cellar.token(site.cellar.empty)
     args = ("--by", "Kim", "--seconds", "0", "--wait", "0", "--token", token)
