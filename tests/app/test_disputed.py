@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from sqlmodel import col
 
+from app.commands.audit_month import judge
+from app.commands.month_export import export_month
+from app.jobs.statements import issue
 from app.services import enrolment
 from app.services.enrolment import EnrolmentConflictError, SignedRotation
 from app.store import disputed
@@ -165,6 +168,35 @@ def test_a_rotation_loses_no_interval(kit: Kit) -> None:
     (old, new) = kit.rows(EnrolmentRow, EnrolmentRow.point == kit.homes["solar"].point)
     assert (old.revoked_from, new.valid_from) == (start.key, start.key)
     kit.check()
+
+
+def test_the_audit_of_the_month_agrees_after_a_rotation_and_disputes(tmp_path: Path) -> None:
+    """One is told before the statement, on which it stands; one after: a debit note in July."""
+    start = Interval.parse("2026-06-30T21:00:00Z")  # an hour before the local month's end
+    changes = {"statement_days": 0, "correction_days": 0}
+    kit = Kit(tmp_path, f"sqlite:///{tmp_path / 'd.db'}", ("solar", "flat"), changes, start=start)
+    first = Interval.parse(kit.live(solar=(0, 500), flat=(300, 0)))
+    rotate(kit, "solar", first.next().next())
+    second, third, _ = [
+        Interval.parse(kit.live(solar=(0, 900), flat=(400, 0))) for _ in range(3)
+    ]  # fmt: skip
+    revoke(kit, "solar", third.next())
+    kit.live(silent=["solar"], flat=(100, 0))
+    issue(kit.house, "2026-06", "command")
+    revoke(kit, "solar", third)
+    kit.live(silent=["solar"], flat=(100, 0))
+    told = {row.interval: (row.month, row.note) for row in kit.rows(CorrectionRow)}
+    assert told == {
+        second.key: ("2026-07", "debit"),
+        third.key: ("2026-06", "debit"),
+        third.next().key: ("2026-06", None),  # its window was open still
+    }
+    (tmp_path / "keys.json").write_bytes(kit.keys())
+    export_month(kit.house, "2026-06", tmp_path / "june", force=False)
+    verdict, differences = judge("2026-06", tmp_path / "june", tmp_path / "keys.json")
+    assert (verdict.code, differences) == (0, []), verdict.steps[-1]
+    kit.check()
+    kit.close()
 
 
 def test_a_revocation_in_advance_can_be_withdrawn_until_it_begins(kit: Kit) -> None:
