@@ -219,14 +219,8 @@ class Reading:
         Raises:
             MalformedReadingError: not canonical, missing or unknown keys, or a value out of range.
         """
+        reading = cls.from_stored(payload)
         try:
-            fields = canonical.loads(payload, MAX_PAYLOAD_BYTES)
-            if fields.keys() != _READING_KEY_SET and fields.keys() != _WITH_BEACON:
-                _check_keys(fields, _READING_KEY_SET, MalformedReadingError)
-            fields["clock"] = _member(_CLOCKS, "clock", fields["clock"])
-            fields["quality"] = _member(_QUALITIES, "quality", fields["quality"])
-            # The constructor checks every type and range, so the cast claims nothing unproved.
-            reading = cast("Callable[..., Self]", cls)(**fields)
             again = reading.to_payload()
         except canonical.CanonicalError as error:
             raise MalformedReadingError(str(error)) from error
@@ -235,6 +229,24 @@ class Reading:
                 "not the canonical spelling (RFC 8785): sort the keys, each once, no spaces"
             )
         return reading
+
+    @classmethod
+    def from_stored(cls, payload: bytes) -> Self:
+        """Parse a payload whose spelling was checked when it came in.
+
+        Raises:
+            MalformedReadingError: not JSON, missing or unknown keys, or a value out of range.
+        """
+        try:
+            fields = canonical.loads(payload, MAX_PAYLOAD_BYTES)
+        except canonical.CanonicalError as error:
+            raise MalformedReadingError(str(error)) from error
+        if fields.keys() != _READING_KEY_SET and fields.keys() != _WITH_BEACON:
+            _check_keys(fields, _READING_KEY_SET, MalformedReadingError)
+        fields["clock"] = _member(_CLOCKS, "clock", fields["clock"])
+        fields["quality"] = _member(_QUALITIES, "quality", fields["quality"])
+        # The constructor checks every type and range, so the cast claims nothing unproved.
+        return cast("Callable[..., Self]", cls)(**fields)
 
 
 _READING_KEYS: Final = tuple(sorted(Reading.__dataclass_fields__.keys() - {"beacon"}))

@@ -10,7 +10,6 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final
 
 from nacl.signing import SigningKey
@@ -35,8 +34,6 @@ from metering.reading import (
     SignedReading,
 )
 from metering.signing import Purpose, verify
-
-_parse_key: Final = lru_cache(maxsize=4_096)(PublicKey.parse)
 
 
 class UnknownGatewayError(BatchError):
@@ -187,7 +184,7 @@ class Door:
     def _enrolled(self, keys: Iterable[str]) -> Mapping[str, PublicKey]:
         with self._database.read() as session:
             query = select(EnrolmentRow.key).where(col(EnrolmentRow.key).in_(sorted(keys)))
-            return {key: _parse_key(key) for key in session.exec(query)}
+            return {key: PublicKey.enrolled(key) for key in session.exec(query)}
 
     def _report_refused(self, kind: str, subject: str, batch: Batch) -> None:
         event = refusals.Event(kind, subject, len(batch.readings))

@@ -41,7 +41,7 @@ class Entry:
     def reading(self) -> Reading:
         """The payload's fields, parsed once."""
         if self.parsed is None:
-            self.parsed = Reading.from_payload(self.payload)
+            self.parsed = Reading.from_stored(self.payload)
         return self.parsed
 
 
