@@ -171,9 +171,7 @@ def audit_month(
     pinned = _note(head, pinned_keys, report)
     report.begin("enrolments")
     rows = file.rows("enrolments", LogEntry)
-    gone = file.rows("erased", Erased) if file.has("erased") else ()
-    erased = frozenset(each.leaf for each in gone)
-    readings = Readings(Meters(rows, head.district, pinned, pinned_keys), erased)
+    readings = Readings(Meters(rows, head.district, pinned, pinned_keys), _erased(file))
     report.tick(f"{len(readings.meters)} meters' keys stand in that log")
     report.begin("intervals")
     done, last = 0, ""
@@ -194,6 +192,12 @@ def audit_month(
         f"{done} worked out from signed readings, sealed orders and tariffs; {audit.estimates} "
         "estimates of a point are taken as the file says them"
     )
+    _remark(report, audit, readings)
+    return _statements(audit)
+
+
+def _remark(report: Report, audit: Audit, readings: Readings) -> None:
+    """Say what nothing in the file binds or shows."""
     if readings.blind:
         report.remark(
             f"{readings.blind} quarter-hours of a point rest on readings that were erased: what "
@@ -201,7 +205,12 @@ def audit_month(
         )
     if audit.unsealed:
         report.remark(f"{audit.unsealed} intervals are not sealed yet: nothing binds their orders.")
-    return _statements(audit)
+
+
+def _erased(file: MonthFile) -> frozenset[bytes]:
+    """Return the leaves of which there is nothing but the hash."""
+    gone = file.rows("erased", Erased) if file.has("erased") else ()
+    return frozenset(each.leaf for each in gone)
 
 
 def _opened(file: MonthFile, head: Head, report: Report) -> Audit:

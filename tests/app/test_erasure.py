@@ -278,7 +278,7 @@ SPANS = st.lists(
 
 
 @settings(
-    max_examples=200 if LONG else 3,
+    max_examples=60 if LONG else 3,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(spans=SPANS, retention=st.booleans())
