@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import pytest
+import uvloop
 from nacl.signing import SigningKey
 
 from metering.identity import gsrn_check_digit
@@ -33,11 +34,6 @@ from metering.reading import FIRST_PREV, Clock, Enrolment, Measurement, Quality,
 from metering.registers import Block, RegisterMap, decode
 from metering.signing import Purpose, public_key, sign
 from metering.spool import Signer
-
-try:
-    import uvloop
-except ImportError:  # not on every machine
-    uvloop = None
 
 ROUNDS = 5
 WARM_UP = 1
@@ -63,7 +59,7 @@ quantity.frequency = { address = 0x46, type = "float32", unit = "Hz" }
 )
 
 SERVER = """
-import asyncio, struct
+import asyncio, struct, uvloop
 
 class Server(asyncio.Protocol):
     def connection_made(self, transport):
@@ -80,11 +76,7 @@ async def main():
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
-try:
-    import uvloop
-    uvloop.run(main())
-except ImportError:
-    asyncio.run(main())
+uvloop.run(main())
 """
 
 
@@ -247,8 +239,6 @@ async def raw(port: int, meters: int) -> Figures:
 def test_polls_at_1_hz(
     meters: int, loop: str, port: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if loop == "uvloop" and uvloop is None:
-        pytest.skip("uvloop is not installed")
     factory = uvloop.new_event_loop if loop == "uvloop" else asyncio.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         bare = runner.run(raw(port, meters))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -187,7 +187,7 @@ class Poller:
 
     async def groups(
         self, points: Collection[str], *, even_failing: bool = False, spread_s: float = 0.0
-    ) -> AsyncIterator[dict[str, Measurement]]:
+    ) -> AsyncGenerator[dict[str, Measurement], None]:
         """Yield what the meters of ``points`` showed, every half second what has come in.
 
         So a meter that is slow or dead keeps no other's values back. All are asked at once, or

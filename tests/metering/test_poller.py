@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -63,7 +63,7 @@ def poller(*sources: Source) -> Poller:
     return Poller(meters, now_ms, lambda: Clock.SYNCHRONISED, timeout_s=8.0)
 
 
-async def arrivals(groups: AsyncIterator[dict[str, Measurement]]) -> dict[str, float]:
+async def arrivals(groups: AsyncGenerator[dict[str, Measurement], None]) -> dict[str, float]:
     """When each point's values were handed on."""
     loop = asyncio.get_running_loop()
     return {point: loop.time() async for group in groups for point in group}

@@ -99,8 +99,8 @@ def test_what_is_wrong_is_named_by_table_and_key(wrong: str, message: str) -> No
     assert f"gateway.toml: {message}" in str(caught.value) or message in str(caught.value)
 
 
-def bus(baud: int = 9_600, **more: int) -> SerialLine:
-    return SerialLine(name="bus", device="d", baud=baud, **more)
+def bus(baud: int = 9_600, gap_ms: int = 20) -> SerialLine:
+    return SerialLine(name="bus", device="d", baud=baud, gap_ms=gap_ms)
 
 
 def test_the_time_on_the_wire_is_that_of_its_characters() -> None:

@@ -53,6 +53,10 @@ def serial_line(device: str, timeout_ms: int = TIMEOUT_MS) -> Line:
     )
 
 
+def _pass_on(source: int, target: int) -> None:
+    os.write(target, os.read(source, 1024))
+
+
 @asynccontextmanager
 async def cable() -> AsyncIterator[tuple[str, str]]:
     """Two devices; what is written to one is read from the other."""
@@ -61,7 +65,7 @@ async def cable() -> AsyncIterator[tuple[str, str]]:
     for (master, slave), (other, _) in zip(ends, reversed(ends), strict=True):
         tty.setraw(master)
         tty.setraw(slave)
-        loop.add_reader(master, lambda a=master, b=other: os.write(b, os.read(a, 1024)))
+        loop.add_reader(master, _pass_on, master, other)
     try:
         yield os.ttyname(ends[0][1]), os.ttyname(ends[1][1])
     finally:
@@ -85,7 +89,7 @@ def test_a_real_server_is_read() -> None:
                 with pytest.raises(RegisterAbsentError):
                     await line.unit(2).read(3, 999, 2)
                 assert await line.unit(2).read(3, 101, 2) == [1, 2]
-            await server.shutdown()
+            server.close()
 
     asyncio.run(scenario())
 

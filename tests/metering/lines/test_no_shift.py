@@ -60,7 +60,7 @@ class Mischief:
         if throw < 0.7:
             self.acts["right"] += 1
             return RIGHT
-        act = RIGHT if throw < 0.88 else self.faults[self.chance.integers(len(self.faults))]
+        act = RIGHT if throw < 0.88 else self.faults[int(self.chance.integers(len(self.faults)))]
         delay_s = float(self.chance.uniform(0.0, self.latest_s))
         self.acts["late" if delay_s > TIMEOUT_S and act is RIGHT else "other"] += 1
         return late(delay_s, act)
