@@ -1,4 +1,4 @@
-"""Changes of a meter: undecided they wait, rejected they count nothing, approved both sides count."""
+"""Changes of a meter: undecided they wait, rejected they count nothing, approved they do."""
 
 from __future__ import annotations
 
