@@ -111,7 +111,7 @@ def judged(server: Server, number: int, shown: SealedLeaves | None = None) -> in
 # --- Kept and broken ----------------------------------------------------------------------------
 
 
-@settings(max_examples=400 if LONG else 20)
+@settings(max_examples=4_000 if LONG else 10)
 @given(st.data())
 def test_a_server_is_convicted_for_what_it_omits_and_for_nothing_else(data: st.DataObject) -> None:
     count, late = data.draw(st.integers(1, 9)), data.draw(st.integers(0, 4))
