@@ -249,7 +249,13 @@ class Spool:
             row = connection.execute(
                 "SELECT payload FROM last_good WHERE key = ?", (key,)
             ).fetchone()
-        return None if row is None else Reading.from_payload(row[0])
+            if row is not None:
+                return Reading.from_payload(row[0])
+            rows = connection.execute(  # a spool from before that was kept
+                "SELECT payload FROM reading WHERE key = ? ORDER BY epoch DESC, seq DESC", (key,)
+            )
+            readings = (Reading.from_payload(payload) for (payload,) in rows)
+            return next((one for one in readings if one.quality is Quality.MEASURED), None)
 
     def receipt(self, key: str, epoch: int, seq: int) -> str | None:
         """Return the receipt (JSON) of a reading, ``None`` while there is none or once pruned."""
@@ -267,15 +273,6 @@ class Spool:
                 "SELECT payload, signature FROM reading WHERE state = 'pending' ORDER BY id LIMIT 1"
             ).fetchone()
         return None if row is None else SignedReading(*row)
-
-    def last_measured(self, key: str) -> Reading | None:
-        """Return the last reading of quality ``measured`` that ``key`` signed, if it is here."""
-        with self._reading() as connection:
-            rows = connection.execute(
-                "SELECT payload FROM reading WHERE key = ? ORDER BY epoch DESC, seq DESC", (key,)
-            )
-            readings = (Reading.from_payload(payload) for (payload,) in rows)
-            return next((one for one in readings if one.quality is Quality.MEASURED), None)
 
     def usage(self) -> Usage:
         """Return how much of the disk the spool takes."""

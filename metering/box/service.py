@@ -236,7 +236,7 @@ def _meter(
 ) -> Meter:
     """Return a meter with a watchman that goes on after its last good reading."""
     profile = meter_type(entry.profile)
-    last = spool.last_measured(signer.enrolment.key.hex)
+    last = spool.last_good(signer.enrolment.key.hex)
     watchman = Watchman.after(signer, sink, profile.rated_w, last)
     return Meter(signer, sources.of(entry), profile, watchman)
 

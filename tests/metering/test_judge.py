@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -12,7 +13,8 @@ import pytest
 from metering.event import Kind, clock_jump
 from metering.interval import LENGTH_MS, Interval
 from metering.judge import Memory, Nature, Sight, judge
-from metering.reading import FIRST_PREV, Clock, Quality, Reading
+from metering.reading import FIRST_PREV, Clock, Measurement, Quality, Reading
+from metering.spool import Answer, Signer, Spool
 from tests.app.doorway import Meter, gsrn, key_of
 
 NATURE = Nature("A", 6_000)  # 110 Wh a minute
@@ -133,3 +135,20 @@ def test_a_clock_that_jumped_is_seen_beside_one_that_counts_up() -> None:
     assert clock_jump((1_000, 5), (61_000, 60_005), 1_000) is None
     assert clock_jump((1_000, 5), (3_661_000, 60_005), 1_000) == 3_600_000
     assert clock_jump((3_600_000, 0), (60_000, 60_000), 1_000) == -3_600_000
+
+
+def test_the_last_good_reading_outlives_the_spools_tidying(tmp_path: Path) -> None:
+    meter = Meter(1, key_of(1), gsrn(1))
+    spool = Spool.open(tmp_path / "spool.db")
+    for at_ms, wh, quality in ((1, 30_050, GOOD), (2, 0, INVALID)):
+        measured = Measurement(
+            at_ms, at_ms, Clock.SYNCHRONISED, wh, None, 1, None, quality, "ab" * 32
+        )
+        (kept,) = spool.append([(Signer(meter.enrolment, meter.signing_key), measured)])
+        spool.acknowledge([Answer(kept.id, 200, receipt="{}")], 5)
+    assert spool.prune(10, 10) == 2
+    last = spool.last_good(meter.key)
+    assert last is not None
+    assert (last.epoch, last.import_wh) == (1, 30_050)
+    assert spool.last_good("00" * 32) is None
+    spool.close()
