@@ -110,4 +110,6 @@ def _line(change: Change, name: str) -> ChangeLine:
 
 
 def _values(values: Values | None) -> CounterValues | None:
-    return values and CounterValues(values.at_ms, values.import_wh, values.export_wh)
+    if values is None:
+        return None
+    return CounterValues(values.at_ms, values.import_wh, values.export_wh)

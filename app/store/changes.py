@@ -82,9 +82,8 @@ def enrolled(session: Session, key: str) -> EnrolmentRow:
 def first_after(session: Session, whose: tuple[str, int], moment_ms: int) -> int:
     """Return the number of a chain's first reading after a moment; one beyond all without any."""
     key, epoch = whose
-    found = session.exec(
-        select(func.min(ReadingRow.seq)).where(
+    return session.exec(
+        select(func.coalesce(func.min(ReadingRow.seq), 2**53)).where(
             ReadingRow.key == key, ReadingRow.epoch == epoch, ReadingRow.answered_ms > moment_ms
         )
     ).one()
-    return 2**53 if found is None else found
