@@ -153,7 +153,7 @@ class Line:
         loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
-            request = self._turns.take(loop.time())
+            request = self._turns.take(loop.time()) if self._turns else None
             self._busy = request is not None
             if request is None:
                 await self._wait(loop.time())

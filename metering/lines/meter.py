@@ -184,6 +184,8 @@ class ModbusMeter:
 
 
 def _absent(register_map: RegisterMap, blocks: list[Block]) -> tuple[str, ...]:
+    if len(blocks) == len(register_map.reads):
+        return ()
     return tuple(
         name
         for name, field in register_map.fields.items()

@@ -59,10 +59,9 @@ class Turns(Generic[AskT]):
 
     def take(self, now: float) -> AskT | None:
         """Return the request whose turn it is, and take it off; ``None`` if none may go now."""
-        if not self._waiting:
-            return None
         self._waiting = [ask for ask in self._waiting if not ask.given_up]
-        chosen = self._choose([ask for ask in self._waiting if self._may_go(ask.unit, now)], now)
+        ready = [ask for ask in self._waiting if self._may_go(ask.unit, now)]
+        chosen = self._choose(ready, now) if len(ready) > 1 else next(iter(ready), None)
         if chosen is not None:
             self._waiting.remove(chosen)
             self._in_a_row = self._in_a_row + 1 if chosen.unit == self._last_unit else 1
