@@ -17,6 +17,7 @@ from app.commands.correct import correct_cli
 from app.commands.device import device_cli
 from app.commands.exchange import exchange_cli
 from app.commands.export import export_cli
+from app.commands.import_readings import import_cli
 from app.commands.meter import meter_cli
 from app.commands.node import node_cli
 from app.commands.ocmf import ocmf_cli
@@ -36,7 +37,7 @@ cli = typer.Typer(
 )
 _GROUPS = {
     "Ledger and bank": {"node": node_cli, "bank": bank_cli},
-    "Meters": {"meter": meter_cli},
+    "Meters": {"meter": meter_cli, "import": import_cli},
     "Market": {"share": share_cli, "contract": contract_cli},
     "People, points and tariffs": {
         "point": point_cli,

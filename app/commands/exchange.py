@@ -98,7 +98,7 @@ def import_values(
         write = write and (yes or _asked(f"Enter {len(plan.changes)} values?"))
         done = enter(house, plan, reason, ADMINISTRATOR) if write else 0
         if json:
-            changes = [_changed(plan, number) for number in range(len(plan.changes))]
+            changes = [changed(plan, number) for number in range(len(plan.changes))]
             show_json({"written": done, "unchanged": plan.unchanged, "changes": changes})
         typer.echo(f"values entered: {done}, known already: {plan.unchanged}", err=True)
 
@@ -212,14 +212,15 @@ def _asked(question: str) -> bool:
 
 
 def _show_plan(plan: Plan) -> None:
-    rows = [_changed(plan, number) for number in range(min(_SHOWN, len(plan.changes)))]
+    rows = [changed(plan, number) for number in range(min(_SHOWN, len(plan.changes)))]
     if rows:
         show_table([*rows[0]], [[*row.values()] for row in rows])
     if len(plan.changes) > len(rows):
         typer.echo(f"and {len(plan.changes) - len(rows)} more")
 
 
-def _changed(plan: Plan, number: int) -> dict[str, object]:
+def changed(plan: Plan, number: int) -> dict[str, object]:
+    """Return one change of a plan as a plain row."""
     each = plan.changes[number]
     return {
         "row": each.row,

@@ -6,6 +6,7 @@ data"; ``docs/samples/mapping.toml`` is a sample.
 
 from __future__ import annotations
 
+from collections.abc import Mapping as MappingOf
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +36,9 @@ SPLIT: Final = (
     "export_own",
     "export_residual",
 )
+
+
+_NOTHING: Final[MappingOf[str, dict[str, str] | str]] = {}
 
 
 class MappingError(TableFileError):
@@ -85,8 +89,12 @@ class TimeRule(_Strict):
 
 
 class ValueRule(_Strict):
-    """How an energy is written. kW is the mean power of the quarter-hour."""
+    """How an energy is written. kW is the mean power of the quarter-hour.
 
+    Of kind ``counter`` a value is what the meter's counter showed at the row's time.
+    """
+
+    kind: Literal["profile", "counter"] = "profile"
     unit: Literal["Wh", "kWh", "kW"] = "Wh"
     sign: Literal["unsigned", "export-negative", "import-positive", "export-positive"] = "unsigned"
     rounding: Literal["refuse", "half-up"] = "refuse"
@@ -174,6 +182,7 @@ class Statuses(_Strict):
 class Mapping(_Strict):
     """All of a mapping; without a file what :func:`Mapping` alone gives holds."""
 
+    point: Column = ""  # of every row, where the file has no column for it
     delimiter: Literal[",", ";", "\t", "|"] = ","
     decimal_mark: Literal[".", ","] = "."
     time: TimeRule = TimeRule()
@@ -192,23 +201,39 @@ class Mapping(_Strict):
             )
         if self.delimiter == self.decimal_mark:
             raise ValueError("delimiter and decimal_mark are the same: one of them is another")
+        if self.values.kind == "counter" and (signed or self.values.unit == "kW"):
+            raise ValueError("a counter is written in Wh or kWh, import and export each by itself")
         return self
 
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that a file has to have."""
+        needed = self.columns.needed
+        return needed[1:] if self.point else needed
 
-def read_mapping(file: Path | None) -> Mapping:
-    """Read a mapping; None is the default one.
+
+def read_mapping(
+    file: Path | None, instead: MappingOf[str, dict[str, str] | str] = _NOTHING
+) -> Mapping:
+    """Read a mapping; None is the default one. What ``instead`` says holds in its place.
 
     Raises:
         MappingError: it cannot be read, is no TOML, or has a line that it may not have.
     """
-    if file is None:
-        return Mapping()
     try:
-        return Mapping.model_validate(read_toml(file, MAX_BYTES))
+        table = {} if file is None else dict(read_toml(file, MAX_BYTES))
+        for name, given in instead.items():
+            held = table.get(name)
+            if isinstance(given, dict) and isinstance(held, dict):
+                table[name] = held | given
+            else:
+                table[name] = given
+        return Mapping.model_validate(table)
     except TomlFileError as error:
         raise MappingError(str(error)) from error
     except ValidationError as error:
-        raise MappingError(f"{file}: {'; '.join(_explained(error))}") from error
+        where = file or "the options"
+        raise MappingError(f"{where}: {'; '.join(_explained(error))}") from error
 
 
 def _explained(error: ValidationError) -> list[str]:

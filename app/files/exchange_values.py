@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from itertools import pairwise
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -94,13 +95,13 @@ def read_values(source: Source, mapping: Mapping, zone: ZoneInfo) -> tuple[Value
         reader = _Reader(mapping, Clock(mapping.time, zone))
     except TimeRefusedError as error:
         raise ExchangeFileError([Fault(None, str(error))]) from error
-    columns = mapping.columns
-    rows = rows_of(source, columns.needed, (), delimiter=mapping.delimiter, others=True)
+    rows = rows_of(source, mapping.needed, (), delimiter=mapping.delimiter, others=True)
     for number, fields in rows:
         if number > MAX_ROWS + 1:
             raise ExchangeFileError([Fault(number, f"more than {MAX_ROWS} rows: split the file")])
         reader.take(number, fields)
-    return reader.lines()
+    lines = reader.lines()
+    return _counted(lines, mapping) if mapping.values.kind == "counter" else lines
 
 
 class _Reader:
@@ -137,7 +138,7 @@ class _Reader:
 
     def _line(self, number: int, fields: MappingOf[str, str]) -> ValueLine:
         columns = self._mapping.columns
-        point = fields[columns.point]
+        point = self._mapping.point or fields[columns.point]
         if not point:
             raise _RowError(f"{columns.point} is empty: write the metering point's GSRN")
         imported, exported = self._energies(fields)
@@ -187,7 +188,8 @@ class _Reader:
             for name in (columns.imported, columns.exported)
         )
         if imported is None and exported is None:
-            raise _RowError("it has no energy: a missing value is no 0, leave the row out")
+            names = " and ".join(filter(None, (columns.imported, columns.exported)))
+            raise _RowError(f"{names}: empty; a missing value is no 0, leave the row out")
         if exported is not None and sign == "export-negative":
             exported = -exported
         return (
@@ -212,7 +214,7 @@ class _Reader:
 
     def _given(self, name: str, text: str) -> int:
         if not text:
-            raise _RowError(f"{name} is empty: a missing value is no 0, leave the row out")
+            raise _RowError(f"{name}: empty; a missing value is no 0, leave the row out")
         return self._wh(name, text)
 
     def _wh(self, name: str, text: str) -> int:
@@ -241,6 +243,44 @@ class _Reader:
         return meaning[text]
 
 
+def _counted(lines: Sequence[ValueLine], mapping: Mapping) -> tuple[ValueLine, ...]:
+    """Return what counters counted in each quarter-hour between two of their readings.
+
+    ``lines`` are the readings, by point and time. A line's row is that of the later reading. Where
+    a reading is missing, nothing is said of the two quarter-hours that it borders.
+
+    Raises:
+        ExchangeFileError: a counter fell, or no two readings are a quarter-hour apart.
+    """
+    found, faults = [], []
+    for before, after in pairwise(lines):
+        if before.point != after.point or before.interval.next() != after.interval:
+            continue
+        imported = _since(before.import_wh, after.import_wh)
+        exported = _since(before.export_wh, after.export_wh)
+        if min(imported or 0, exported or 0) < 0:
+            reason = (
+                f"the counter of {after.point} shows less than in row {before.row}: it was reset "
+                "or exchanged there; write both parts as files of their own"
+            )
+            faults.append(Fault(after.row, reason))
+        elif (imported, exported) != (None, None):
+            line = after if mapping.time.label == "end" else before
+            status = before.status if before.status == after.status else "corrected"
+            found.append(
+                ValueLine(after.row, after.point, line.interval, imported, exported, status)
+            )
+    if not found and not faults:
+        faults.append(Fault(None, "no two readings of a counter are a quarter-hour apart"))
+    if faults:
+        raise ExchangeFileError(faults)
+    return tuple(found)
+
+
+def _since(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else after - before
+
+
 def _unsigned(name: str, wh: int | None, sign: str) -> int | None:
     if wh is not None and wh < 0:
         raise _RowError(f"{name} has the wrong sign for sign = {sign!r}: is the mapping's right?")
@@ -254,8 +294,11 @@ def value_lines(rows: Iterable[ValueRow], mapping: Mapping, zone: ZoneInfo) -> I
 
     Raises:
         ExchangeFileError: a point drew and fed in within one interval, and the mapping has one net
-            column for both.
+            column for both; or it is one for reading alone.
     """
+    if mapping.values.kind == "counter" or mapping.point:
+        reason = "the mapping is for reading alone: kind = 'counter' and point tell no such file"
+        raise ExchangeFileError([Fault(None, reason)])
     columns = mapping.columns
     optional = (columns.status, *(() if columns.value else columns.split))
     header = (*columns.needed, *(name for name in optional if name))

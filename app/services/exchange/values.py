@@ -56,6 +56,15 @@ class Change(NamedTuple):
     export_wh: int
 
 
+class Span(NamedTuple):
+    """What a file has of a point: how many values, and the intervals of the first and the last."""
+
+    point: str
+    values: int
+    first: Interval
+    last: Interval
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a file would change, by point and interval, and how many values are known already."""
@@ -63,6 +72,7 @@ class Plan:
     name: str
     changes: Sequence[Change]
     unchanged: int
+    spans: Sequence[Span] = ()
 
 
 def export(
@@ -170,7 +180,7 @@ def _row(row: SettledRow) -> ValueRow:
 
 
 def _plan(session: Session, name: str, lines: Sequence[ValueLine]) -> Plan:
-    points, faults, changes = people.points(session), [], []
+    points, faults, changes, spans = people.points(session), [], [], []
     for point, own in _lines_by_point(lines).items():
         row = points.get(point)
         if row is None:
@@ -178,6 +188,7 @@ def _plan(session: Session, name: str, lines: Sequence[ValueLine]) -> Plan:
             faults += [Fault(line.row, reason) for line in own]
             continue
         known = exchange.known(session, point, own[0].interval.key, own[-1].interval.key)
+        spans.append(Span(point, len(own), own[0].interval, own[-1].interval))
         faults += _gaps(own, known)
         for line in own:
             found = known.get(line.interval.key)
@@ -190,7 +201,7 @@ def _plan(session: Session, name: str, lines: Sequence[ValueLine]) -> Plan:
                 changes.append(_change(line, found))
     if faults:
         raise ExchangeFileError(faults)
-    return Plan(name, tuple(changes), len(lines) - len(changes))
+    return Plan(name, tuple(changes), len(lines) - len(changes), tuple(spans))
 
 
 def _lines_by_point(lines: Sequence[ValueLine]) -> dict[str, list[ValueLine]]:

@@ -1,0 +1,196 @@
+"""``wattloom import``: values of a head-end or a portal, which no meter signed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from app.commands.exchange import changed
+from app.commands.shared import ADMINISTRATOR, Data, Json, Settings, run, show_json, show_table
+
+if TYPE_CHECKING:
+    from app.services.exchange.values import Plan
+    from app.services.house import House
+
+import_cli = typer.Typer(
+    help="Take in readings or load profiles that no meter signed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_POINTS = ("point", "values", "first", "until", "known already", "would change", "Wh drawn",
+           "Wh fed in")  # fmt: skip
+_CHANGES = ("row", "point", "interval", "Wh drawn", "Wh fed in", "was")
+_SHOWN = 20
+
+
+@import_cli.callback()
+def _group() -> None:
+    """Take in readings or load profiles that no meter signed."""
+
+
+@import_cli.command(
+    epilog="Example: wattloom import readings june.csv --label end --zone Europe/Berlin --unit kWh "
+    '--decimal "," --delimiter ";" --column time=Zeit --column import=Bezug --dry-run'
+)
+def readings(
+    file: Annotated[Path, typer.Argument(help="CSV, UTF-8, with a header.", metavar="FILE")],
+    *,
+    label: Annotated[
+        Literal["start", "end"] | None,
+        typer.Option(help="What a row's time is of its quarter-hour; without --mapping a must."),
+    ] = None,
+    zone: Annotated[
+        str | None, typer.Option(help="Of times without one: UTC or the district's zone.")
+    ] = None,
+    unit: Annotated[
+        Literal["Wh", "kWh", "kW"] | None, typer.Option(help="kW: the mean power.")
+    ] = None,
+    counters: Annotated[
+        bool, typer.Option("--counters", help="Values are what counters showed at a time.")
+    ] = False,
+    decimal: Annotated[Literal[".", ","] | None, typer.Option(help="Before decimals.")] = None,
+    delimiter: Annotated[
+        Literal[",", ";", "tab", "|"] | None, typer.Option(help="Between cells.")
+    ] = None,
+    time_format: Annotated[
+        str | None, typer.Option(help="iso, or a pattern such as '%d.%m.%Y %H:%M'.")
+    ] = None,
+    point: Annotated[str, typer.Option(help="GSRN, for a file without a column of it.")] = "",
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="WHAT=HEADER: point, time, date, import, export, net, value, ..."),
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="TOML that says all of this; options go before it.")
+    ] = None,
+    reason: Annotated[
+        str, typer.Option(help="Who authorised the values, and why; needed to write.")
+    ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would change.")
+    ] = False,
+    data: Data = None,
+    settings: Settings = None,
+    json: Json = False,
+) -> None:
+    """Take in a CSV file as authorised values, the whole file or none of it."""
+    if label is None and mapping is None:
+        raise typer.BadParameter("say start or end: it is never guessed", param_hint="--label")
+    instead = {
+        "time": {"label": label, "zone": zone, "format": time_format},
+        "values": {"unit": unit, "kind": "counter" if counters else None},
+        "columns": _columns(column or ()),
+        "delimiter": "\t" if delimiter == "tab" else delimiter,
+        "decimal_mark": decimal,
+        "point": point or None,
+    }
+
+    def act(house: House) -> None:
+        from app.files.exchange_mapping import read_mapping
+        from app.services.exchange.values import enter, preview
+
+        by = read_mapping(mapping, _given(instead))
+        with _status(f"reading {file.name} and comparing it with what is known"):
+            plan = preview(house, file, by)
+        written = 0
+        if not dry_run:
+            with _status(f"entering {len(plan.changes)} values"):
+                written = enter(house, plan, reason, ADMINISTRATOR)
+        _show(plan, written, as_json=json)
+        done = "would change (leave out --dry-run)" if dry_run else "entered"
+        typer.echo(f"{done}: {len(plan.changes)}, known already: {plan.unchanged}", err=True)
+
+    from app.files.rows import TableFileError
+    from app.services.exchange.values import ExchangeError
+
+    run("import", settings, data, act, ExchangeError, TableFileError)
+
+
+def _columns(given: Sequence[str]) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for each in given:
+        what, equals, header = each.partition("=")
+        if not (what and equals):
+            raise typer.BadParameter(
+                f"{each!r}: write WHAT=HEADER, or WHAT= for none", param_hint="--column"
+            )
+        found[what] = header
+    return found
+
+
+def _given(
+    instead: dict[str, dict[str, str | None] | str | None],
+) -> dict[str, dict[str, str] | str]:
+    """Return what was said on the command line; what was not said is left to the mapping."""
+    found: dict[str, dict[str, str] | str] = {}
+    for name, value in instead.items():
+        if isinstance(value, dict):
+            found[name] = {key: text for key, text in value.items() if text is not None}
+        elif value is not None:
+            found[name] = value
+    return found
+
+
+@contextmanager
+def _status(words: str) -> Iterator[None]:
+    """Show on a terminal's stderr that something takes its time."""
+    from rich.console import Console
+
+    with Console(stderr=True).status(words):
+        yield
+
+
+def _show(plan: Plan, written: int, *, as_json: bool) -> None:
+    points = _by_point(plan)
+    if as_json:
+        changes = [changed(plan, number) for number in range(len(plan.changes))]
+        show_json({
+            "written": written, "unchanged": plan.unchanged, "points": points, "changes": changes,
+        })  # fmt: skip
+        return
+    show_table(_POINTS, [list(row.values()) for row in points], whole=_POINTS)
+    shown = [changed(plan, number) for number in range(min(_SHOWN, len(plan.changes)))]
+    if shown:
+        rows = [
+            (
+                row["row"],
+                row["point"],
+                row["interval"],
+                f"{row['import_wh']} -> {row['new_import_wh']}",
+                f"{row['export_wh']} -> {row['new_export_wh']}",
+                "estimated" if row["estimated"] else "known",
+            )
+            for row in shown
+        ]
+        show_table(_CHANGES, rows, whole=_CHANGES)
+    if len(plan.changes) > len(shown):
+        typer.echo(f"and {len(plan.changes) - len(shown)} more")
+
+
+def _by_point(plan: Plan) -> list[dict[str, object]]:
+    sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for each in plan.changes:
+        its = sums[each.point]
+        its[0] += 1
+        its[1] += each.import_wh - each.before.import_wh
+        its[2] += each.export_wh - each.before.export_wh
+    return [
+        {
+            "point": span.point,
+            "values": span.values,
+            "first": span.first.key,
+            "until": span.last.next().key,
+            "unchanged": span.values - sums[span.point][0],
+            "changes": sums[span.point][0],
+            "import_wh": sums[span.point][1],
+            "export_wh": sums[span.point][2],
+        }
+        for span in plan.spans
+    ]
