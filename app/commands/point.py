@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
+from app.commands.point_add import add
 from app.commands.shared import ADMINISTRATOR, Data, Json, Settings, run, show_json, show_table
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ point_cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+point_cli.command(
+    epilog="Example: wattloom point add 573999900000000085 --name 'Lindenweg 4' --to ada "
+    "--participant-name 'Ada Ek' --feeder feeder-1 --max-power-w 43000 --data data/district"
+)(add)
 
 _Point = Annotated[str, typer.Argument(help="GSRN of the metering point.", metavar="POINT")]
 _Points = Annotated[list[str], typer.Argument(help="GSRN of each point.", metavar="POINT...")]

@@ -97,7 +97,9 @@ def enrol(
         select(MeteringPointRow).where(MeteringPointRow.gsrn == enrolment.point).with_for_update()
     ).first()
     if point is None:
-        raise UnknownPointError(f"no metering point {enrolment.point} in {district}: add it first")
+        raise UnknownPointError(
+            f"no metering point {enrolment.point} in {district}: add it with `wattloom point add`"
+        )
     known = session.exec(select(EnrolmentRow).where(EnrolmentRow.key == enrolment.key.hex)).first()
     if known is not None:
         return _same(known, enrolment)

@@ -221,8 +221,8 @@ class _Intake:
         there = self.session.get(MeteringPointRow, row.cells["point"])
         if there is None:
             raise _RefusedError(
-                f"there is no metering point {row.cells['point'][:40]!r}: a new one begins with "
-                "the enrolment of its meter's key, not with a file"
+                f"there is no metering point {row.cells['point'][:40]!r}: a new one is added with "
+                "`wattloom point add`, not with a file"
             )
         power = row.cells["max_power_w"]
         if not (power.isascii() and power.isdecimal() and 0 < int(power[:12]) <= 10**9):

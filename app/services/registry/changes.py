@@ -6,7 +6,7 @@ and the same; what is shown is rolled back.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -180,7 +180,7 @@ def _enter(house: House, session: Session, change: Change, by: str) -> Effects:
         raise ChangeError("name the metering point and what changes")
     first, links = earliest(house, session) or change.begin, []
     if change.newcomer is not None:
-        _add_newcomer(house, session, change.newcomer)
+        add_newcomer(house, session, change.newcomer)
     _check_paper(house, session, change)
     before = _parties(session, change.points)
     for point in sorted(set(change.points)):
@@ -231,7 +231,7 @@ def _settle(
     """Bring what follows from the links in line: who has left, and the rows of now."""
     moved = [each for each in links if each.role is Role.PARTICIPANT]
     concerned = before | _parties(session, change.points) | {each.after for each in moved}
-    leavers = [leaver for who in sorted(concerned) for leaver in _mark(session, who)]
+    leavers = [leaver for who in sorted(concerned) for leaver in mark(session, who)]
     for each in moved:
         _take_out(session, each.before)
     newest = Interval.containing_ms(house.clock.now_ms())
@@ -242,20 +242,21 @@ def _settle(
     return Effects(tuple(links), change.newcomer, told)
 
 
-def _mark(session: Session, participant: str) -> Iterator[Leaver]:
-    """Write from when on a participant has no point, or that they have one; yield who leaves."""
+def mark(session: Session, participant: str) -> Sequence[Leaver]:
+    """Write from when on a participant has no point, or that they have one; return who leaves."""
     row = session.get(ParticipantRow, participant)
     if row is None:
-        return
+        return ()
     ends = [stay.end for stay in registry.stays(session, [participant])]
     known = [end for end in ends if end is not None]
     row.left_from = max(known) if ends and len(known) == len(ends) else None
     session.add(row)
     session.flush()
-    if row.left_from is not None:
-        account = f"wallet:{participant}"
-        held = journal.balances(session, account).get(account, 0)
-        yield Leaver(participant, Interval.parse(row.left_from), held)
+    if row.left_from is None:
+        return ()
+    account = f"wallet:{participant}"
+    held = journal.balances(session, account).get(account, 0)
+    return (Leaver(participant, Interval.parse(row.left_from), held),)
 
 
 def _take_out(session: Session, participant: str) -> None:
@@ -297,7 +298,12 @@ def _until(new: Timeline, now: Link, begin: Interval) -> Interval | None:
     return next((link.valid_from for link in follows), None)
 
 
-def _add_newcomer(house: House, session: Session, newcomer: Newcomer) -> None:
+def add_newcomer(house: House, session: Session, newcomer: Newcomer) -> None:
+    """Enter a new participant with an empty wallet and the default limits.
+
+    Raises:
+        ChangeError: their id is taken.
+    """
     if session.get(ParticipantRow, newcomer.id) is not None:
         raise ChangeError(
             f"there is a participant {newcomer.id!r} already: name them without a new name, or "
