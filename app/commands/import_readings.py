@@ -14,6 +14,7 @@ from app.commands.exchange import changed
 from app.commands.shared import ADMINISTRATOR, Data, Json, Settings, run, show_json, show_table
 
 if TYPE_CHECKING:
+    from app.files.exchange_mapping import Mapping
     from app.services.exchange.values import Plan
     from app.services.house import House
 
@@ -35,47 +36,52 @@ def _group() -> None:
     """Take in readings or load profiles that no meter signed."""
 
 
+_File = Annotated[Path, typer.Argument(help="CSV, UTF-8, with a header.", metavar="FILE")]
+_Label = Annotated[
+    Literal["start", "end"] | None,
+    typer.Option(help="What a row's time is of its quarter-hour; without --mapping a must."),
+]
+_Zone = Annotated[
+    str | None, typer.Option(help="Of times without one: UTC or the district's zone.")
+]
+_Unit = Annotated[Literal["Wh", "kWh", "kW"] | None, typer.Option(help="kW: the mean power.")]
+_Counters = Annotated[
+    bool, typer.Option("--counters", help="Values are what counters showed at a time.")
+]
+_Decimal = Annotated[Literal[".", ","] | None, typer.Option(help="Before decimals.")]
+_Delimiter = Annotated[Literal[",", ";", "tab", "|"] | None, typer.Option(help="Between cells.")]
+_Format = Annotated[str | None, typer.Option(help="iso, or a pattern such as '%d.%m.%Y %H:%M'.")]
+_Point = Annotated[str, typer.Option(help="GSRN, for a file without a column of it.")]
+_Column = Annotated[
+    list[str] | None,
+    typer.Option(help="WHAT=HEADER: point, time, date, import, export, net, value, ..."),
+]
+_Mapping = Annotated[
+    Path | None, typer.Option(help="TOML that says all of this; options go before it.")
+]
+_Reason = Annotated[str, typer.Option(help="Who authorised the values, and why; needed to write.")]
+_Dry = Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")]
+
+
 @import_cli.command(
     epilog="Example: wattloom import readings june.csv --label end --zone Europe/Berlin --unit kWh "
     '--decimal "," --delimiter ";" --column time=Zeit --column import=Bezug --dry-run'
 )
 def readings(
-    file: Annotated[Path, typer.Argument(help="CSV, UTF-8, with a header.", metavar="FILE")],
+    file: _File,
     *,
-    label: Annotated[
-        Literal["start", "end"] | None,
-        typer.Option(help="What a row's time is of its quarter-hour; without --mapping a must."),
-    ] = None,
-    zone: Annotated[
-        str | None, typer.Option(help="Of times without one: UTC or the district's zone.")
-    ] = None,
-    unit: Annotated[
-        Literal["Wh", "kWh", "kW"] | None, typer.Option(help="kW: the mean power.")
-    ] = None,
-    counters: Annotated[
-        bool, typer.Option("--counters", help="Values are what counters showed at a time.")
-    ] = False,
-    decimal: Annotated[Literal[".", ","] | None, typer.Option(help="Before decimals.")] = None,
-    delimiter: Annotated[
-        Literal[",", ";", "tab", "|"] | None, typer.Option(help="Between cells.")
-    ] = None,
-    time_format: Annotated[
-        str | None, typer.Option(help="iso, or a pattern such as '%d.%m.%Y %H:%M'.")
-    ] = None,
-    point: Annotated[str, typer.Option(help="GSRN, for a file without a column of it.")] = "",
-    column: Annotated[
-        list[str] | None,
-        typer.Option(help="WHAT=HEADER: point, time, date, import, export, net, value, ..."),
-    ] = None,
-    mapping: Annotated[
-        Path | None, typer.Option(help="TOML that says all of this; options go before it.")
-    ] = None,
-    reason: Annotated[
-        str, typer.Option(help="Who authorised the values, and why; needed to write.")
-    ] = "",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show what would change.")
-    ] = False,
+    label: _Label = None,
+    zone: _Zone = None,
+    unit: _Unit = None,
+    counters: _Counters = False,
+    decimal: _Decimal = None,
+    delimiter: _Delimiter = None,
+    time_format: _Format = None,
+    point: _Point = "",
+    column: _Column = None,
+    mapping: _Mapping = None,
+    reason: _Reason = "",
+    dry_run: _Dry = False,
     data: Data = None,
     settings: Settings = None,
     json: Json = False,
@@ -83,34 +89,38 @@ def readings(
     """Take in a CSV file as authorised values, the whole file or none of it."""
     if label is None and mapping is None:
         raise typer.BadParameter("say start or end: it is never guessed", param_hint="--label")
-    instead = {
+    given = _given({
         "time": {"label": label, "zone": zone, "format": time_format},
         "values": {"unit": unit, "kind": "counter" if counters else None},
         "columns": _columns(column or ()),
         "delimiter": "\t" if delimiter == "tab" else delimiter,
         "decimal_mark": decimal,
         "point": point or None,
-    }
-
-    def act(house: House) -> None:
-        from app.files.exchange_mapping import read_mapping
-        from app.services.exchange.values import enter, preview
-
-        by = read_mapping(mapping, _given(instead))
-        with _status(f"reading {file.name} and comparing it with what is known"):
-            plan = preview(house, file, by)
-        written = 0
-        if not dry_run:
-            with _status(f"entering {len(plan.changes)} values"):
-                written = enter(house, plan, reason, ADMINISTRATOR)
-        _show(plan, written, as_json=json)
-        done = "would change (leave out --dry-run)" if dry_run else "entered"
-        typer.echo(f"{done}: {len(plan.changes)}, known already: {plan.unchanged}", err=True)
-
+    })  # fmt: skip
+    from app.files.exchange_mapping import read_mapping
     from app.files.rows import TableFileError
     from app.services.exchange.values import ExchangeError
 
+    def act(house: House) -> None:
+        by = read_mapping(mapping, given)
+        _take(house, file, by, None if dry_run else reason, as_json=json)
+
     run("import", settings, data, act, ExchangeError, TableFileError)
+
+
+def _take(house: House, file: Path, by: Mapping, reason: str | None, *, as_json: bool) -> None:
+    """Show what a file would change, and enter it where there is a reason."""
+    from app.services.exchange.values import enter, preview
+
+    with _status(f"reading {file.name} and comparing it with what is known"):
+        plan = preview(house, file, by)
+    written = 0
+    if reason is not None:
+        with _status(f"entering {len(plan.changes)} values"):
+            written = enter(house, plan, reason, ADMINISTRATOR)
+    _show(plan, written, as_json=as_json)
+    done = "would change (leave out --dry-run)" if reason is None else "entered"
+    typer.echo(f"{done}: {len(plan.changes)}, known already: {plan.unchanged}", err=True)
 
 
 def _columns(given: Sequence[str]) -> dict[str, str | None]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Final
 
-from metering.box.report import MeterReport, Report
+from metering.box.report import InputReport, MeterReport, Report
 
 REFRESH_S: Final = 5
 _STYLE: Final = """
@@ -83,6 +83,7 @@ def html(report: Report) -> str:
 {f'<ul class="alarms" role="alert">{alarms}</ul>' if alarms else '<p class="good">All is well.</p>'}
 <dl>{"".join(_cards(report))}</dl>
 <h2>Meters</h2><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>
+{_inputs(report)}
 <footer class="soft"><p>As of {escape(report.at)}; running for {age(report.up_s)}. Live values are
 unsigned.</p><p><a href="status.json">JSON</a> · <a href="metrics">metrics</a></p></footer>
 </main></body></html>
@@ -109,6 +110,10 @@ def metrics(report: Report) -> str:
             ("wattloom_meter_power_watts", label, meter.power_w),
             ("wattloom_meter_age_seconds", label, meter.age_s),
         ]
+    for line in report.inputs:
+        figures.append((
+            "wattloom_line_connected", f'{{line="{_label(line.name)}"}}', int(not line.error),
+        ))  # fmt: skip
     lines, named = [], set[str]()
     for name, label, value in sorted(figures, key=lambda one: one[0]):
         if value is None:
@@ -118,6 +123,10 @@ def metrics(report: Report) -> str:
             named.add(name)
         lines.append(f"{name}{label} {value}")
     return "\n".join([*lines, ""])
+
+
+def _label(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def age(seconds: int | None) -> str:
@@ -183,6 +192,33 @@ def _row(meter: MeterReport) -> str:
         f'<tr><td><strong>{escape(meter.point)}</strong><span class="sub">{escape(where)}</span>'
         f'{error}</td><td data-is="State"><span class="state {kind}">{words}</span></td>{values}'
         f'<td class="n" data-is="Last answer"><span>{ago}{quality}</span></td></tr>'
+    )
+
+
+def _inputs(report: Report) -> str:
+    """Return the table of the lines that tell by themselves; nothing where there are none."""
+    if not report.inputs:
+        return ""
+    rows = "".join(map(_input, report.inputs))
+    return f"""<h2>Lines that tell by themselves</h2><table><thead><tr><th scope="col">Line</th>
+<th scope="col">State</th><th scope="col" class=n>Last heard</th>
+<th scope="col" class=n>Not taken</th></tr></thead><tbody>{rows}</tbody></table>"""
+
+
+def _input(line: InputReport) -> str:
+    kind, words = ("bad", "not connected") if line.error else ("good", "connected")
+    notes = "".join(
+        f'<span class="sub">{escape(note)}</span>'
+        for note in (line.error, f"last not taken: {line.refused}" if line.refused else "")
+        if note
+    )
+    ago = "never" if line.heard_s is None else f"{age(line.heard_s)} ago"
+    return (
+        f'<tr><td><strong>{escape(line.name)}</strong><span class="sub">{line.kind} · '
+        f"{escape(line.where)}</span>{notes}</td>"
+        f'<td data-is="State"><span class="state {kind}">{words}</span></td>'
+        f'<td class="n" data-is="Last heard">{ago}</td>'
+        f'<td class="n" data-is="Not taken">{line.refusals:,}</td></tr>'
     )
 
 

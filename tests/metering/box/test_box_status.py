@@ -9,7 +9,14 @@ import httpx
 import pytest
 
 from metering.box.page import age, html, metrics
-from metering.box.report import ClockReport, MeterReport, Report, ServerReport, SpoolReport
+from metering.box.report import (
+    ClockReport,
+    InputReport,
+    MeterReport,
+    Report,
+    ServerReport,
+    SpoolReport,
+)
 from metering.box.status import StatusPage, StatusPageError
 
 METER = MeterReport(
@@ -56,6 +63,21 @@ def test_what_comes_from_outside_is_text() -> None:
     assert "A-1 &lt;b&gt;" in text
     assert "The server &lt;is&gt; away." in text
     assert "<script" not in text
+
+
+def test_lines_that_tell_by_themselves_are_shown() -> None:
+    lines = (
+        InputReport("p1", "p1", "192.0.2.9:23", 3, "", 2, "ChecksumError: <lost>"),
+        InputReport('a "b', "mqtt", "192.0.2.7:1883", None, "the broker is away", 0, ""),
+    )
+    text = html(replace(REPORT, inputs=lines))
+    for part in ("192.0.2.9:23", "3 s ago", "ChecksumError: &lt;lost&gt;", "the broker is away",
+                 "not connected", "never"):  # fmt: skip
+        assert part in text, part
+    told = metrics(replace(REPORT, inputs=lines)).splitlines()
+    assert 'wattloom_line_connected{line="p1"} 1' in told
+    assert 'wattloom_line_connected{line="a \\"b"} 0' in told
+    assert "Lines that tell" not in html(REPORT)
 
 
 def test_metrics_name_each_figure_once() -> None:
