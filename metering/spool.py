@@ -31,6 +31,9 @@ from metering.signing import Purpose, public_key, sign
 
 BUSY_TIMEOUT_S: Final = 5.0
 TOO_EARLY: Final = 425
+REMOVED: Final = 410
+"""It was acknowledged once, and its people had it removed since (docs/privacy.md)."""
+
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _WAL_BYTES: Final = 16 * 1024 * 1024
 _SCHEMA: Final = """
@@ -117,8 +120,11 @@ class Answer:
 
     @property
     def state(self) -> str:
-        """What becomes of the reading: final are 200 and every 4xx except 425."""
-        if self.status == 200:
+        """What becomes of the reading: final are 200 and every 4xx except 425.
+
+        One that the district removed (410) was acknowledged before: it goes as any other, by age.
+        """
+        if self.status in (200, REMOVED):
             return "acknowledged"
         return "dead" if 400 <= self.status < 500 and self.status != TOO_EARLY else "pending"
 
@@ -216,8 +222,8 @@ class Spool:
     def acknowledge(self, answers: Sequence[Answer], now_ms: int) -> None:
         """Store what the server said, in one transaction; saying it twice changes nothing.
 
-        ``now_ms`` counts for :meth:`prune`. A 200 keeps the receipt, another final answer makes
-        a dead letter, and anything else leaves the reading where it is.
+        ``now_ms`` counts for :meth:`prune`. A 200 keeps the receipt, a 410 needs none, another
+        final answer makes a dead letter, and anything else leaves the reading where it is.
         """
         with self._transaction() as connection:
             connection.executemany(

@@ -99,6 +99,13 @@ def test_a_200_without_a_receipt_does_not_count(tmp_path: Path) -> None:
     assert spool.pending() == 3
 
 
+def test_what_was_removed_since_is_forgotten_as_acknowledged(tmp_path: Path) -> None:
+    spool = filled(tmp_path, 3)
+    assert asyncio.run(dispatcher(spool, Road(status=410)).send()) == Sent(acknowledged=3)
+    assert (spool.pending(), spool.dead_letters()) == (0, [])
+    assert spool.prune(5_001, 0) == 3
+
+
 def test_answers_in_another_order_do_not_count(tmp_path: Path) -> None:
     class Swapped(Road):
         async def post(self, batch: Batch) -> Sequence[ItemResult]:
