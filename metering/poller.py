@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
+from metering.event import EventSink
 from metering.profiles import Profile
 from metering.reading import Clock, Measurement, Quality
-from metering.spool import Signer
+from metering.spool import Signer, Spool
 from metering.watchman import Polled, ShowsSerial, Watchman
 
 _BREAKER_AFTER: Final = 3
@@ -53,6 +54,18 @@ class Meter:
     source: MeterSource
     profile: Profile
     watchman: Watchman | None = None
+
+    @classmethod
+    def watched(
+        cls, signer: Signer, source: MeterSource, profile: Profile, spool: Spool, sink: EventSink
+    ) -> Self:
+        """Return a meter with a watchman that goes on after its last good reading in ``spool``.
+
+        ``sink`` takes the events of what the watchman sees.
+        """
+        last = spool.last_good(signer.enrolment.key.hex)
+        watchman = Watchman.after(signer, sink, profile.rated_w, last)
+        return cls(signer, source, profile, watchman)
 
     @property
     def point(self) -> str:

@@ -12,7 +12,9 @@ from app.services.founding import GATEWAY_NAME
 from app.services.house import House
 from app.services.live import LiveBoard, LiveValue
 from app.tables import EnrolmentRow
+from metering.box.events import Events
 from metering.dispatch import GatewayIdentity
+from metering.event import Reporter
 from metering.gateway import Gateway, Options
 from metering.identity import PublicKey
 from metering.interval import Interval
@@ -28,8 +30,8 @@ from metering.spool import Signer, Spool
 
 async def open_gateway(
     stack: AsyncExitStack, house: House, modbus_port: int, url: str, board: LiveBoard
-) -> Gateway:
-    """Return the gateway; what it opens is closed with ``stack``.
+) -> tuple[Gateway, Events]:
+    """Return the gateway and its events; what they open is closed with ``stack``.
 
     Args:
         stack: takes the connections, the spool and the HTTP client.
@@ -38,6 +40,15 @@ async def open_gateway(
         url: the address of the district's API.
         board: shows the live values.
     """
+    path, identity = house.settings.data / "spool.db", _identity(house)
+    spool = Spool.open(path)
+    stack.callback(spool.close)
+    reporter = Reporter(identity.district, identity.name, identity.key)
+    events = Events.open(path, reporter, house.clock.now_ms)
+    stack.callback(events.close)
+    client = await stack.enter_async_context(httpx.AsyncClient(timeout=30))
+    events.connect(url, client)
+
     meters = []
     for unit, signer in _signers(house):
         line = await stack.enter_async_context(
@@ -49,24 +60,26 @@ async def open_gateway(
             )
         )  # fmt: skip
         source = line.meter(unit, house.clock.now_ms)
-        meters.append(Meter(signer, source, load_profile(signer.enrolment.profile)))
-
-    spool = Spool.open(house.settings.data / "spool.db")
-    stack.callback(spool.close)
-    client = await stack.enter_async_context(httpx.AsyncClient(timeout=30))
+        profile = load_profile(signer.enrolment.profile)
+        meters.append(Meter.watched(signer, source, profile, spool, events.spool))
 
     def show(point: str, live: Live) -> None:
         board.update(point, LiveValue(live.power_w, live.answered_ms))
 
-    return Gateway(
+    gateway = Gateway(
         meters,
         spool,
         HttpSender(url, client),
-        GatewayIdentity(house.settings.origin, GATEWAY_NAME, house.keyring.gateway),
+        identity,
         house.clock.now_ms,
         lambda: Clock.SYNCHRONISED,
         Options(receipt_key=public_key(house.keyring.receipt), on_live=show),
     )
+    return gateway, events
+
+
+def _identity(house: House) -> GatewayIdentity:
+    return GatewayIdentity(house.settings.origin, GATEWAY_NAME, house.keyring.gateway)
 
 
 def _signers(house: House) -> list[tuple[int, Signer]]:

@@ -83,8 +83,8 @@ async def _demo(options: DemoOptions) -> AsyncIterator[Demo]:
         meters = await stack.enter_async_context(
             MeterServer(story.meters(clock.now_ms, options.seed))
         )
-        gateway = await open_gateway(stack, house, meters.port, url, board)
-        yield Demo(options, house, clock, figures, gateway, _worker(options, house))
+        gateway, events = await open_gateway(stack, house, meters.port, url, board)
+        yield Demo(options, house, clock, figures, gateway, events, _worker(options, house))
 
 
 def _open_house(

@@ -26,6 +26,7 @@ from app.settings import Settings
 from app.store import intervals, payments, people
 from app.tables import IntervalRow
 from app.worker import Worker
+from metering.box.events import Events
 from metering.gateway import MINUTE_MS, Gateway
 from metering.interval import LENGTH_MS
 from metering.sender import SenderError, SenderUnavailableError
@@ -65,6 +66,7 @@ class Demo:
     clock: SimulatedClock
     figures: Callable[[], LedgerFigures]
     gateway: Gateway
+    events: Events
     worker: Worker
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -88,6 +90,7 @@ async def _step(demo: Demo, step_ms: int) -> None:
     if now_ms % MINUTE_MS == 0:
         await poll_patiently(demo.gateway, border=now_ms % LENGTH_MS == 0)
         await send_patiently(demo.gateway)
+        await demo.events.send_once()
         await _patiently(demo, _work)
     else:
         await demo.gateway.poll_live()

@@ -92,8 +92,8 @@ _TEXTS: Final[Mapping[Kind, tuple[str, str]]] = {
     Kind.OFFLINE: (
         "warning",
         (
-            "the gateway in front of the meter cannot reach it ({error}); the others on its line go "
-            "on. Check the bus and the meter's power"
+            "the meter does not answer its gateway: {error}. The others on its line go on, and no old "
+            "value is signed in its place"
         ),
     ),
     Kind.ABSENT: (

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
-from nacl.signing import SigningKey
 
-from metering.box.config import BoxConfig
-from metering.box.timekeeper import wall_ms
 from metering.dispatch import Backoff
 from metering.event import Reporter
 from metering.event_spool import EventSpool, HttpEventSender, send_events
@@ -23,36 +22,35 @@ class Events:
     """Keeps and sends events; a server that does not take them is asked again ever later."""
 
     spool: EventSpool
-    url: str
+    now_ms: Callable[[], int]
     wake: asyncio.Event
     backoff: Backoff = field(default_factory=Backoff)
     sender: HttpEventSender | None = None
 
     @classmethod
-    def open(cls, config: BoxConfig, key: SigningKey) -> Events:
+    def open(cls, path: Path, reporter: Reporter, now_ms: Callable[[], int]) -> Events:
         """Open the events of the spool file; a running event loop is woken by each new one.
+
+        ``now_ms`` (UTC ms) dates what the server answers.
 
         Raises:
             SpoolUnavailableError: the file cannot be opened.
         """
         wake, loop = asyncio.Event(), asyncio.get_running_loop()
         wake.set()  # for those of an earlier run
-        reporter = Reporter(config.district, config.name, key)
 
         def on_event() -> None:
             loop.call_soon_threadsafe(wake.set)
 
         try:
-            spool = EventSpool.open(config.spool, reporter, on_event)
+            spool = EventSpool.open(path, reporter, on_event)
         except (sqlite3.Error, OSError) as error:
-            raise SpoolUnavailableError(
-                f"{config.spool}: {error}; check disk and rights"
-            ) from error
-        return cls(spool, config.server.url, wake)
+            raise SpoolUnavailableError(f"{path}: {error}; check disk and rights") from error
+        return cls(spool, now_ms, wake)
 
-    def connect(self, client: httpx.AsyncClient) -> None:
-        """Send by this client from now on."""
-        self.sender = HttpEventSender(self.url, client)
+    def connect(self, url: str, client: httpx.AsyncClient) -> None:
+        """Send to the server at ``url`` by this client from now on."""
+        self.sender = HttpEventSender(url, client)
 
     def close(self) -> None:
         """Close the file; what was reported stays."""
@@ -64,19 +62,19 @@ class Events:
         try:
             while not stop.is_set():
                 self.wake.clear()
-                wait_s = await self._try()
+                wait_s = await self.send_once()
                 woken = asyncio.ensure_future(asyncio.sleep(wait_s) if wait_s else self.wake.wait())
                 await asyncio.wait({woken, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 woken.cancel()
         finally:
             stopping.cancel()
 
-    async def _try(self) -> float:
-        """Send once; return the seconds to wait before the next try, 0 when all went."""
+    async def send_once(self) -> float:
+        """Offer all that waits once; return the seconds before the next try, 0 when all went."""
         if self.sender is None:
             return self.backoff.next_s()
         try:
-            await send_events(self.spool, self.sender, wall_ms)
+            await send_events(self.spool, self.sender, self.now_ms)
         except SenderError:
             return self.backoff.next_s()  # the readings' way tells people of it
         if self.spool.pending():

@@ -34,7 +34,7 @@ from metering.box.report import (
 from metering.box.status import StatusPage, StatusPageError
 from metering.box.timekeeper import Timekeeper, name_of, wall_ms
 from metering.dispatch import GatewayIdentity
-from metering.event import EventSink
+from metering.event import EventSink, Reporter
 from metering.gateway import Gateway, Options, until_stopped
 from metering.inputs.feed import Listener
 from metering.inputs.open import open_input
@@ -46,7 +46,6 @@ from metering.reading import Clock, Enrolment, Reading
 from metering.sender import HttpSender
 from metering.signing import SigningError, public_key
 from metering.spool import Signer, Spool
-from metering.watchman import Watchman
 
 _POST_TIMEOUT_S: Final = 30.0
 _STUCK_S: Final = 120.0
@@ -175,12 +174,12 @@ async def _open(stack: AsyncExitStack, config: BoxConfig) -> Parts:
         )
     spool = Spool.open(config.spool)
     stack.callback(spool.close)
-    events = Events.open(config, key)
+    events = Events.open(config.spool, Reporter(config.district, config.name, key), wall_ms)
     stack.callback(events.close)
     timekeeper = Timekeeper(config.clock, events.spool)
     await timekeeper.ask()
     client = await stack.enter_async_context(_client(config, timekeeper))
-    events.connect(client)
+    events.connect(config.server.url, client)
     lines = {name: open_line(line) for name, line in config.lines.items()}
     for line in lines.values():
         stack.push_async_callback(line.close)
@@ -234,11 +233,8 @@ class _Sources:
 def _meter(
     entry: MeterEntry, sources: _Sources, signer: Signer, spool: Spool, sink: EventSink
 ) -> Meter:
-    """Return a meter with a watchman that goes on after its last good reading."""
     profile = meter_type(entry.profile)
-    last = spool.last_good(signer.enrolment.key.hex)
-    watchman = Watchman.after(signer, sink, profile.rated_w, last)
-    return Meter(signer, sources.of(entry), profile, watchman)
+    return Meter.watched(signer, sources.of(entry), profile, spool, sink)
 
 
 def _options(config: BoxConfig) -> Options:

@@ -114,6 +114,14 @@ def test_the_silent_meter_was_estimated_and_corrected(
     ).fetchone()
     (corrected,) = connection.execute("SELECT sum(import_wh) FROM correction").fetchone()
     assert corrected == after - before > 0
+    told = connection.execute(
+        "SELECT e.kind, n.level FROM gateway_event e JOIN notice n ON n.point = e.point"
+        " AND n.ref LIKE 'event/' || e.kind || '/%' WHERE e.point = ? ORDER BY e.at_ms",
+        [BAKERY],
+    ).fetchall()
+    assert told == [("offline", "warning"), ("answers-again", "info")]
+    (all_told,) = connection.execute("SELECT count(*) FROM gateway_event").fetchone()
+    assert all_told == len(told), "of the others there is nothing to tell"
 
 
 def test_postgresql_gives_the_same_market(
