@@ -105,6 +105,11 @@ STEP_WORDS: Final = {
     "payment": "The money arrived on the ledger",
     "correction": "The corrections stand in the log",
     "receipt": "The receipt is signed",
+    "promise": "The seal keeps what the receipt promised",
+    "late": "The readings that came late stand in the seal",
+    "entries": "The log’s entries lie between two anchors",
+    "window": "When it was signed lies between two milestones",
+    "epoch": "The new beginning of the counters was approved",
 }
 RULE_WORDS: Final = {
     "mid-market": "one rate for all, halfway between the feed-in price and the most that a "

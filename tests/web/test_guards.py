@@ -104,7 +104,7 @@ def post_paths(ports: Ports) -> set[str]:
 
 def test_every_change_asks_for_the_token(ports: Ports, client: TestClient) -> None:
     managers = ("/treasury", "/sharing", "/corrections", "/people", "/statements/issue")
-    managers += ("/disputes/{dispute}/answer",)
+    managers += ("/disputes/{dispute}/answer", "/meters")
     paths = sorted(post_paths(ports) - {"/enter"}, key=lambda path: path.startswith(managers))
     assert {"/leave", "/verify", "/treasury/decide"} < set(paths)
     for path in paths:
