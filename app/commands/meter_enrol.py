@@ -36,6 +36,7 @@ from metering.commissioning.wire import (
     fingerprint,
     spell_token,
 )
+from metering.inputs.config import InputConfig
 from metering.interval import Interval
 from metering.lines.config import LineConfig
 from metering.reading import Enrolment, ReadingError
@@ -168,7 +169,7 @@ async def _enrol(
     box: Box,
     registrar: Registrar,
     offer: Offer,
-    aimed: tuple[LineConfig, Target],
+    aimed: tuple[LineConfig | InputConfig, Target],
     how: How,
     closing: Closing | None = None,
 ) -> int:
@@ -262,11 +263,12 @@ async def _rotate(box: Box, point: str) -> int:
     return 0
 
 
-def _line(box: Box, name: str) -> LineConfig:
+def _line(box: Box, name: str) -> LineConfig | InputConfig:
+    lines = {**box.config.lines, **box.config.inputs}
     try:
-        return box.config.lines[name]
+        return lines[name]
     except KeyError as error:
-        known = ", ".join(box.config.lines) or "none"
+        known = ", ".join(lines) or "none"
         raise FieldworkError(
             f"{box.path} has no [[line]] named {name!r} (there are: {known}): a meter is entered "
             "on a line of the settings; add it there first"

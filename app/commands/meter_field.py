@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
@@ -20,6 +20,8 @@ from metering.commissioning.plausible import Expected
 from metering.commissioning.probe import Found
 from metering.commissioning.seen import Seen
 from metering.commissioning.wire import Report
+from metering.inputs.config import InputConfig
+from metering.inputs.looking import looking
 from metering.lines.config import LineConfig
 from metering.lines.errors import MeterError
 from metering.lines.line import open_line
@@ -44,6 +46,10 @@ class Asking:
             ConfigError: the file is there and wrong.
         """
         return load_config(self.config).lines if self.config.exists() else {}
+
+    def input(self, name: str) -> InputConfig | None:
+        """Return the line of the settings of that name that tells by itself, if there is one."""
+        return load_config(self.config).inputs.get(name) if self.config.exists() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +102,7 @@ def judge_shown(target: Target, asking: Asking, *, as_json: bool) -> NoReturn:
     """Test a meter, and show each finding."""
 
     def act() -> int:
-        (line, *more) = plan.lines([target.line], asking.lines())
-        if more:
-            raise PlanError(f"{target.line}: one meter at a time; find it by wattloom meter scan")
+        line = asking.input(target.line) or _one_line(target.line, asking)
         _, report = asyncio.run(looked_at(line, target, asking.folder))
         if as_json:
             show_json(report.model_dump() | {"verdict": report.verdict})
@@ -109,8 +113,15 @@ def judge_shown(target: Target, asking: Asking, *, as_json: bool) -> NoReturn:
     run("test", act)
 
 
+def _one_line(typed: str, asking: Asking) -> LineConfig:
+    (line, *more) = plan.lines([typed], asking.lines())
+    if more:
+        raise PlanError(f"{typed}: one meter at a time; find it by wattloom meter scan")
+    return line
+
+
 async def looked_at(
-    line: LineConfig, target: Target, folder: Path | None = None
+    line: LineConfig | InputConfig, target: Target, folder: Path | None = None
 ) -> tuple[Seen, Report]:
     """Poll a meter twice and judge it; its type is found where nobody names it.
 
@@ -119,9 +130,12 @@ async def looked_at(
         PlanError, ProfileError: nothing fits, or more than one type does: name the profile.
     """
     expected = target.expected()
-    async with open_line(line) as opened:
-        reader = opened.unit(target.unit)
-        profile = await _profile(reader, target, folder)
+    async with AsyncExitStack() as stack:
+        if isinstance(line, InputConfig):
+            reader, profile = await stack.enter_async_context(looking(line, target.unit, wall_ms))
+        else:
+            reader = (await stack.enter_async_context(open_line(line))).unit(target.unit)
+            profile = await _profile(reader, target, folder)
 
         async def pause() -> None:
             with status(f"watching the counters for {target.seconds} s"):

@@ -5,6 +5,7 @@ They have no registers, so no scan finds them and no file describes them.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Final
 
 from metering.inputs.config import InputConfig, P1Line
@@ -17,14 +18,14 @@ P1: Final = Profile(
     name="dsmr_p1",
     title="Meter with a P1 port (DSMR 4 and 5, eSMR)",
     source="DSMR P1 Companion Standard 5.0.2",
-    version="p1-1",
+    version=sha256(b"dsmr_p1 1").hexdigest(),
     layout=_NO_REGISTERS,
 )
 MQTT: Final = Profile(
     name="mqtt_json",
     title="Meter that publishes JSON to an MQTT broker",
     source="docs/inputs.md, the mapping in the gateway's settings",
-    version="mqtt-1",
+    version=sha256(b"mqtt_json 1").hexdigest(),
     layout=_NO_REGISTERS,
 )
 TYPES: Final = {profile.name: profile for profile in (P1, MQTT)}

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,14 +32,17 @@ from metering.commissioning import fieldwork
 from metering.commissioning.fieldwork import Box
 from metering.commissioning.wire import compared, fingerprint
 from metering.identity import PublicKey
+from metering.inputs.types import P1
 from metering.interval import Interval
 from metering.profiles import load_profile
 from metering.reading import FIRST_PREV, Clock, Measurement, Quality, Reading, SignedReading
 from metering.registers import RegisterMap
 from metering.signing import Purpose, public_key, sign
 from metering.simulator import MeterServer, SimulatedMeter
+from tests.app.box_kit import in_a_loop
 from tests.app.commissioning_kit import Cellar
 from tests.app.doorway import ORIGIN, District
+from tests.metering.inputs.inputs_kit import p1_adapter
 
 SETTINGS = """
 district = "{origin}"
@@ -343,6 +346,30 @@ def _rotate(site: Site, begins: Interval) -> None:
 
     assert asyncio.run(bring()) == "active"
     fieldwork.end_rotation(Box.load(site.config), point, turned)
+
+
+def test_a_meter_that_tells_by_itself_is_added_as_any_other(site: Site) -> None:
+    async def tell(stop: asyncio.Event, ready: Callable[[int], None]) -> None:
+        async with p1_adapter("E00650", wall_ms) as port:
+            ready(port)
+            await stop.wait()
+
+    with in_a_loop(tell) as port:
+        line = f'[[line]]\nname = "p1"\nkind = "p1"\nhost = "127.0.0.1"\nport = {port}\n'
+        site.config.write_text(f"{site.config.read_text()}{line}")
+        shown = site.run("test", "p1", "--seconds", "0")
+        assert shown.exit_code == 0, shown.output
+        assert "E00650" in shown.stdout
+        args = ("p1", "--by", "Kim", "--seconds", "0", "--wait", "0")
+        sent = site.run("add", *args, "--token", site.cellar.token(site.cellar.empty))
+        site.confirm(told(sent))
+        assert site.run("add", "--wait", "0").exit_code == 0
+        nobody = site.run("test", "p1", "--unit", "2", "--seconds", "0")
+        assert (nobody.exit_code, "no unit 2" in nobody.stderr) == (1, True)
+    (row,) = site.rows(EnrolmentRequestRow)
+    assert (row.serial, row.profile, row.profile_version) == ("E00650", "dsmr_p1", P1.version)
+    (entry,) = load_config(site.config).meters
+    assert (entry.point, entry.line, entry.unit) == (site.cellar.empty, "p1", 1)
 
 
 def test_the_gateways_commands_load_neither_web_framework_nor_database() -> None:

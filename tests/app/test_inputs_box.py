@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import aiomqtt
@@ -23,22 +22,7 @@ from metering.spool import Signer, Spool
 from tests.app.box_kit import Box, DoorServer
 from tests.app.served import ORIGIN, Served
 from tests.metering.inputs.broker_kit import broker
-from tests.metering.inputs.inputs_kit import free_port, telegram, until
-
-
-@asynccontextmanager
-async def p1_adapter(serial: str) -> AsyncIterator[int]:
-    """Serve a P1 port whose meter tells ten times a second; yield its port."""
-
-    async def tell(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
-            for wh in range(4_000, 10_000):
-                writer.write(b"\x00garbage" + telegram(wall_ms(), wh, serial=serial))
-                await writer.drain()
-                await asyncio.sleep(0.1)
-
-    async with await asyncio.start_server(tell, "127.0.0.1", 0) as server:
-        yield server.sockets[0].getsockname()[1]
+from tests.metering.inputs.inputs_kit import free_port, p1_adapter, until
 
 
 async def asked_meter(port: int) -> None:
@@ -97,7 +81,7 @@ def own_batch(signer: Signer, served: Served, folder: Path) -> bytes:
 
 async def story(box: Box, served: Served, url: str) -> None:
     mqtt, stop = free_port(), asyncio.Event()
-    async with broker(mqtt), p1_adapter(box.signers[0].enrolment.serial) as p1:
+    async with broker(mqtt), p1_adapter(box.signers[0].enrolment.serial, wall_ms) as p1:
         meter = asyncio.create_task(asked_meter(mqtt))
         written(box, url, p1, mqtt)
         running = asyncio.create_task(run_box(load_config(box.file), stop))

@@ -16,8 +16,9 @@ from app.store import people
 from app.tables import EnrolmentRequestRow, EnrolmentRow, ReadingRow
 from metering.commissioning.wire import compared, fingerprint
 from metering.identity import PublicKey
+from metering.inputs.types import meter_type
 from metering.interval import LENGTH_MS, Interval, from_ms
-from metering.profiles import ProfileError, load_profile
+from metering.profiles import ProfileError
 from web.ports.meters import MeterLine
 
 _STALE_MS: Final = 2 * LENGTH_MS
@@ -62,7 +63,7 @@ def meters(session: Session, points: Collection[str], now_ms: int) -> Mapping[st
 def title(profile: str) -> str:
     """Return what a profile is called; its name where this house has no such file."""
     try:
-        return load_profile(profile).title
+        return meter_type(profile).title
     except ProfileError:
         return profile
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -54,3 +55,18 @@ async def until(holds: Callable[[], object]) -> None:
     async with asyncio.timeout(10):
         while not holds():
             await asyncio.sleep(0.002)
+
+
+@asynccontextmanager
+async def p1_adapter(serial: str, now_ms: Callable[[], int]) -> AsyncIterator[int]:
+    """Serve a P1 port whose meter tells ten times a second; yield its port."""
+
+    async def tell(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            for wh in range(4_000, 10_000):
+                writer.write(b"\x00garbage" + telegram(now_ms(), wh, serial=serial))
+                await writer.drain()
+                await asyncio.sleep(0.1)
+
+    async with await asyncio.start_server(tell, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
