@@ -12,7 +12,13 @@ from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import StreamingResponse
 
 from app.api.problems import ProblemError
-from app.services.ingest import Door, ItemResult, UnknownGatewayError, UnknownReadingError
+from app.services.ingest import (
+    Door,
+    ItemResult,
+    RemovedReadingError,
+    UnknownGatewayError,
+    UnknownReadingError,
+)
 from app.services.waiting import WaitingReadings
 from metering.batch import (
     Batch,
@@ -61,6 +67,8 @@ def build_router(door: Door, queue: WaitingReadings) -> APIRouter:
             return Response(_json(door.receipt(key, epoch, seq)), media_type=_JSON)
         except UnknownReadingError as error:
             raise ProblemError(404, str(error)) from error
+        except RemovedReadingError as error:
+            raise ProblemError(410, str(error)) from error
 
     return router
 

@@ -56,6 +56,24 @@ def sealed_leaves(house: House, key: str, point: str) -> bytes:
     return to_bytes(file)
 
 
+def check_held(house: House, key: str, epoch: int, seq: int, link: bytes) -> None:
+    """Refuse who does not hold a reading: ``link`` is its SHA-256(payload || signature).
+
+    Raises:
+        NoSuchProofError: there is no such reading, or it has another link.
+    """
+    with house.database.read() as session:
+        held = session.exec(
+            select(ReadingRow.link).where(
+                ReadingRow.key == key, ReadingRow.epoch == epoch, ReadingRow.seq == seq
+            )
+        ).first()
+    if held != link:
+        raise NoSuchProofError(
+            f"there is no reading {seq} of epoch {epoch} of key {key} with this link"
+        )
+
+
 def promised_leaves(house: House, key: str, epoch: int, seq: int) -> bytes:
     """Return the leaves of the seal that a stored reading was promised to; see there for errors."""
     with house.database.read() as session:

@@ -26,7 +26,15 @@ from ledger_client.verify import parse_milestone, render, verify_bytes, verify_r
 from metering.ocmf.document import parse
 from metering.ocmf.session import Identified, OcmfSessionError
 from metering.ocmf.signature import load_key
-from metering.reading import Clock, Measurement, Quality, Reading, SignedReading
+from metering.reading import (
+    FIRST_PREV,
+    Clock,
+    Measurement,
+    Quality,
+    Reading,
+    SignedReading,
+    link,
+)
 from metering.receipt import Receipt
 from metering.signing import public_key
 from metering.spool import Answer, Signer, Spool
@@ -156,14 +164,18 @@ def test_a_beacon_and_an_anchor_bound_when_a_reading_was_signed(kit: Kit) -> Non
     client = TestClient(_app(kit))
     for signed, says in ((bounded, "signed not before"), (plain, "how long before is not known")):
         one = Reading.from_payload(signed.payload)
-        answer = client.get(f"/api/v1/readings/{one.key}/{one.epoch}/{one.seq}/proof")
+        address = f"/api/v1/readings/{one.key}/{one.epoch}/{one.seq}"
+        held_by = {"link": link(signed.payload, signed.signature)}
+        answer = client.get(f"{address}/proof", params=held_by)
         verdict = verify_bytes(answer.content, kit.keys())
         assert verdict.code == 0, render(verdict)
         assert says in render(verdict)
-        leaves = client.get(f"/api/v1/readings/{one.key}/{one.epoch}/{one.seq}/leaves").content
+        leaves = client.get(f"{address}/leaves", params=held_by).content
         assert verify_receipt(held(kit, signed), kit.keys(), leaves).code == 0
     assert client.get("/api/v1/beacon").json()["index"] >= known.index
-    assert client.get(f"/api/v1/readings/{'0' * 64}/1/1/proof").status_code == 404
+    for file in ("proof", "leaves"):
+        assert client.get(f"{address}/{file}").status_code == 422
+        assert client.get(f"{address}/{file}", params={"link": "0" * 64}).status_code == 404
     proof = json.loads(evidence.reading_proof(kit.house, key_of(kit, "solar"), 1, 3))
     assert parse_milestone(bytes.fromhex(proof["beacon"])).index == known.index
 
@@ -255,3 +267,22 @@ def test_sessions_of_a_charger_leave_as_records(kit: Kit, tmp_path: Path) -> Non
     assert run("ocmf", "verify", file, "--key", file).exit_code == 2
     with pytest.raises(OcmfSessionError):
         Identified("NOBODY", "1")
+
+
+def test_a_neighbour_s_key_shows_none_of_its_readings(kit: Kit) -> None:
+    kit.read("solar")
+    kit.to(3)
+    mine = sent(kit, "flat")
+    kit.quarter()
+    kit.settle()
+    kit.live()
+    one, key = Reading.from_payload(mine.payload), key_of(kit, "solar")
+    client = TestClient(_app(kit))
+    held_by = {"link": link(mine.payload, mine.signature)}
+    # Flat is in no roster yet: its neighbour's leaf shows that, and names the neighbour's key.
+    assert key in client.get(f"/api/v1/readings/{one.key}/1/1/leaves", params=held_by).text
+    assert b"import_wh" in evidence.reading_proof(kit.house, key, 1, 1)
+    for params in ({}, held_by, {"link": FIRST_PREV}):
+        answer = client.get(f"/api/v1/readings/{key}/1/1/proof", params=params)
+        assert answer.status_code == (404 if params else 422)
+        assert "import_wh" not in answer.text

@@ -8,15 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from sqlmodel import col, update
 from typer.testing import CliRunner
 
+from app.api import problems, readings
 from app.cli import cli
 from app.clock import SimulatedClock
 from app.jobs.retention import Tidier
 from app.services.ingest import RemovedReadingError
 from app.services.retention import plan, run
 from app.services.retention.removal import RemovalError
+from app.services.waiting import WaitingReadings
 from app.settings import SettingsError, load_settings
 from app.store import removed
 from app.store.removed import Remains
@@ -133,6 +137,11 @@ def test_a_removed_number_is_not_free_again(kit: RemovalKit) -> None:
     key = kit.readings("flat")[0].key
     with pytest.raises(RemovedReadingError, match="reading 2 was acknowledged and later removed"):
         kit.door.receipt(key, 1, 2)
+    app = FastAPI()
+    problems.install(app)
+    app.include_router(readings.build_router(kit.door, WaitingReadings(2**20, 100)))
+    answer = TestClient(app).get(f"/api/v1/readings/{key}/1/2/receipt")
+    assert (answer.status_code, answer.headers["content-type"]) == (410, problems.MEDIA_TYPE)
     home = kit.homes["flat"]
     home.seq, moment = 1, kit.clock.now_ms()
     assert kit.send([kit.sign("flat", moment)]) == [409]  # other bytes under number 2
