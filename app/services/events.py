@@ -6,7 +6,7 @@ Formats: docs/protocol.md, "Gateway events". What each kind means to people: doc
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
@@ -17,8 +17,9 @@ from app.clock import Clock
 from app.db import Database
 from app.services import event_words
 from app.services.admission import FUTURE_MS
+from app.services.commissioning.requests import ACTIVE
 from app.store.bulk import insert_once
-from app.tables import GatewayEventRow, GatewayRow, MeteringPointRow
+from app.tables import EnrolmentRequestRow, GatewayEventRow, GatewayRow, MeteringPointRow
 from metering.canonical import json_fault, shown
 from metering.event import MAX_EVENTS, EventError, GatewayEvent, SignedEvent
 from metering.identity import PublicKey
@@ -97,9 +98,9 @@ class EventDoor:
                 results.append(EventResult(index, 400, str(error)))
         with self._database.write() as session:
             gateways = _gateways(session, {event.key for _, _, event in events})
-            points = frozenset(session.exec(select(MeteringPointRow.gsrn)))
+            tellers = _tellers(session, {event.point for _, _, event in events if event.point})
             for index, each, event in events:
-                results.append(self._take(session, index, each, event, gateways, points))
+                results.append(self._take(session, index, each, event, gateways, tellers))
         return sorted(results, key=lambda result: result.index)
 
     def _take(
@@ -109,7 +110,7 @@ class EventDoor:
         signed: SignedEvent,
         event: GatewayEvent,
         gateways: dict[str, str],
-        points: Collection[str],
+        tellers: Mapping[str, str | None],
     ) -> EventResult:
         if event.district != self._origin:
             return EventResult(
@@ -122,8 +123,10 @@ class EventDoor:
         key = PublicKey.parse(event.key)
         if not verify(key, Purpose.EVENT, signed.payload, signed.signature):
             return EventResult(index, 401, "the signature is not the gateway's: it proves nothing")
-        if event.point is not None and event.point not in points:
-            return EventResult(index, 403, f"there is no metering point {event.point} here")
+        if event.point is not None and tellers.get(event.point, "") not in (None, event.key):
+            return EventResult(
+                index, 403, f"metering point {event.point} is not here, or another gateway's"
+            )
         now_ms = self._clock.now_ms()
         if event.at_ms > now_ms + FUTURE_MS:
             return EventResult(index, 425, f"at_ms is {event.at_ms - now_ms} ms ahead: retry")
@@ -152,6 +155,22 @@ def _gateways(session: Session, keys: Collection[str]) -> dict[str, str]:
     """Return the allowed gateways among ``keys``, locked: one writer at a time takes its events."""
     query = select(GatewayRow).where(col(GatewayRow.key).in_(keys)).order_by(col(GatewayRow.key))
     return {row.key: row.name for row in session.exec(query.with_for_update())}
+
+
+def _tellers(session: Session, points: Collection[str]) -> dict[str, str | None]:
+    """Return those of ``points`` that exist, with the key of the gateway that tells of each.
+
+    That is the one which brought the meter there, while it is allowed; None: any may.
+    """
+    gsrn, request = MeteringPointRow.gsrn, EnrolmentRequestRow
+    found = dict.fromkeys(session.exec(select(gsrn).where(col(gsrn).in_(points))))
+    brought = session.exec(
+        select(request.point, request.gateway_key)
+        .join(GatewayRow, col(GatewayRow.key) == col(request.gateway_key))
+        .where(col(request.point).in_(points), request.state == ACTIVE)
+        .order_by(col(request.id))
+    )
+    return found | dict(brought.all())
 
 
 def _store(

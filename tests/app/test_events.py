@@ -12,7 +12,8 @@ import pytest
 from sqlmodel import Session, select
 
 from app.services import event_words
-from app.services.enrolment import allow_gateway
+from app.services.commissioning import requests
+from app.services.enrolment import allow_gateway, forbid_gateway
 from app.services.events import EventBodyError, EventDoor, parse_body
 from app.tables import GatewayEventRow, NoticeRow
 from metering.event import (
@@ -29,6 +30,7 @@ from metering.event_spool import EventSpool, HttpEventSender, send_events
 from metering.reading import FIRST_PREV, Clock
 from metering.sender import BatchRefusedError, SenderUnavailableError
 from metering.signing import public_key
+from tests.app.commissioning_kit import GATEWAY_KEY, Cellar
 from tests.app.doorway import GATEWAY, ORIGIN, START, District, gsrn, key_of
 
 BUSY = Finding(Kind.BUSY, {"error": "unit 3 is busy (0x06)"})
@@ -63,6 +65,27 @@ def test_what_is_refused_is_refused_alone(name: str, plain_district: District) -
     assert statuses(plain_district, reporter.sign(found, 2, good.link), good) == [status, 200]
     with plain_district.database.read() as session:
         assert len(session.exec(select(GatewayEventRow)).all()) == 1
+
+
+def test_of_a_meter_that_a_gateway_brought_it_alone_tells(
+    plain_district: District, tmp_path: Path
+) -> None:
+    cellar = Cellar(plain_district, tmp_path)
+    number = cellar.brought(cellar.empty, key_of(501))
+    own = Reporter(ORIGIN, "cellar-1", GATEWAY_KEY)
+    lie = Finding(Kind.SETTING, {"name": "x", "value": 1, "advice": "Call 0900 123"})
+    assert statuses(plain_district, REPORTER.sign(event(lie, cellar.empty), 1, FIRST_PREV)) == [200]
+    requests.confirm(cellar.house, number, cellar.groups(key_of(501)), "manager")
+    assert statuses(
+        plain_district,
+        REPORTER.sign(event(lie, cellar.empty), 2, FIRST_PREV),
+        own.sign(event(point=cellar.empty), 1, FIRST_PREV),
+    ) == [403, 200]
+    with plain_district.database.write() as session:
+        forbid_gateway(session, public_key(GATEWAY_KEY))
+    assert statuses(plain_district, REPORTER.sign(event(BUSY, cellar.empty), 2, FIRST_PREV)) == [
+        200
+    ]
 
 
 def test_a_repeated_one_changes_nothing_and_another_of_its_number_is_kept(
