@@ -249,6 +249,16 @@ def _last(session: Session, side: Side, before_ms: int) -> Values | None:
     return None
 
 
+def _after(session: Session, side: Side, since_ms: int, before_ms: int) -> Values | None:
+    """Return what the first good reading of a chain within a time shows."""
+    whose = (side.key, side.epoch)
+    entries = chain.above(
+        session, whose, store.first_after(session, whose, since_ms), plausibility.WINDOW
+    )
+    within = (each for each in entries if since_ms < each.reading.answered_ms <= before_ms)
+    return next((_values(each) for each in within if judging.is_good(each)), None)
+
+
 def _values(entry: chain.Entry) -> Values:
     shows = entry.reading
     return Values(shows.answered_ms, shows.import_wh, shows.export_wh, shows.resolution_wh)
@@ -260,8 +270,10 @@ def _check_values(session: Session, row: MeterChangeRow, closing: Values, openin
         raise ChangeValuesError("the new epoch begins before the old one ends", "opening")
     limit_w = people.points(session)[row.point].max_power_w
     last = _last(session, _old(row), closing.at_ms)
+    after = _after(session, _old(row), closing.at_ms, opening.at_ms)
     first = _first(session, _new(row))
-    for field, earlier, later in (("closing", last, closing), ("opening", opening, first)):
+    beside = (("closing", last, closing), ("closing", closing, after), ("opening", opening, first))
+    for field, earlier, later in beside:
         if earlier is None or later is None or earlier == later:
             continue
         if plausibility.lost_register(later, earlier):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from sqlmodel import select
@@ -295,4 +298,68 @@ def test_wrong_tokens_are_counted_per_address_and_hour(cellar: Cellar) -> None:
     assert 0 < refused.value.retry_after_s <= 3_600
     tokens.check_guesses(cellar.house, "10.0.0.2", hour_now)
     tokens.check_guesses(cellar.house, "10.0.0.1", hour_now + 3_600_000)
+    for number in range(50):  # who has many addresses keeps nobody out
+        tokens.report_guess(cellar.house, f"2001:db8::{number}")
+    tokens.check_guesses(cellar.house, "10.0.0.3", hour_now)
     assert any("wrong enrolment token" in row.text for row in rows(cellar, NoticeRow))
+
+
+def at_once(*acts: Callable[[], object]) -> list[object]:
+    """What each of the acts gives back or raises, all begun in one moment."""
+    start = Barrier(len(acts))
+
+    def act(one: Callable[[], object]) -> object:
+        start.wait()
+        try:
+            return one()
+        except Exception as error:  # noqa: BLE001
+            return error
+
+    with ThreadPoolExecutor(len(acts)) as pool:
+        return list(pool.map(act, acts))
+
+
+def test_tokens_made_at_once_leave_one(anywhere: Cellar) -> None:
+    made = at_once(*[lambda: anywhere.token(anywhere.empty)] * 6)
+    assert all(isinstance(each, str) for each in made)
+    assert len(rows(anywhere, EnrolmentTokenRow)) == 1
+
+
+def test_a_key_brought_at_two_points_at_once_is_at_one(anywhere: Cellar) -> None:
+    brought = [
+        (token, anywhere.request(anywhere.offer(token), KEY))
+        for token in map(anywhere.token, (anywhere.empty, anywhere.taken))
+    ]
+    found = at_once(*[lambda each=each: anywhere.bring(*each) for each in brought])
+    kinds = sorted(type(each).__name__ for each in found)
+    assert kinds == ["Brought", "RequestConflictError"]
+    assert len(rows(anywhere, EnrolmentRequestRow)) == 1
+
+
+def test_an_exchange_begins_while_its_token_lives(cellar: Cellar) -> None:
+    """From an older beginning, any energy would be plausible at the first border."""
+    token = cellar.token(cellar.taken)
+    request = cellar.request(cellar.offer(token), KEY)
+    assert request.exchange is not None
+    ends = {"closing": {"at_ms": 0}, "opening": {"at_ms": 1}}
+    old = {
+        name: getattr(request.exchange, name).model_copy(update=change)
+        for name, change in ends.items()
+    }
+    forged = request.model_copy(update={"exchange": request.exchange.model_copy(update=old)})
+    with pytest.raises(UnfitRequestError, match="too long ago"):
+        cellar.bring(token, forged)
+    assert not cellar.bring(token, request).repeated
+
+
+def test_closing_values_beyond_a_later_reading_are_not_approved(cellar: Cellar) -> None:
+    cellar.district.send(*cellar.district.meters[0].chain(3))
+    token = cellar.token(cellar.taken)
+    request = cellar.request(cellar.offer(token), KEY)
+    assert request.exchange is not None
+    closing = request.exchange.closing.model_copy(update={"at_ms": 0, "import_wh": 10**12})
+    exchange = request.exchange.model_copy(update={"closing": closing})
+    cellar.bring(token, request.model_copy(update={"exchange": exchange}))
+    requests.confirm(cellar.house, 1, cellar.groups(KEY), "manager")
+    (change,) = rows(cellar, MeterChangeRow)
+    assert (change.state, change.closing_import_wh) == ("proposed", 10**12)

@@ -9,6 +9,7 @@ from sqlmodel import Session, select
 from app.services import changes, enrolment
 from app.services.admission import FUTURE_MS
 from app.services.commissioning.errors import UnfitRequestError
+from app.services.commissioning.tokens import LIVES_MS
 from app.services.house import House
 from app.services.meter_change import ChangeError, ChangeKind, Proposal, Side, Values
 from app.store import changes as store
@@ -23,9 +24,16 @@ _GATEWAY: Final = "gateway"
 def check(exchange: Exchange, now_ms: int) -> None:
     """Refuse an exchange whose ends cannot be.
 
+    The new meter was read while its token lived: from an older beginning, more could be counted
+    than can have gone through it.
+
     Raises:
-        UnfitRequestError: the new meter was read before the old one, or in the future.
+        UnfitRequestError: the new meter was read before the old one, in the future or long ago.
     """
+    if exchange.opening.at_ms < now_ms - LIVES_MS - FUTURE_MS:
+        raise UnfitRequestError(
+            "the new meter was read too long ago: read it again, or look at the gateway's clock"
+        )
     if not exchange.closing.at_ms <= exchange.opening.at_ms <= now_ms + FUTURE_MS:
         raise UnfitRequestError(
             "the old meter is read first, then the new one, and neither in the future: look at the "

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from app.services import enrolment
@@ -194,8 +195,11 @@ def _store(
         exchange=None if request.exchange is None else request.exchange.to_json(),
         state=PENDING,
     )
-    session.add(row)
-    session.flush()
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError as error:  # brought at another point in this very moment
+        raise _taken(row.key) from error
     people.notify(
         session,
         ref=f"enrolment/{row.key}",
@@ -233,7 +237,9 @@ def _check_offered(
         exchanges.check(request.exchange, house.clock.now_ms())
     old = tokens.holder(session, house, signed.point)
     first = _first(house, old, session, signed.point)
-    if not first.start_ms - BACK_MS <= signed.valid_from.start_ms <= first.start_ms:
+    begin = registry.begin(session, signed.point) or signed.valid_from
+    earliest_ms = max(begin.start_ms, first.start_ms - BACK_MS)
+    if not earliest_ms <= signed.valid_from.start_ms <= first.start_ms:
         raise UnfitRequestError(
             f"an enrolment made now begins in {first}, not in {signed.valid_from}: look at the "
             "gateway's clock and sign again"
@@ -251,7 +257,7 @@ def _first(house: House, old: EnrolmentRow | None, session: Session, point: str)
     """Return the interval in which a meter enrolled now begins.
 
     In place of another it is the next one: the interval of the exchange is neither's. Without one
-    it is this one, or the one from which the last key of the point is revoked.
+    it is this one, or the one from which the last key of the point is revoked, or the point's first.
     """
     now = Interval.containing_ms(house.clock.now_ms())
     if old is not None:
@@ -260,7 +266,8 @@ def _first(house: House, old: EnrolmentRow | None, session: Session, point: str)
     revoked = session.exec(
         select(EnrolmentRow.revoked_from).where(EnrolmentRow.point == point)
     ).all()
-    return max([now, *(Interval.parse(key) for key in revoked if key)])
+    begin = registry.begin(session, point) or now
+    return max([now, begin, *(Interval.parse(key) for key in revoked if key)])
 
 
 def _check_free(session: Session, signed: Enrolment, gateway_key: str, gateway: str) -> None:
@@ -278,14 +285,16 @@ def _check_free(session: Session, signed: Enrolment, gateway_key: str, gateway: 
     again = session.exec(select(row.id).where(row.key == key)).first()
     taken = session.get(GatewayRow, key) is not None or key == gateway_key
     if known is not None or again is not None or taken:
-        raise RequestConflictError(
-            f"key {key} has another role or was used: make the meter a new one"
-        )
+        raise _taken(key)
     there = session.exec(select(GatewayRow).where(GatewayRow.name == gateway)).first()
     if there is not None and there.key != gateway_key:
         raise RequestConflictError(
             f"another gateway is called {gateway!r} here: give this one a name of its own"
         )
+
+
+def _taken(key: str) -> RequestConflictError:
+    return RequestConflictError(f"key {key} has another role or was used: make the meter a new one")
 
 
 def _same(
