@@ -35,6 +35,8 @@ from app.bankfiles.identifiers import check_bic, check_iban
 from ledger_client.verify import ANCHOR_DEADLINE_S, Witness, key_is_sound
 from metering.identity import check_district
 
+SETTINGS_FILE: Final = "district.toml"
+"""What a founded district's settings are called in its folder."""
 _NODE_URL: Final = re.compile(
     r"https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?/?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?/?"
 )
@@ -280,12 +282,14 @@ def load_settings(file: Path | None = None, **overrides: object) -> Settings:
     """Read the settings of a district.
 
     Args:
-        file: a TOML file, or None for defaults and environment alone.
+        file: a TOML file. Without it that in the folder ``data`` of the overrides, if there is
+            one (a founded district has it there), else defaults and environment alone.
         overrides: settings given on the command line; they win.
 
     Raises:
         SettingsError: unreadable file, unknown key, or a value out of range; it says which.
     """
+    file = file or _in_folder(overrides.get("data"))
     source = str(file) if file else "environment"
     if file is not None:
         _check_readable(file)
@@ -298,6 +302,11 @@ def load_settings(file: Path | None = None, **overrides: object) -> Settings:
     except ValidationError as error:
         raise SettingsError(_explain(source, error)) from error
     return Settings.model_construct(**dict(loaded))
+
+
+def _in_folder(data: object) -> Path | None:
+    file = data / SETTINGS_FILE if isinstance(data, Path) else None
+    return file if file and file.is_file() else None
 
 
 def _check_readable(file: Path) -> None:

@@ -18,12 +18,11 @@ from app.services.founding import Founding, FoundingError, found
 from app.services.keyring import Keyring, KeyringError
 from app.services.tariffs import versions
 from app.services.tariffs.versions import TariffRefusedError
-from app.settings import SettingsError, load_settings
+from app.settings import SETTINGS_FILE, SettingsError, load_settings
 from market.tariffs import TariffVersion
 from metering.interval import Interval
 from metering.signing import SigningError
 
-SETTINGS_FILE: Final = "district.toml"
 _PRIVATE: Final = 0o700
 _READ_BY_OWNER: Final = 0o400
 _TEMPLATE: Final = """\

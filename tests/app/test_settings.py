@@ -37,6 +37,16 @@ def test_the_command_line_wins_over_the_environment_over_the_file(
     assert (settings.name, settings.port, settings.grace_s) == ("file", 2, 3)
 
 
+def test_a_district_s_folder_brings_its_own_settings(tmp_path: Path) -> None:
+    own = write(tmp_path, 'origin = "own.example"\ndata = "elsewhere"\n')
+    found = load_settings(None, data=tmp_path)
+    assert (found.origin, found.data) == ("own.example", tmp_path)
+    other = write(tmp_path, "").rename(tmp_path / "other.toml")
+    assert load_settings(other, data=tmp_path).origin == Settings().origin, "the one that is named"
+    own.unlink(missing_ok=True)
+    assert load_settings(None, data=tmp_path).origin == Settings().origin
+
+
 def test_two_files_do_not_mix(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     first = load_settings(write(tmp_path, "port = 1\n"))
