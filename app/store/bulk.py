@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
-from sqlalchemy import ARRAY, ColumnElement, Table, bindparam, case, func, insert, select
+import psycopg
+from sqlalchemy import ColumnElement, Connection, Table, case, column, insert
+from sqlalchemy import table as lightweight
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, SQLModel
 
 
@@ -17,30 +21,50 @@ def insert_all(
         session.connection().execute(insert(table), list(rows))
 
 
-def append(session: Session, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
+def append(
+    session: Session, table: Table, columns: Sequence[str], rows: Sequence[Sequence[object]]
+) -> None:
     """Insert rows of plain values, which nothing converts on their way to the driver.
 
-    As arrays in one round trip on PostgreSQL, by the driver's own loop on SQLite: for ingest, where
-    a look at each parameter costs as much as the row.
+    By COPY on PostgreSQL, by the driver's own loop on SQLite: for ingest, where a look at each
+    parameter costs as much as the row.
 
     Args:
         session: in a writing transaction.
         table: where to.
-        rows: any number, each with the same columns in the table's order.
+        columns: which of its columns.
+        rows: any number, each with a value per column.
+
+    Raises:
+        DBAPIError: as from any statement.
     """
     if not rows:
         return
-    columns = list(rows[0])
     connection = session.connection()
     if connection.dialect.name == "postgresql":
-        arrays = (bindparam(name, type_=ARRAY(table.c[name].type)) for name in columns)
-        given = func.unnest(*arrays).table_valued(*columns).render_derived()
-        statement = insert(table).from_select(columns, select(given))
-        connection.execute(statement, {name: [row[name] for row in rows] for name in columns})
+        _copy(connection, table, columns, rows)
     else:
-        statement = insert(table).values({name: bindparam(name) for name in columns})
+        statement = insert(lightweight(table.name, *map(column, columns)))  # in their given order
         text = str(statement.compile(dialect=connection.dialect))
-        connection.exec_driver_sql(text, [tuple(row.values()) for row in rows])
+        connection.exec_driver_sql(text, list(map(tuple, rows)))
+
+
+def _copy(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[object]]
+) -> None:
+    driver = cast("psycopg.Connection[object]", connection.connection.driver_connection)
+    statement = f"COPY {table.name} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
+    kinds = [table.c[name].type.compile(dialect=connection.dialect).lower() for name in columns]
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+            copy.set_types(kinds)
+            for row in rows:
+                copy.write_row(row)
+    except psycopg.Error as error:
+        # As SQLAlchemy raises what happens within its own statements, which this is none of.
+        raise DBAPIError.instance(
+            statement, None, error, psycopg.Error, dialect=connection.dialect
+        ) from error
 
 
 def insert_once(session: Session, table: str, rows: Sequence[Mapping[str, object]]) -> int:

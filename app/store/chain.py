@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 from sqlalchemy import ColumnElement, RowMapping, bindparam, insert, update
@@ -47,6 +48,11 @@ class Entry:
 
 _COLUMNS: Final = tuple(name for name in Entry.__dataclass_fields__ if name != "parsed")
 _TABLE: Final = SQLModel.metadata.tables["reading"]
+_OWN: Final = ("key", "epoch", "seq", "point", "answered_ms", "import_wh", "export_wh", "power_w")
+_KEPT: Final = tuple(name for name in _COLUMNS if name != "id")
+_ADDED: Final = (*_OWN, "prev", "received_ms", *_KEPT)
+_own: Final = attrgetter(*_OWN)
+_kept: Final = attrgetter(*_KEPT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +150,7 @@ def receipt_batches(session: Session, ids: Sequence[int]) -> Mapping[int, Receip
 
 def add(session: Session, entries: Sequence[Entry], received_ms: int) -> None:
     """Insert new entries in one go."""
-    bulk.append(session, _TABLE, [_values(entry, received_ms) for entry in entries])
+    bulk.append(session, _TABLE, _ADDED, [_values(entry, received_ms) for entry in entries])
 
 
 def judge_again(session: Session, entries: Sequence[Entry]) -> None:
@@ -166,28 +172,6 @@ def _entry(row: RowMapping) -> Entry:
     return Entry(**{name: row[name] for name in _COLUMNS})
 
 
-def _values(entry: Entry, received_ms: int) -> dict[str, object]:
+def _values(entry: Entry, received_ms: int) -> tuple[object, ...]:
     reading = entry.reading
-    return {
-        "key": reading.key,
-        "epoch": reading.epoch,
-        "seq": reading.seq,
-        "point": reading.point,
-        "answered_ms": reading.answered_ms,
-        "import_wh": reading.import_wh,
-        "export_wh": reading.export_wh,
-        "power_w": reading.power_w,
-        "quality": entry.quality,
-        "flags": entry.flags,
-        "payload": entry.payload,
-        "signature": entry.signature,
-        "link": entry.link,
-        "prev": bytes.fromhex(reading.prev),
-        "salt": entry.salt,
-        "leaf": entry.leaf,
-        "seal_interval": entry.seal_interval,
-        "received_ms": received_ms,
-        "receipt_batch": entry.receipt_batch,
-        "receipt_index": entry.receipt_index,
-        "receipt_path": entry.receipt_path,
-    }
+    return (*_own(reading), bytes.fromhex(reading.prev), received_ms, *_kept(entry))

@@ -86,12 +86,12 @@ def _number_them() -> None:
     op.execute("INSERT INTO reading_number SELECT key, epoch, seq, answered_ms FROM reading")
     op.execute(
         "CREATE FUNCTION take_reading_number() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        "INSERT INTO reading_number VALUES (NEW.key, NEW.epoch, NEW.seq, NEW.answered_ms); "
+        "INSERT INTO reading_number SELECT key, epoch, seq, answered_ms FROM fresh; "
         "RETURN NULL; END $$"
     )
     op.execute(
-        "CREATE TRIGGER reading_takes_number AFTER INSERT ON reading "
-        "FOR EACH ROW EXECUTE FUNCTION take_reading_number()"
+        "CREATE TRIGGER reading_takes_number AFTER INSERT ON reading REFERENCING NEW TABLE AS fresh "
+        "FOR EACH STATEMENT EXECUTE FUNCTION take_reading_number()"
     )
 
 
