@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from metering.dispatch import Backoff, Dispatcher, GatewayIdentity, Reach, Sent
@@ -18,7 +18,7 @@ from metering.identity import PublicKey
 from metering.interval import LENGTH_MS
 from metering.keeping import Keeper, Keeping, Room
 from metering.poller import Fare, Live, Meter, Poller
-from metering.reading import Clock
+from metering.reading import Clock, Measurement
 from metering.sender import Sender, SenderError, SenderUnavailableError
 from metering.spool import Spool, SpoolError, SpoolUnavailableError
 
@@ -48,7 +48,8 @@ class Options:
     """What may differ between gateways; times are wall time in seconds or district time in ms.
 
     With ``receipt_key`` a 200 counts only if its receipt holds. ``on_live`` is told every answer.
-    ``sign_every_ms`` divides a quarter-hour, so that each border is one of its moments.
+    ``sign_every_ms`` divides a quarter-hour, so that each border is one of its moments. What
+    ``beacon`` returns then goes into the border readings (docs/protocol.md).
     """
 
     receipt_key: PublicKey | None = None
@@ -57,6 +58,7 @@ class Options:
     sign_every_ms: int = MINUTE_MS
     keeping: Keeping = field(default_factory=Keeping)
     on_live: Callable[[str, Live], None] | None = None
+    beacon: Callable[[], str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,10 @@ class Gateway:
         spread_s = 0.0 if border else len(asked) * _SPREAD_S
         stored: set[str] = set()
         async for measured in self._poller.groups(asked, even_failing=border, spread_s=spread_s):
-            entries = [(self._poller.signer(point), values) for point, values in measured.items()]
+            entries = [
+                (self._poller.signer(point, values.answered_ms), values)
+                for point, values in self._marked(measured, border=border).items()
+            ]
             if entries:
                 await asyncio.to_thread(self.spool.append, entries)
                 self._wake.set()
@@ -152,6 +157,13 @@ class Gateway:
             tuple(point for point in asked if point in stored),
             tuple(point for point in asked if point not in stored),
         )
+
+    def _marked(self, measured: dict[str, Measurement], *, border: bool) -> dict[str, Measurement]:
+        """Put the newest beacon into border readings: one a quarter-hour bounds all after it."""
+        beacon = self._options.beacon() if border and self._options.beacon else None
+        if beacon is None:
+            return measured
+        return {point: replace(values, beacon=beacon) for point, values in measured.items()}
 
     async def send(self) -> Sent:
         """Offer everything in the spool to the server once, oldest first, then tidy the spool up.

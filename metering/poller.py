@@ -57,14 +57,25 @@ class Meter:
 
     @classmethod
     def watched(
-        cls, signer: Signer, source: MeterSource, profile: Profile, spool: Spool, sink: EventSink
+        cls,
+        signer: Signer,
+        source: MeterSource,
+        profile: Profile,
+        spool: Spool,
+        sink: EventSink,
+        previous: Signer | None = None,
     ) -> Self:
         """Return a meter with a watchman that goes on after its last good reading in ``spool``.
 
-        ``sink`` takes the events of what the watchman sees.
+        ``sink`` takes the events of what the watchman sees; ``previous`` signs until ``signer``
+        begins.
         """
         last = spool.last_good(signer.enrolment.key.hex)
-        watchman = Watchman.after(signer, sink, profile.rated_w, last)
+        if previous is not None:
+            last = last or spool.last_good(previous.enrolment.key.hex)
+            previous = spool.going_on(previous)
+        going_on = spool.going_on(signer)
+        watchman = Watchman.after(going_on, sink, profile.rated_w, last, previous)
         return cls(signer, source, profile, watchman)
 
     @property
@@ -181,10 +192,10 @@ class Poller:
             for point, watch in self._watches.items()
         }
 
-    def signer(self, point: str) -> Signer:
-        """Return who signs for a point, in the epoch that holds now."""
+    def signer(self, point: str, answered_ms: int) -> Signer:
+        """Return who signs what a point's meter answered at a moment, in the epoch of that key."""
         meter = self._watches[point].meter
-        return meter.signer if meter.watchman is None else meter.watchman.signer
+        return meter.signer if meter.watchman is None else meter.watchman.signer_at(answered_ms)
 
     async def poll(
         self, points: Collection[str], *, even_failing: bool = False, spread_s: float = 0.0

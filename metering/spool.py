@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
@@ -59,7 +59,7 @@ CREATE INDEX IF NOT EXISTS reading_pending ON reading (id) WHERE state = 'pendin
 CREATE INDEX IF NOT EXISTS reading_decided ON reading (state, decided_ms) WHERE state != 'pending';
 """
 
-_ENDED: Final = "SELECT reason FROM ended WHERE key = ? AND epoch = ?"
+_ENDED: Final = "SELECT reason FROM ended WHERE key = ? AND epoch >= ?"
 
 
 class SpoolError(Exception):
@@ -290,7 +290,7 @@ class Spool:
         return Usage(size * (pages - free), size * free)
 
     def end_epoch(self, key: str, epoch: int, reason: str) -> None:
-        """Sign nothing more in this epoch, for its numbers may have been used already."""
+        """Sign nothing more up to this epoch, for its numbers may have been used already."""
         with self._transaction() as connection:
             connection.execute("INSERT OR IGNORE INTO ended VALUES (?, ?, ?)", (key, epoch, reason))
 
@@ -299,6 +299,17 @@ class Spool:
         with self._reading() as connection:
             rows = connection.execute("SELECT key, epoch, reason FROM ended").fetchall()
         return {(key, epoch): reason for key, epoch, reason in rows}
+
+    def going_on(self, signer: Signer) -> Signer:
+        """Return a signer in its next epoch, if the spool of its enrolled one was lost."""
+        enrolled = signer.enrolment
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT max(epoch) FROM ended WHERE key = ?", (enrolled.key.hex,)
+            ).fetchone()
+        if row[0] is None or row[0] < enrolled.epoch:
+            return signer
+        return Signer(replace(enrolled, epoch=row[0] + 1), signer.key)
 
     def epochs(self) -> list[tuple[str, int, int]]:
         """Return key, epoch and last sequence number of every chain."""

@@ -17,6 +17,7 @@ from metering.lines import errors
 from metering.profiles import Profile
 from metering.quantities import Power, RegisterTotal
 from metering.reading import Clock, Measurement, Reading
+from metering.rotation import signer_at
 from metering.spool import Signer
 
 SERIAL_EVERY_MS: Final = 600_000
@@ -111,6 +112,7 @@ class Judged:
 class Watchman:
     """Judges one meter's polls; ``signer`` signs, in the epoch that holds now.
 
+    Before the border at which ``signer`` begins, ``previous`` signs, if there is one.
     ``max_power_w`` is the most that can flow there (its fuse, or what its type can measure);
     ``None``: not known, so that neither spikes nor roll-overs can be told.
     """
@@ -118,6 +120,7 @@ class Watchman:
     signer: Signer
     sink: EventSink
     max_power_w: int | None = None
+    previous: Signer | None = None
     memory: Memory = field(default_factory=Memory)
     _failing: Kind | None = None
     _missed: int = 0
@@ -129,15 +132,27 @@ class Watchman:
 
     @classmethod
     def after(
-        cls, signer: Signer, sink: EventSink, max_power_w: int | None, last: Reading | None
+        cls,
+        signer: Signer,
+        sink: EventSink,
+        max_power_w: int | None,
+        last: Reading | None,
+        previous: Signer | None = None,
     ) -> Watchman:
-        """Return one that goes on after ``last``, the last good reading that the key signed.
+        """Return one that goes on after ``last``, the last good reading that a key of it signed.
 
-        The epoch is that of ``last`` where it lies beyond the enrolled one.
+        That key's epoch is that of ``last`` where it lies beyond the enrolled one.
         """
-        if last is not None and last.epoch > signer.enrolment.epoch:
-            signer = Signer(replace(signer.enrolment, epoch=last.epoch), signer.key)
-        return cls(signer, sink, max_power_w, Memory.after(last))
+        before = None if previous is None else _in_epoch_of(previous, last)
+        return cls(_in_epoch_of(signer, last), sink, max_power_w, before, Memory.after(last))
+
+    def signer_at(self, answered_ms: int) -> Signer:
+        """Return who signs what was answered at a moment (UTC ms)."""
+        if self.previous is None:
+            return self.signer
+        # Before all of its keys the first one signs, as it does where there is but one.
+        begins = self.previous.enrolment.valid_from.start_ms
+        return signer_at((self.previous, self.signer), max(answered_ms, begins))
 
     def wants_serial(self, now_ms: int) -> bool:
         """Tell whether the serial number is to be read with this poll."""
@@ -193,15 +208,21 @@ class Watchman:
         self._failing, self._missed = None, 0
         self._bad.append(False)
         self._tell_clash(poll.answered_ms, clock)
-        epochs = self._begin_epoch() if found.new_epoch else {}
+        epochs = self._begin_epoch(poll.answered_ms) if found.new_epoch else {}
         for finding in found.findings:
             mine = epochs if finding.kind is Kind.RESET else {}
             told = replace(finding, detail={**finding.detail, **mine})
             self._tell(told, poll.answered_ms, clock)
 
-    def _begin_epoch(self) -> dict[str, int]:
-        enrolment = self.signer.enrolment
-        self.signer = Signer(replace(enrolment, epoch=enrolment.epoch + 1), self.signer.key)
+    def _begin_epoch(self, answered_ms: int) -> dict[str, int]:
+        """Begin the next epoch of the key that signs now: epochs are a key's own."""
+        signer = self.signer_at(answered_ms)
+        enrolment = signer.enrolment
+        begun = Signer(replace(enrolment, epoch=enrolment.epoch + 1), signer.key)
+        if signer is self.previous:
+            self.previous = begun
+        else:
+            self.signer = begun
         return {"old_epoch": enrolment.epoch, "new_epoch": enrolment.epoch + 1}
 
     def _tell_clash(self, at_ms: int, clock: Clock) -> None:
@@ -215,6 +236,13 @@ class Watchman:
 
     def _tell(self, finding: Finding, at_ms: int, clock: Clock) -> None:
         self.sink.report(Event(finding, self.signer.enrolment.point, at_ms, clock))
+
+
+def _in_epoch_of(signer: Signer, last: Reading | None) -> Signer:
+    enrolment = signer.enrolment
+    if last is None or last.key != enrolment.key.hex or last.epoch <= enrolment.epoch:
+        return signer
+    return Signer(replace(enrolment, epoch=last.epoch), signer.key)
 
 
 def _sight(poll: Polled, serial: str | None) -> Sight:

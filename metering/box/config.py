@@ -19,6 +19,13 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from metering.box.entries import (
+    METERS_FOLDER,
+    FileState,
+    MeterEntry,
+    PreviousKey,
+    files_beside,
+)
 from metering.identity import IdentityError, PublicKey, check_district, check_gsrn
 from metering.inputs.config import KINDS, InputConfig, InputConfigError, parse_input
 from metering.inputs.types import TYPES, meter_type, type_of, units_of
@@ -27,7 +34,6 @@ from metering.lines.config import LineConfig, LineConfigError, parse_line
 from metering.profiles import ProfileError
 from metering.reading import MAX_NAME
 
-METERS_FOLDER: Final = "meters.d"
 MIB: Final = 1024 * 1024
 _MOST_PROBLEMS: Final = 20
 _DAY_MS: Final = 86_400_000
@@ -44,25 +50,6 @@ class ConfigError(ValueError):
     def __init__(self, *faults: str) -> None:
         super().__init__("\n".join(faults))
         self.faults = faults
-
-
-@dataclass(frozen=True, slots=True)
-class MeterEntry:
-    """One meter of the gateway: whose it is, of which type, where it answers, who signs for it.
-
-    ``key_file`` is absolute, or relative to the folder of the settings; ``written_in`` is the
-    file that holds the entry, ``None`` for one that no file holds yet.
-    """
-
-    point: str
-    serial: str
-    profile: str
-    line: str
-    unit: int
-    key_file: Path
-    epoch: int
-    valid_from: Interval
-    written_in: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +93,8 @@ class Limits:
 class BoxConfig:
     """One gateway's settings, judged: names are unique and everything referred to is there.
 
-    ``lines`` are asked (Modbus), ``inputs`` tell by themselves (docs/inputs.md).
+    ``lines`` are asked (Modbus), ``inputs`` tell by themselves (docs/inputs.md). ``beside`` is how
+    the files of ``meters.d`` were when they were read (see :func:`files_beside`).
     """
 
     path: Path
@@ -121,6 +109,7 @@ class BoxConfig:
     lines: Mapping[str, LineConfig]
     inputs: Mapping[str, InputConfig]
     meters: tuple[MeterEntry, ...]
+    beside: frozenset[FileState]
 
     @property
     def spool(self) -> Path:
@@ -137,6 +126,7 @@ def load_config(path: Path) -> BoxConfig:
     spec = _validated(_BoxSpec, path, _table(path))
     folder = path.absolute().parent
     lines, inputs = _lines(spec.line, path, folder)
+    beside = files_beside(path)
     meters = (*(_entry(folder, path, one) for one in spec.meter), *_beside(path))
     check_meters(meters, lines, inputs)
     return BoxConfig(
@@ -152,6 +142,7 @@ def load_config(path: Path) -> BoxConfig:
         lines=lines,
         inputs=inputs,
         meters=meters,
+        beside=beside,
     )
 
 
@@ -230,6 +221,11 @@ class _LimitsSpec(_Spec):
     keep_receipts_days: Annotated[int, Field(ge=0, le=3_660)] = 7
 
 
+class _PreviousSpec(_Spec):
+    key_file: _Path
+    valid_from: str
+
+
 class _MeterSpec(_Spec):
     point: Annotated[str, AfterValidator(check_gsrn)]
     serial: _Name
@@ -239,6 +235,7 @@ class _MeterSpec(_Spec):
     key_file: _Path
     epoch: Annotated[int, Field(ge=1, lt=2**31)] = 1
     valid_from: str
+    previous: _PreviousSpec | None = None
 
 
 class _BoxSpec(_Spec):
@@ -364,14 +361,25 @@ def _entry(folder: Path, where: Path, spec: _MeterSpec) -> MeterEntry:
     try:
         meter_type(spec.profile)
         valid_from = Interval.parse(spec.valid_from)
+        previous = _previous(folder, spec.previous)
     except ProfileError as error:
         raise ConfigError(f"{where}: profile: {error}") from error
     except IntervalError as error:
         raise ConfigError(f"{where}: valid_from: {error}") from error
+    if previous is not None and previous.valid_from.key >= valid_from.key:
+        raise ConfigError(
+            f"{where}: previous.valid_from: it signs from {previous.valid_from} on, and so has to "
+            f"begin before valid_from, {valid_from}"
+        )
     return MeterEntry(
         point=spec.point, serial=spec.serial, profile=spec.profile, line=spec.line, unit=spec.unit,
         key_file=folder / spec.key_file, epoch=spec.epoch, valid_from=valid_from, written_in=where,
+        previous=previous,
     )  # fmt: skip
+
+
+def _previous(folder: Path, spec: _PreviousSpec | None) -> PreviousKey | None:
+    return spec and PreviousKey(folder / spec.key_file, Interval.parse(spec.valid_from))
 
 
 def _beside(path: Path) -> Iterable[MeterEntry]:
@@ -399,7 +407,7 @@ def check_meters(
     faults = [fault for one in meters if (fault := _misplaced(one, lines, inputs))]
     for what, values in (
         ("point", [one.point for one in meters]),
-        ("key_file", [str(one.key_file) for one in meters]),
+        ("key_file", [str(file) for one in meters for file in one.key_files]),
         ("unit", [f"{one.unit} on line {one.line!r}" for one in meters]),
     ):
         faults += [

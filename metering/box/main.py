@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from metering.box.config import BoxConfig, ConfigError, load_config
+from metering.box.entries import files_beside
 from metering.box.service import BoxError, alone, load_signers, run_box
 from metering.box.setup import make_gateway
+from metering.box.timekeeper import wall_ms
 from metering.box.upkeep import DeadReading, dead_readings, new_spool, requeue
+from metering.interval import LENGTH_MS
 from metering.spool import SpoolCorruptError, SpoolError
 
 _new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
@@ -26,12 +29,17 @@ with suppress(ImportError):  # it is faster; asyncio's own where it is missing
 
     _new_loop = uvloop.new_event_loop
 
+_LOOK_S: Final = 10.0
+_BORDER_MS: Final = 20_000
+"""So long before and after a border what commands changed is left for later."""
+
 _log = logging.getLogger("metering.box")
 
 _DESCRIPTION: Final = """\
 Read meters, sign what they show, and send it until there are receipts.
 
-SIGTERM ends it in a few seconds; SIGHUP makes it read its settings again. Exit codes: 0 done,
+SIGTERM ends it in a few seconds; SIGHUP makes it read its settings again. Meters that commands add
+or change it takes up within a minute. Exit codes: 0 done,
 1 it could not be done and the last lines say why, 2 the command was not understood."""
 _EPILOG: Final = """\
 Examples:
@@ -68,7 +76,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         ("--init", "make commented settings and the gateway's key"),
         ("--dead", "list the readings that the server refused for good"),
         ("--requeue", "offer those readings again, once the cause is mended"),
-        ("--new-spool", "keep a damaged spool as evidence, end its epochs, begin a new one"),
+        ("--new-spool", "keep a damaged spool as evidence, and begin a new one in new epochs"),
     ):
         what.add_argument(name, action="store_true", help=words)
     parser.add_argument("--json", action="store_true", help="with --check or --dead: print JSON")
@@ -132,8 +140,24 @@ async def _until_told(path: Path, config: BoxConfig) -> BoxConfig | None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
     loop.add_signal_handler(signal.SIGHUP, reload)
-    await run_box(config, stop)
+    watching = asyncio.create_task(_watch_files(config, reload))
+    try:
+        await run_box(config, stop)
+    finally:
+        watching.cancel()
     return again[0] if again else None
+
+
+async def _watch_files(config: BoxConfig, reload: Callable[[], None]) -> None:
+    """Take up what commands change beside the settings, but not while borders are read."""
+    known = config.beside
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        found = files_beside(config.path)
+        if found != known and (wall_ms() + _BORDER_MS) % LENGTH_MS >= 2 * _BORDER_MS:
+            known = found
+            _log.info("the meters beside the settings have changed")
+            reload()
 
 
 def _check(config: BoxConfig, *, as_json: bool) -> int:
@@ -143,7 +167,8 @@ def _check(config: BoxConfig, *, as_json: bool) -> int:
             {
                 "point": entry.point, "serial": entry.serial, "profile": entry.profile,
                 "line": entry.line, "unit": entry.unit, "epoch": entry.epoch,
-                "key": signers[entry.point].enrolment.key.hex, "valid_from": entry.valid_from.key,
+                "key": signers[entry.point][-1].enrolment.key.hex,
+                "valid_from": entry.valid_from.key,
             }
             for entry in config.meters
         ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Adding, replacing and removing meters in ``meters.d``: one file each, never half written.
 
 The person's ``gateway.toml`` is never touched, so that its comments stay; a running gateway takes
-the change on SIGHUP. What a command replaces or removes is kept beside it under a dated name.
+the change within a minute. What a command replaces or removes is kept beside it under a dated name.
 """
 
 from __future__ import annotations
@@ -17,14 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from metering.box.config import (
-    METERS_FOLDER,
-    ConfigError,
-    MeterEntry,
-    check_meters,
-    load_config,
-    parse_meter,
-)
+from metering.box.config import ConfigError, check_meters, load_config, parse_meter
+from metering.box.entries import METERS_FOLDER, MeterEntry
 from metering.box.keys import inherit_owner, make_folder, sync_folder
 
 _KEYS: Final = ("point", "serial", "profile", "line", "unit", "key_file", "epoch", "valid_from")
@@ -124,7 +118,7 @@ def _written(config: Path, point: str) -> tuple[Path, str]:
 def _check(config: Path, entry: MeterEntry, replaces: Path | None) -> None:
     """Judge the entry beside the meters that stay."""
     loaded = load_config(config)
-    placed = replace(entry, key_file=config.absolute().parent / entry.key_file)
+    placed = _placed(config.absolute().parent, entry)
     others = [one for one in loaded.meters if one.written_in != replaces]
     check_meters([*others, placed], loaded.lines, loaded.inputs)
 
@@ -133,7 +127,7 @@ def _write(config: Path, path: Path, entry: MeterEntry, comments: tuple[str, ...
     """Write the file whole or not at all, once it reads back as what was meant."""
     folder = config.absolute().parent
     text = _text(folder, entry, comments)
-    meant = replace(entry, key_file=folder / entry.key_file, written_in=path)
+    meant = replace(_placed(folder, entry), written_in=path)
     if parse_meter(folder, path, text) != meant:
         raise MeterFileError(f"{path}: a name in it cannot be written: use letters and digits")
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
@@ -151,18 +145,31 @@ def _write(config: Path, path: Path, entry: MeterEntry, comments: tuple[str, ...
     sync_folder(path.parent)
 
 
+def _placed(folder: Path, entry: MeterEntry) -> MeterEntry:
+    """Return an entry with the whole paths of its key files."""
+    before = entry.previous
+    if before is not None:
+        before = replace(before, key_file=folder / before.key_file)
+    return replace(entry, key_file=folder / entry.key_file, previous=before)
+
+
 def _text(folder: Path, entry: MeterEntry, comments: tuple[str, ...]) -> str:
-    key_file = entry.key_file
-    if key_file.is_relative_to(folder):
-        key_file = key_file.relative_to(folder)
     values = {
         "point": entry.point, "serial": entry.serial, "profile": entry.profile,
-        "line": entry.line, "unit": entry.unit, "key_file": str(key_file),
+        "line": entry.line, "unit": entry.unit, "key_file": _shortly(folder, entry.key_file),
         "epoch": entry.epoch, "valid_from": entry.valid_from.key,
     }  # fmt: skip
     # A JSON string or integer is spelt the same in TOML.
     lines = [f"{name} = {json.dumps(values[name], ensure_ascii=False)}" for name in _KEYS]
+    if entry.previous is not None:
+        file = json.dumps(_shortly(folder, entry.previous.key_file), ensure_ascii=False)
+        begins = json.dumps(entry.previous.valid_from.key)
+        lines.append(f"previous = {{ key_file = {file}, valid_from = {begins} }}")
     return "\n".join([*(comments or ("# One meter; written by wattloom.",)), *lines, ""])
+
+
+def _shortly(folder: Path, file: Path) -> str:
+    return str(file.relative_to(folder) if file.is_relative_to(folder) else file)
 
 
 def _keep(path: Path, word: str, *, copy: bool) -> Path:

@@ -18,8 +18,10 @@ from typing import Final
 
 import httpx
 
+from metering.box.beacon import Beacon
 from metering.box.clock import steady_ms
-from metering.box.config import BoxConfig, ConfigError, MeterEntry
+from metering.box.config import BoxConfig, ConfigError
+from metering.box.entries import MeterEntry
 from metering.box.events import Events
 from metering.box.keys import load_key, make_folder
 from metering.box.notify import notify, watchdog_s
@@ -36,12 +38,14 @@ from metering.box.timekeeper import Timekeeper, name_of, wall_ms
 from metering.dispatch import GatewayIdentity
 from metering.event import EventSink, Reporter
 from metering.gateway import Gateway, Options, until_stopped
+from metering.inputs.config import InputConfig
 from metering.inputs.feed import Listener
 from metering.inputs.open import open_input
-from metering.inputs.types import meter_type
+from metering.inputs.types import max_power_w, meter_type
 from metering.keeping import Keeping, Room
 from metering.lines.line import Line, open_line
 from metering.poller import Fare, Meter, MeterSource
+from metering.profiles import Profile
 from metering.reading import Clock, Enrolment, Reading
 from metering.sender import HttpSender
 from metering.signing import SigningError, public_key
@@ -50,6 +54,9 @@ from metering.spool import Signer, Spool
 _POST_TIMEOUT_S: Final = 30.0
 _STUCK_S: Final = 120.0
 """A gateway whose signing did not come round for so long is restarted by its watchdog."""
+
+MOST_BEYOND: Final = 1_000
+"""So far beyond the enrolled epoch the district takes readings (docs/protocol.md, "Epochs")."""
 
 _log = logging.getLogger(__name__)
 
@@ -74,42 +81,52 @@ class Parts:
     gateway: Gateway
     events: Events
     timekeeper: Timekeeper
+    beacon: Beacon
     lines: Mapping[str, Line]
     listeners: Mapping[str, Listener]
     stopped: Mapping[str, str]
     started_s: float = field(default_factory=time.monotonic)
 
 
-def load_signers(config: BoxConfig) -> dict[str, Signer]:
-    """Read every meter's key and return who signs, by point.
+def load_signers(config: BoxConfig) -> dict[str, tuple[Signer, ...]]:
+    """Read every meter's keys and return who signs, by point: the newest key last.
 
     Raises:
         ConfigError: a key file is absent, may be read by others, or holds no key; or two roles
             share one key.
     """
-    faults, signers = [], dict[str, Signer]()
+    faults, signers = [], dict[str, tuple[Signer, ...]]()
     for entry in config.meters:
         try:
-            key = load_key(entry.key_file)
+            signers[entry.point] = _signers(config, entry)
         except (SigningError, OSError) as error:
             faults.append(f"{entry.written_in}: key_file: {_told(error)}")
-            continue
-        enrolment = Enrolment(
-            config.district, entry.point, entry.serial, entry.profile, public_key(key),
-            entry.epoch, entry.valid_from,
-        )  # fmt: skip
-        signers[entry.point] = Signer(enrolment, key)
     try:
         keys = [public_key(load_key(config.key_file))]
     except (SigningError, OSError) as error:
         faults.append(f"{config.path}: key_file: {_told(error)}")
         keys = []
-    keys += [signer.enrolment.key for signer in signers.values()]
+    keys += [one.enrolment.key for each in signers.values() for one in each]
     if len(set(keys)) != len(keys):
         faults.append(f"{config.path}: two key files hold one key: each role needs its own")
     if faults:
         raise ConfigError(*faults)
     return signers
+
+
+def _signers(config: BoxConfig, entry: MeterEntry) -> tuple[Signer, ...]:
+    starts = [entry.valid_from]
+    if entry.previous is not None:
+        starts.insert(0, entry.previous.valid_from)
+    signers = []
+    for file, begins in zip(entry.key_files, starts, strict=True):
+        key = load_key(file)
+        enrolment = Enrolment(
+            config.district, entry.point, entry.serial, entry.profile, public_key(key),
+            entry.epoch, begins,
+        )  # fmt: skip
+        signers.append(Signer(enrolment, key))
+    return tuple(signers)
 
 
 def begun_mark(config: BoxConfig) -> Path:
@@ -159,6 +176,7 @@ async def run_box(config: BoxConfig, stop: asyncio.Event) -> None:
                 lambda: parts.gateway.run(stop),
                 lambda: parts.events.send(stop),
                 lambda: parts.timekeeper.watch(stop),
+                lambda: parts.beacon.watch(stop),
                 lambda: _tell(parts, stop),
                 *(partial(one.run, stop) for one in parts.listeners.values()),
             )
@@ -187,8 +205,8 @@ async def _open(stack: AsyncExitStack, config: BoxConfig) -> Parts:
         name: open_input(one, wall_ms, config.server.url, client)
         for name, one in config.inputs.items()
     }
-    sources = _Sources(lines, listeners)
-    stopped = _stopped(signers, spool)
+    sources = _Sources(config.inputs, lines, listeners)
+    stopped, beacon = _stopped(signers, spool), Beacon(config.server.url, client)
     meters = [
         _meter(entry, sources, signers[entry.point], spool, events.spool)
         for entry in config.meters
@@ -201,18 +219,17 @@ async def _open(stack: AsyncExitStack, config: BoxConfig) -> Parts:
         GatewayIdentity(config.district, config.name, key),
         wall_ms,
         timekeeper.status,
-        _options(config),
+        _options(config, beacon),
     )
-    return Parts(config, gateway, events, timekeeper, lines, listeners, stopped)
+    return Parts(config, gateway, events, timekeeper, beacon, lines, listeners, stopped)
 
 
-def _stopped(signers: Mapping[str, Signer], spool: Spool) -> dict[str, str]:
+def _stopped(signers: Mapping[str, Sequence[Signer]], spool: Spool) -> dict[str, str]:
     """Return the points for which nothing may be signed, each with the reason."""
-    ended = spool.ended_epochs()
     return {
-        point: f"epoch {who.enrolment.epoch} is over ({reason}): enter a new one"
-        for point, who in signers.items()
-        if (reason := ended.get((who.enrolment.key.hex, who.enrolment.epoch))) is not None
+        point: "its spool was lost too often: rotate its key (wattloom meter rotate)"
+        for point, (*_, who) in signers.items()
+        if spool.going_on(who).enrolment.epoch > who.enrolment.epoch + MOST_BEYOND
     }
 
 
@@ -220,8 +237,14 @@ def _stopped(signers: Mapping[str, Signer], spool: Spool) -> dict[str, str]:
 class _Sources:
     """Where meters are: on lines that are asked, and on those that tell by themselves."""
 
+    inputs: Mapping[str, InputConfig]
     lines: Mapping[str, Line]
     listeners: Mapping[str, Listener]
+
+    def max_power_w(self, entry: MeterEntry, profile: Profile) -> int | None:
+        """Return the most that can flow at a meter; None where nothing says."""
+        told = self.inputs.get(entry.line)
+        return profile.rated_w if told is None else max_power_w(told, entry.unit)
 
     def of(self, entry: MeterEntry) -> MeterSource:
         """Return what is polled for a meter."""
@@ -231,13 +254,18 @@ class _Sources:
 
 
 def _meter(
-    entry: MeterEntry, sources: _Sources, signer: Signer, spool: Spool, sink: EventSink
+    entry: MeterEntry,
+    sources: _Sources,
+    signers: Sequence[Signer],
+    spool: Spool,
+    sink: EventSink,
 ) -> Meter:
-    profile = meter_type(entry.profile)
-    return Meter.watched(signer, sources.of(entry), profile, spool, sink)
+    profile, source = meter_type(entry.profile), sources.of(entry)
+    previous = signers[0] if len(signers) > 1 else None
+    return Meter.watched(signers[-1], source, profile, spool, sink, previous)
 
 
-def _options(config: BoxConfig) -> Options:
+def _options(config: BoxConfig, beacon: Beacon) -> Options:
     limits = config.limits
     return Options(
         receipt_key=config.server.receipt_key,
@@ -248,6 +276,7 @@ def _options(config: BoxConfig) -> Options:
             max_bytes=limits.spool_max_bytes,
             disk_free_bytes=limits.disk_free_bytes,
         ),
+        beacon=beacon.newest,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from metering.box.config import METERS_FOLDER
+from metering.box.entries import METERS_FOLDER
 from metering.box.keys import create_key, inherit_owner, load_key, make_folder, sync_folder
 from metering.reading import MAX_NAME
 from metering.signing import public_key
@@ -48,7 +48,8 @@ spool_mib = 2048  # a week of 100 meters takes about 900 MB while the server is 
 disk_free_mib = 256  # to be left for others
 keep_receipts_days = 7
 
-# The lines that meters hang on: kind "tcp", "rtu-over-tcp", "serial" or "tls".
+# The lines that meters hang on: kind "tcp", "rtu-over-tcp", "serial" or "tls"; "p1" and "mqtt"
+# for those that tell by themselves (docs/inputs.md).
 [[line]]
 name = "cellar"
 kind = "tcp"

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from metering.box.config import BoxConfig
-from metering.box.keys import sync_folder
+from metering.box.keys import load_key, sync_folder
+from metering.box.salvage import Salvage
 from metering.box.service import begun_mark, load_signers
-from metering.reading import MalformedReadingError, Reading
+from metering.event import Reporter
+from metering.event_spool import EventSpool
+from metering.reading import FIRST_PREV, MalformedReadingError, Reading
+from metering.signing import public_key
 from metering.spool import DeadLetter, Signer, Spool
-
-Chain = tuple[str, int]
-"""A key (hex) and an epoch."""
 
 _FILES: Final = ("-wal", "-shm", "")
 
@@ -73,71 +72,78 @@ def requeue(config: BoxConfig) -> int:
 
 
 def new_spool(config: BoxConfig) -> Sequence[str]:
-    """Put the spool's files aside as evidence and begin a new one in which their epochs are over.
+    """Put the spool's files aside as evidence and begin a new one, in which new epochs begin.
 
-    What the old one still held is not sent by itself: it stands in the files put aside. Until this
-    is done to the end no gateway starts. Returns what to tell the person.
+    What waited in the old one and can be read comes along. Until this is done to the end no
+    gateway starts. Returns what to tell the person.
 
     Raises:
         ConfigError, SpoolError, OSError: it is not done: mend the cause and begin it again.
     """
-    signers = load_signers(config)
+    signers = [one for each in load_signers(config).values() for one in each]
     moment = datetime.now(UTC)
-    last = _last_numbers(config.spool)
-    epochs = {(who.enrolment.key.hex, who.enrolment.epoch) for who in signers.values()}
-    begun = begun_mark(config)
+    begun, lost_before = begun_mark(config), len(list(config.data.glob("spool-*Z")))
     begun.touch(0o600)
     sync_folder(config.data)
-    fresh = _fresh(config, epochs | last.keys(), f"its spool was put aside on {moment:%Y-%m-%d}")
+    old = Salvage.of(config.spool)
+    ended = {
+        who.enrolment.key.hex: last
+        for who in signers
+        if (last := old.last_epoch(who.enrolment.key.hex, who.enrolment.epoch, lost_before))
+    }
+    fresh = _fresh(config, old, ended, moment)
     aside = config.data / f"spool-{moment:%Y%m%dT%H%M%S%fZ}"
     aside.mkdir(mode=0o700)
     for suffix in _FILES:
-        old = Path(f"{config.spool}{suffix}")
-        if old.exists():
-            old.rename(aside / old.name)
+        file = Path(f"{config.spool}{suffix}")
+        if file.exists():
+            file.rename(aside / file.name)
     sync_folder(aside)
     fresh.rename(config.spool)
     sync_folder(config.data)
     begun.unlink()
     sync_folder(config.data)
-    return tuple(_told(config, signers, aside, last))
+    return tuple(_told(signers, aside, old, ended))
 
 
-def _fresh(config: BoxConfig, ended: Iterable[tuple[str, int]], reason: str) -> Path:
-    """Return the file of a new spool in which nothing more is signed in the ``ended`` epochs."""
+def _fresh(config: BoxConfig, old: Salvage, ended: Mapping[str, int], moment: datetime) -> Path:
+    """Return the file of a new spool: nothing is signed up to the ``ended`` epochs of its keys."""
     fresh = config.data / "spool-new.db"
     for suffix in _FILES:
         Path(f"{fresh}{suffix}").unlink(missing_ok=True)
+    key = load_key(config.key_file)
+    events = EventSpool.open(fresh, Reporter(config.district, config.name, key))
+    events.close()
     spool = Spool.open(fresh)
     try:
-        for key, epoch in sorted(ended):
-            spool.end_epoch(key, epoch, reason)
+        for of_meter, epoch in ended.items():
+            spool.end_epoch(of_meter, epoch, f"its spool was put aside on {moment:%Y-%m-%d}")
     finally:
         spool.close()
+    rows = {**old.rows}
+    if "event_chain" in old.torn:
+        # No event had so high a number: there is one at most in a millisecond.
+        head = (public_key(key).hex, int(moment.timestamp() * 1_000), FIRST_PREV)
+        rows["event_chain"] = [head, *rows.get("event_chain", [])]
+    replace(old, rows=rows).put_into(fresh)
     return fresh
 
 
 def _told(
-    config: BoxConfig, signers: Mapping[str, Signer], aside: Path, last: Mapping[Chain, int]
+    signers: Sequence[Signer], aside: Path, old: Salvage, ended: Mapping[str, int]
 ) -> Iterator[str]:
     yield f"the old spool is kept in {aside}: never delete it, it is evidence"
-    for entry in config.meters:
-        number = last.get((signers[entry.point].enrolment.key.hex, entry.epoch))
-        known = "its last number is not known" if number is None else f"its last number is {number}"
-        yield (
-            f"meter {entry.serial} of {entry.point}: epoch {entry.epoch} is over, {known}; enter "
-            f"epoch {entry.epoch + 1} at the district, then set it in {entry.written_in}"
-        )
-
-
-def _last_numbers(path: Path) -> dict[Chain, int]:
-    """Return the last number of each chain as far as the file tells; nothing in it is changed."""
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
-            rows = file.execute("SELECT key, epoch, seq FROM chain").fetchall()
-    except sqlite3.Error:
-        return {}
-    return {(str(key), int(epoch)): int(seq) for key, epoch, seq in rows}
+    waiting = len(old.rows.get("reading", ()))
+    yield f"{waiting:,} readings that had no receipt yet come along"
+    if "reading" in old.torn:
+        yield "others could not be read: what they said stands in that file, or is lost"
+    for who in signers:
+        last = ended.get(who.enrolment.key.hex)
+        if last is not None:
+            yield (
+                f"meter {who.enrolment.serial} of {who.enrolment.point} goes on in epoch "
+                f"{last + 1}: its readings settle once that is approved under Meter changes"
+            )
 
 
 def _shown(dead: DeadLetter) -> DeadReading:

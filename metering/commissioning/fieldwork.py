@@ -16,7 +16,8 @@ from typing import Final
 import httpx
 
 from metering import rotation
-from metering.box.config import BoxConfig, MeterEntry, load_config
+from metering.box.config import BoxConfig, load_config
+from metering.box.entries import MeterEntry
 from metering.box.keys import create_key, load_key
 from metering.box.meters import add_meter, key_path, remove_meter, replace_meter
 from metering.commissioning import papers

@@ -124,7 +124,7 @@ class Table:
         stand = self.stands[title]
         stand.turn(minute)
         measured = await stand.poller.poll(stand.poller.points, even_failing=True)
-        self.spool.append([(stand.poller.signer(point), each) for point, each in measured.items()])
+        self.spool.append([(stand.poller.signer(point, each.answered_ms), each) for point, each in measured.items()])
         if title == "clock jump" and minute == 20:
             self._jump(stand.poller.points[0])
 

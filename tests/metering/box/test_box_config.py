@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from nacl.signing import SigningKey
 
-from metering.box.config import ConfigError, MeterEntry, load_config
+from metering.box.config import ConfigError, load_config
+from metering.box.entries import MeterEntry
 from metering.box.keys import create_key, load_key
 from metering.box.meters import MeterFileError, add_meter, key_path, remove_meter, replace_meter
 from metering.identity import gsrn_check_digit

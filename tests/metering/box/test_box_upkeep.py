@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from metering.box.config import load_config
-from metering.box.keys import create_key
+from metering.box.keys import create_key, load_key
 from metering.box.main import main
 from metering.box.meters import add_meter, replace_meter
 from metering.box.service import alone, begun_mark, load_signers
+from metering.event import Event, Finding, GatewayEvent, Kind, Reporter
+from metering.event_spool import EventSpool
+from metering.reading import FIRST_PREV, Clock, Reading
 from metering.spool import Answer, EpochEndedError, Spool, SpoolCorruptError
 from tests.metering.box.test_box_config import HEAD, LINE, entry, gsrn, written
 from tests.metering.test_spool import measured
@@ -30,7 +33,7 @@ def config(tmp_path: Path) -> Path:
 
 def sign(config: Path, count: int) -> Spool:
     loaded = load_config(config)
-    (signer,) = load_signers(loaded).values()
+    ((signer,),) = load_signers(loaded).values()
     spool = Spool.open(loaded.spool)
     spool.append([(signer, measured(1_000 + n)) for n in range(count)])
     return spool
@@ -98,20 +101,60 @@ def test_after_a_damaged_spool_no_number_is_signed_twice(config: Path, capsys) -
     broken = load_config(config).spool.read_bytes()
     assert main(["--new-spool", str(config)]) == 0
     said = capsys.readouterr().out
-    assert "epoch 1 is over" in said
-    assert "enter epoch 2" in said
+    assert "goes on in epoch 11" in said  # nobody can tell which ones were used
+    assert "could not be read" in said
     (aside,) = (config.parent / "data").glob("spool-*Z")
     assert (aside / "spool.db").read_bytes() == broken
     with pytest.raises(EpochEndedError, match="enter a new epoch"):
         sign(config, 1)
-    replace_meter(config, entry(1, epoch=2))
+    replace_meter(config, entry(1, epoch=11))
     assert sign(config, 2).pending() == 2
 
 
-def test_a_sound_spool_tells_its_last_number(config: Path, capsys) -> None:
-    sign(config, 3).close()
+def test_what_waits_in_a_spool_that_can_be_read_comes_along(config: Path, capsys) -> None:
+    spool = sign(config, 4)
+    spool.acknowledge([Answer(1, 200, receipt="{}"), Answer(2, 409, error="used")], now_ms=5_000)
+    waiting = [one.reading for one in spool.unacknowledged()]
+    spool.close()
     assert main(["--new-spool", str(config)]) == 0
-    assert "its last number is 3" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "3 readings that had no receipt yet come along" in said
+    assert "goes on in epoch 2" in said
+    fresh = Spool.open(load_config(config).spool)
+    assert [one.reading for one in fresh.unacknowledged()] == waiting
+    assert [(one.seq, one.status) for one in fresh.dead_letters()] == [(2, 409)]
+    ((signer,),) = load_signers(load_config(config)).values()
+    last = fresh.last_good(signer.enrolment.key.hex)
+    assert (last.seq if last else None) == 4
+    fresh.append([(fresh.going_on(signer), measured(2_000))])
+    newest = Reading.from_payload(fresh.unacknowledged()[-1].reading.payload)
+    assert (newest.epoch, newest.seq) == (2, 1)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_events_go_on_in_numbers_that_none_had(config: Path, lost: bool) -> None:
+    loaded = load_config(config)
+    reporter = Reporter(loaded.district, loaded.name, load_key(loaded.key_file))
+    event = Event(Finding(Kind.CLOCK_JUMP, {"by_ms": 2_000}), None, 1_000, Clock.UNKNOWN)
+    old = EventSpool.open(loaded.spool, reporter)
+    sign(config, 1).close()
+    for _ in range(3):
+        old.report(event)
+    told = [one.event for one in old.unacknowledged()]
+    old.close()
+    if lost:
+        loaded.spool.unlink()
+    assert main(["--new-spool", str(config)]) == 0
+    new = EventSpool.open(loaded.spool, reporter)
+    new.report(event)
+    *carried, last = [one.event for one in new.unacknowledged()]
+    number = GatewayEvent.from_payload(last.payload)
+    new.close()
+    if lost:
+        assert (carried, number.prev) == ([], FIRST_PREV)
+        assert number.seq > 1_700_000_000_000
+    else:
+        assert (carried, number.seq, number.prev) == (told, 4, told[-1].link)
 
 
 def test_nothing_starts_before_a_new_spool_is_finished(config: Path, capsys) -> None:
