@@ -14,6 +14,7 @@ import typer
 
 from app.clock import wall_ms
 from app.commands.meter_field import Target, looked_at, run, show_findings, status
+from metering.box.lock import is_running
 from metering.box.meters import MeterFileError
 from metering.commissioning import fieldwork, papers
 from metering.commissioning.fieldwork import Box, Bringing, FieldworkError
@@ -44,7 +45,14 @@ from metering.rotation import RotationError
 from metering.signing import SigningError
 
 _ASK_EVERY_S: Final = 3.0
-_RELOAD: Final = "have the gateway take the change: systemctl reload wattloom-gateway"
+_AHEAD_MS: Final = 120_000
+"""A rotation's border is so far away at least, so that the gateway knows of it in time."""
+
+_TAKEN: Final = {
+    True: "the running gateway takes it up within a minute",
+    False: "no gateway runs here: start it, systemctl start wattloom-gateway",
+    None: "a gateway that runs takes it up within a minute",
+}
 _REFUSED: Final = (
     FieldworkError,
     MeterFileError,
@@ -160,8 +168,10 @@ async def _close(box: Box, offer: Offer, typed: tuple[int, int]) -> int:
     typer.echo(
         f"meter {entry.serial}: import {_wh(shown.import_wh)}, export {_wh(shown.export_wh)}"
     )
-    typer.echo(f"kept, and out of service: {_RELOAD}; exchange the meters and run this again, with")
-    typer.echo("a new token where this one is over")
+    typer.echo(f"kept, and out of service: {_taken(box)}")
+    typer.echo(
+        "then exchange the meters and run this again, with a new token where this one is over"
+    )
     return 0
 
 
@@ -221,11 +231,14 @@ async def _bring(box: Box, registrar: Registrar, sent: Sent, how: How) -> int:
             raise
         await registrar.bring(sent.token, sent.request)
     typer.echo(f"fingerprint of the meter's key: {fingerprint(key)}")
-    typer.echo("Read it out to the building manager, who confirms it on the page Meters.")
+    typer.echo(
+        "Read it out to the building manager, who confirms it on the page Meters, or to the "
+        "administrator (`wattloom meter confirm`)."
+    )
     standing = await _decided(lambda: fieldwork.follow(box, registrar, sent), how.wait_min)
     point = standing.point
     if standing.state == "active":
-        typer.echo(f"{point}: confirmed; {_RELOAD}")
+        typer.echo(f"{point}: confirmed; {_taken(box)}")
         return 0
     if standing.state == "pending":
         typer.echo(f"{point}: it waits still; go on by `wattloom meter add` without a token")
@@ -250,17 +263,24 @@ async def _decided(ask: Callable[[], Awaitable[Standing]], wait_min: int) -> Sta
 
 
 async def _rotate(box: Box, point: str) -> int:
-    begins = Interval.containing_ms(wall_ms()).next()
+    begins = Interval.containing_ms(wall_ms() + _AHEAD_MS).next()
     turned = fieldwork.begin_rotation(box, point, begins)
     signed = Enrolment.from_payload(turned.request.enrolment.encode())
     async with fieldwork.registrar_of(box.config) as registrar:
         standing = await registrar.rotate(turned.request)
     typer.echo(f"fingerprint of the new key: {standing.fingerprint}")
+    path = fieldwork.enter_rotation(box, point, turned)
+    typer.echo(f"{path} names both keys, the new one from {signed.valid_from} on; {_taken(box)}")
     with status(f"the new key begins at {signed.valid_from}"):
         await asyncio.sleep(max(0.0, (signed.valid_from.start_ms - wall_ms()) / 1_000))
-    path = fieldwork.end_rotation(box, point, turned)
-    typer.echo(f"{path} names the new key; {_RELOAD}")
+    aside = fieldwork.end_rotation(Box.load(box.path), point)
+    typer.echo(f"the new key signs; the old one is put aside: {aside}")
     return 0
+
+
+def _taken(box: Box) -> str:
+    """Say how the gateway comes to know of a change."""
+    return _TAKEN[is_running(box.config.data)]
 
 
 def _line(box: Box, name: str) -> LineConfig | InputConfig:
