@@ -379,7 +379,9 @@ def _entry(folder: Path, where: Path, spec: _MeterSpec) -> MeterEntry:
 
 
 def _previous(folder: Path, spec: _PreviousSpec | None) -> PreviousKey | None:
-    return spec and PreviousKey(folder / spec.key_file, Interval.parse(spec.valid_from))
+    if spec is None:
+        return None
+    return PreviousKey(folder / spec.key_file, Interval.parse(spec.valid_from))
 
 
 def _beside(path: Path) -> Iterable[MeterEntry]:
@@ -431,10 +433,10 @@ def _misplaced(
         if one.profile not in TYPES:
             return ""
         return f"{one.written_in}: profile: {one.profile} is not read over Modbus: name its type"
-    if one.profile != type_of(told).name:
+    if one.profile != type_of(told, one.unit).name:
         return (
             f"{one.written_in}: profile: a meter on line {one.line!r} is of the profile "
-            f"{type_of(told).name}"
+            f"{type_of(told, one.unit).name}"
         )
     if one.unit not in units_of(told):
         units = ", ".join(map(str, sorted(units_of(told)))) or "none"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -23,7 +21,8 @@ from metering.box.clock import steady_ms
 from metering.box.config import BoxConfig, ConfigError
 from metering.box.entries import MeterEntry
 from metering.box.events import Events
-from metering.box.keys import load_key, make_folder
+from metering.box.keys import load_key
+from metering.box.lock import BoxError, alone
 from metering.box.notify import notify, watchdog_s
 from metering.box.report import (
     ClockReport,
@@ -36,12 +35,13 @@ from metering.box.report import (
 from metering.box.status import StatusPage, StatusPageError
 from metering.box.timekeeper import Timekeeper, name_of, wall_ms
 from metering.dispatch import GatewayIdentity
-from metering.event import EventSink, Reporter
+from metering.event import EventSink
+from metering.event_spool import Reporter
 from metering.gateway import Gateway, Options, until_stopped
 from metering.inputs.config import InputConfig
 from metering.inputs.feed import Listener
 from metering.inputs.open import open_input
-from metering.inputs.types import max_power_w, meter_type
+from metering.inputs.types import meter_type, type_of
 from metering.keeping import Keeping, Room
 from metering.lines.line import Line, open_line
 from metering.poller import Fare, Meter, MeterSource
@@ -61,16 +61,8 @@ MOST_BEYOND: Final = 1_000
 _log = logging.getLogger(__name__)
 
 
-class BoxError(Exception):
-    """Root of this module's errors: the gateway does not start; a person acts as it says."""
-
-
 class NewSpoolBegunError(BoxError):
     """A new spool was begun and not finished: give that command again."""
-
-
-class FolderBusyError(BoxError):
-    """Another gateway works in the data folder: two would sign the same numbers twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,27 +124,6 @@ def _signers(config: BoxConfig, entry: MeterEntry) -> tuple[Signer, ...]:
 def begun_mark(config: BoxConfig) -> Path:
     """Return the file that stands while a new spool is begun and not finished."""
     return config.data / "new-spool.begun"
-
-
-@contextmanager
-def alone(data: Path) -> Iterator[None]:
-    """Hold the data folder for one process.
-
-    Raises:
-        FolderBusyError: another one has it.
-    """
-    make_folder(data)
-    descriptor = os.open(data / "gateway.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise FolderBusyError(
-                f"{data} is in use by another gateway: stop that one first"
-            ) from error
-        yield
-    finally:
-        os.close(descriptor)
 
 
 async def run_box(config: BoxConfig, stop: asyncio.Event) -> None:
@@ -241,10 +212,10 @@ class _Sources:
     lines: Mapping[str, Line]
     listeners: Mapping[str, Listener]
 
-    def max_power_w(self, entry: MeterEntry, profile: Profile) -> int | None:
-        """Return the most that can flow at a meter; None where nothing says."""
+    def profile(self, entry: MeterEntry) -> Profile:
+        """Return the type of a meter."""
         told = self.inputs.get(entry.line)
-        return profile.rated_w if told is None else max_power_w(told, entry.unit)
+        return meter_type(entry.profile) if told is None else type_of(told, entry.unit)
 
     def of(self, entry: MeterEntry) -> MeterSource:
         """Return what is polled for a meter."""
@@ -260,7 +231,7 @@ def _meter(
     spool: Spool,
     sink: EventSink,
 ) -> Meter:
-    profile, source = meter_type(entry.profile), sources.of(entry)
+    profile, source = sources.profile(entry), sources.of(entry)
     previous = signers[0] if len(signers) > 1 else None
     return Meter.watched(signers[-1], source, profile, spool, sink, previous)
 

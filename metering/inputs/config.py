@@ -60,6 +60,7 @@ _Text = Annotated[str, Field(min_length=1, max_length=200)]
 _Topic = Annotated[_Text, AfterValidator(_topic)]
 _Port = Annotated[int, Field(ge=1, le=65_535)]
 _Age = Annotated[float, Field(ge=1, le=60)]
+_Watts = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
 class _Table(BaseModel):
@@ -70,7 +71,8 @@ class P1Line(_Table):
     """A P1 port: ``device`` of this machine, or an adapter at ``host`` and ``port``.
 
     ``max_age_s`` is how old a telegram may be when the meter is polled; ``clock_s`` how far its own
-    time may be from the gateway's clock.
+    time may be from the gateway's clock; ``max_power_w`` the most that can flow there (its fuse),
+    without which no spike can be told.
     """
 
     kind: Literal["p1"]
@@ -80,6 +82,7 @@ class P1Line(_Table):
     port: _Port = 23
     max_age_s: _Age = 12.0
     clock_s: Annotated[float, Field(ge=1, le=900)] = 10.0
+    max_power_w: _Watts | None = None
 
     @model_validator(mode="after")
     def _one_place(self) -> P1Line:
@@ -139,6 +142,7 @@ class Device(_Table):
     time: Time | None = None
     ask: Ask | None = None
     resolution_wh: Annotated[int, Field(ge=1, le=100_000)] = 1
+    max_power_w: _Watts | None = None
     max_age_s: _Age = 30.0
 
     @model_validator(mode="after")

@@ -62,7 +62,7 @@ async def looking(
     task = asyncio.create_task(listener.run(stop))
     try:
         await _connected(listener)
-        kind = type_of(config)
+        kind = type_of(config, unit)
         shown = (await feed.read(kind)).values
         serial = await feed.serial(kind)
         yield _FeedReader(feed, kind), replace(kind, layout=_layout(shown, serial))

@@ -36,7 +36,8 @@ ANSWERS: Final = "wattloom/v1/answers/"
 _TIMEOUT_S: Final = 10.0
 _KEEPALIVE_S: Final = 20
 _MOST_WAITING: Final = 8
-_MOST_QUEUED: Final = 1_000
+_MOST_MESSAGES: Final = 1_000
+_MOST_BATCHES: Final = 16  # a batch may have 1 MiB, and the box is small
 _BUSY: Final = 503
 
 Post = Callable[[bytes], Awaitable["DoorAnswer"]]
@@ -92,7 +93,7 @@ class MqttListener:
                 self.state.connected()
                 async for message in client.messages:
                     await self._take(client, message)
-        except (aiomqtt.MqttError, OSError) as error:
+        except (aiomqtt.MqttError, OSError, UnicodeDecodeError) as error:
             reason = str(error) or "no answer"
             raise InputLostError(f"the broker at {self._config.where}: {reason}") from error
         finally:
@@ -100,20 +101,17 @@ class MqttListener:
 
     def _connection(self) -> aiomqtt.Client:
         config, (host, port) = self._config, self._config.place
-        password = None
-        if config.password_file:
-            password = Path(config.password_file).read_text("utf-8").strip()
         return aiomqtt.Client(
             host,
             port,
             username=config.user or None,
-            password=password,
+            password=_password(Path(config.password_file)) if config.password_file else None,
             tls_context=ssl.create_default_context(cafile=config.ca_file or None)
             if config.tls
             else None,
             timeout=_TIMEOUT_S,
             keepalive=_KEEPALIVE_S,
-            max_queued_incoming_messages=_MOST_QUEUED,
+            max_queued_incoming_messages=_MOST_BATCHES if config.relay else _MOST_MESSAGES,
         )
 
     async def _ask(self, device: Device) -> None:
@@ -173,6 +171,18 @@ class MqttListener:
                 await client.publish(topic, _spelt(payload, answer), qos=1)
             except aiomqtt.MqttError as error:
                 self.state.refuse(f"{topic}: the answer was not published: {error}")
+
+
+def _password(path: Path) -> str:
+    """Return the broker's password from a file that nobody else may read.
+
+    Raises:
+        InputLostError: others may read it.
+        OSError, UnicodeDecodeError: it cannot be read as text.
+    """
+    if path.stat().st_mode & 0o077:
+        raise InputLostError(f"{path}: others may read this password: chmod 400")
+    return path.read_text("utf-8").strip()
 
 
 def _spelt(payload: bytes, answer: DoorAnswer) -> bytes:

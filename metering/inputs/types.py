@@ -5,6 +5,7 @@ They have no registers, so no scan finds them and no file describes them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 from typing import Final
 
@@ -40,9 +41,12 @@ def meter_type(name: str) -> Profile:
     return TYPES.get(name) or load_profile(name)
 
 
-def type_of(line: InputConfig) -> Profile:
-    """Return the type of the meters on a line."""
-    return P1 if isinstance(line, P1Line) else MQTT
+def type_of(line: InputConfig, unit: int) -> Profile:
+    """Return the type of the meter of a unit, with the most that can flow there if that is said."""
+    if isinstance(line, P1Line):
+        return replace(P1, rated_w=line.max_power_w)
+    fuse = next((one.max_power_w for one in line.device if one.unit == unit), None)
+    return replace(MQTT, rated_w=fuse)
 
 
 def units_of(line: InputConfig) -> frozenset[int]:

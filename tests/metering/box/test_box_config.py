@@ -26,6 +26,12 @@ name = "cellar-5"  # printed on the lid
 url = "https://district.example"
 receipt_key = "{RECEIPT_KEY}"
 """
+P1 = """
+[[line]]
+name = "port"
+kind = "p1"
+device = "/dev/ttyUSB0"
+"""
 LINE = """
 [[line]]
 name = "bus"
@@ -99,6 +105,13 @@ FAULTS = {
     "no line": (HEAD + table(1), "line: there is no [[line]] named 'bus': known are none"),
     "one line twice": (HEAD + LINE + LINE, "line 2: name: 'bus' is taken"),
     "no list of lines": (HEAD + '[line]\nname = "bus"', "line: "),
+    "a wrong line that tells": (HEAD + P1 + "host = 'h'", "line 1: write device = "),
+    "Modbus on a P1 line": (HEAD + P1 + table(1, line="port"), "is of the profile dsmr_p1"),
+    "P1 on a Modbus line": (HEAD + LINE + table(1, profile="dsmr_p1"), "not read over Modbus"),
+    "no unit of a P1 line": (
+        HEAD + P1 + table(2, line="port", profile="dsmr_p1"),
+        "line 'port' tells of unit 1",
+    ),
     "one point twice": (HEAD + LINE + table(1) + table(2, point=gsrn(1)), "stands in 2 meters"),
     "one unit twice": (HEAD + LINE + table(1) + table(2, unit=1), "unit: 1 on line 'bus' stands"),
     "one key twice": (HEAD + LINE + table(1) + table(2, key_file="keys/1.key"), "key_file: "),

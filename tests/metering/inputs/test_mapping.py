@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from metering.inputs.config import Device, InputConfigError, MqttLine, P1Line, parse_input
 from metering.inputs.mapping import MAX_BYTES, MessageError, StaleMessageError, read_message
+from metering.inputs.types import type_of
 from metering.quantities import Power, RegisterTotal
 from tests.conftest import LONG
 
@@ -192,6 +193,14 @@ def test_a_wrong_table_is_named_by_its_key(case: str) -> None:
         parse_input(table, "gateway.toml: line 3")
     assert str(refused.value).startswith("gateway.toml: line 3: ")
     assert said in str(refused.value)
+
+
+def test_the_fuse_of_each_device_is_known() -> None:
+    two = [mqtt(max_power_w=6_000)["device"][0], mqtt(unit=2)["device"][0]]
+    broker = parse_input(mqtt() | {"device": two}, "x")
+    assert [type_of(broker, unit).rated_w for unit in (1, 2, 3)] == [6_000, None, None]
+    port = parse_input({"kind": "p1", "name": "p", "host": "h", "max_power_w": 24_000}, "x")
+    assert type_of(port, 1).rated_w == 24_000
 
 
 def test_the_port_of_p1_is_that_of_its_adapter() -> None:

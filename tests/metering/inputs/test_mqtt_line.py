@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import aiomqtt
 import pytest
@@ -168,5 +169,25 @@ def test_a_broker_that_is_away_is_told_and_tried_again() -> None:
         await until(lambda: listener.state.error)
         stop.set()
         await asyncio.wait_for(task, 5)
+
+    asyncio.run(run())
+
+
+def test_a_password_that_others_may_read_is_not_used(tmp_path: Path) -> None:
+    async def run() -> None:
+        file, port, stop = tmp_path / "password", free_port(), asyncio.Event()
+        file.write_text("secret")
+        file.chmod(0o644)
+        table = {"kind": "mqtt", "name": "b", "host": "127.0.0.1", "port": port, "device": DEVICES}
+        config = parse_input(table | {"user": "u", "password_file": "password"}, "x", tmp_path)
+        assert isinstance(config, MqttLine)
+        listener = MqttListener(config, Now(START), nobody)
+        task = asyncio.create_task(listener.run(stop))
+        await until(lambda: "others may read this password" in listener.state.error)
+        file.chmod(0o400)
+        async with broker(port):
+            await until(lambda: not listener.state.error)
+            stop.set()
+            await asyncio.wait_for(task, 5)
 
     asyncio.run(run())
