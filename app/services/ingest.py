@@ -183,7 +183,8 @@ class Door:
 
     def _enrolled(self, keys: Iterable[str]) -> Mapping[str, PublicKey]:
         with self._database.read() as session:
-            query = select(EnrolmentRow.key).where(col(EnrolmentRow.key).in_(sorted(keys)))
+            query = select(EnrolmentRow.key)
+            query = query.where(bulk.one_of(session, col(EnrolmentRow.key), sorted(keys)))
             return {key: PublicKey.enrolled(key) for key in session.exec(query)}
 
     def _report_refused(self, kind: str, subject: str, batch: Batch) -> None:

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import cast
+import json
+import typing
+from collections.abc import Collection, Mapping, Sequence
 
 import psycopg
-from sqlalchemy import ColumnElement, Connection, Table, case, column, insert
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    String,
+    Table,
+    bindparam,
+    case,
+    cast,
+    column,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy import table as lightweight
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Mapped
 from sqlmodel import Session, SQLModel
 
 
@@ -19,6 +34,18 @@ def insert_all(
     """Insert rows; each names the same columns, in particular all that have no default."""
     if rows:
         session.connection().execute(insert(table), list(rows))
+
+
+def one_of(
+    session: Session, of: Mapped[str] | ColumnElement[str], values: Collection[str]
+) -> ColumnElement[bool]:
+    """Say that a column is one of some texts: one parameter, however many they are."""
+    given = bindparam(None, json.dumps(list(values)), String)
+    if session.connection().dialect.name == "postgresql":
+        listed = func.json_array_elements_text(cast(given, JSON))
+    else:
+        listed = func.json_each(given)
+    return of.in_(select(listed.table_valued("value").c.value))
 
 
 def append(
@@ -52,7 +79,7 @@ def append(
 def _copy(
     connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[object]]
 ) -> None:
-    driver = cast("psycopg.Connection[object]", connection.connection.driver_connection)
+    driver = typing.cast("psycopg.Connection[object]", connection.connection.driver_connection)
     statement = f"COPY {table.name} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
     kinds = [table.c[name].type.compile(dialect=connection.dialect).lower() for name in columns]
     try:

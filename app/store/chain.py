@@ -13,7 +13,7 @@ from sqlmodel import Session, SQLModel, col, select
 from app.store import bulk, changes, stretches
 from app.store.changes import Epochs
 from app.store.stretches import of_chain
-from app.tables import EnrolmentRow, MeteringPointRow, ReceiptBatchRow
+from app.tables import ReceiptBatchRow
 from metering.reading import Reading
 
 
@@ -48,6 +48,13 @@ class Entry:
 
 _COLUMNS: Final = tuple(name for name in Entry.__dataclass_fields__ if name != "parsed")
 _TABLE: Final = SQLModel.metadata.tables["reading"]
+_ENROLMENT: Final = SQLModel.metadata.tables["enrolment"]
+_POINT: Final = SQLModel.metadata.tables["metering_point"]
+_SEAT: Final = [
+    *(_ENROLMENT.c[name] for name in ("key", "point", "serial", "epoch", "valid_from")),
+    *(_ENROLMENT.c[name] for name in ("revoked_from", "removed_through")),
+    _POINT.c.max_power_w,
+]
 _OWN: Final = ("key", "epoch", "seq", "point", "answered_ms", "import_wh", "export_wh", "power_w")
 _KEPT: Final = tuple(name for name in _COLUMNS if name != "id")
 _ADDED: Final = (*_OWN, "prev", "received_ms", *_KEPT)
@@ -71,26 +78,19 @@ class Seat:
 
 def seats(session: Session, keys: Sequence[str]) -> Mapping[str, Seat]:
     """Return the enrolments of ``keys``, locked: one writer at a time works on a key's chain."""
-    rows = session.exec(
-        select(EnrolmentRow, MeteringPointRow.max_power_w)
-        .join(MeteringPointRow, col(MeteringPointRow.gsrn) == col(EnrolmentRow.point))
-        .where(col(EnrolmentRow.key).in_(keys))
-        .order_by(col(EnrolmentRow.key))
-        .with_for_update(key_share=True, of=EnrolmentRow)
+    rows = session.connection().execute(
+        select(*_SEAT)
+        .join_from(_ENROLMENT, _POINT, _POINT.c.gsrn == _ENROLMENT.c.point)
+        .where(bulk.one_of(session, _ENROLMENT.c.key, keys))
+        .order_by(_ENROLMENT.c.key)
+        .with_for_update(key_share=True, of=_ENROLMENT)
     )
     epochs = changes.approved_epochs(session, keys)
     return {
-        row.key: Seat(
-            row.point,
-            row.serial,
-            row.epoch,
-            row.valid_from,
-            row.revoked_from,
-            max_power_w,
-            row.removed_through or 0,
-            epochs.get(row.key, ()),
+        key: Seat(
+            point, serial, epoch, since, until, max_power_w, through or 0, epochs.get(key, ())
         )
-        for row, max_power_w in rows
+        for key, point, serial, epoch, since, until, through, max_power_w in rows
     }
 
 

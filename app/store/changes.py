@@ -8,6 +8,7 @@ from typing import Final
 
 from sqlmodel import Session, col, func, select
 
+from app.store import bulk
 from app.tables import EnrolmentRow, MeterChangeRow, ReadingRow
 
 PROPOSED: Final = "proposed"
@@ -23,7 +24,7 @@ def approved_epochs(session: Session, keys: Collection[str]) -> Mapping[str, Epo
     rows = session.exec(
         select(MeterChangeRow.new_key, MeterChangeRow.opening_ms, MeterChangeRow.new_epoch)
         .where(
-            col(MeterChangeRow.new_key).in_(keys),
+            bulk.one_of(session, col(MeterChangeRow.new_key), keys),
             MeterChangeRow.old_key == MeterChangeRow.new_key,
             MeterChangeRow.state == APPROVED,
         )

@@ -67,15 +67,19 @@ def test_what_the_database_cannot_hold_is_bad_input(database: Database) -> None:
     assert names(database) == set()
 
 
-def test_a_connection_cut_meanwhile_is_an_outage_and_the_next_one_serves(
-    laid_postgres_url: str,
-) -> None:
-    database = Database(laid_postgres_url)
-    with pytest.raises(DatabaseUnavailableError), database.write() as session:
+def append_over_a_cut_connection(database: Database) -> None:
+    with database.write() as session:
         own = session.connection().execute(text("SELECT pg_backend_pid()")).scalar_one()
+        cut = text("SELECT pg_terminate_backend(:own, 5000)")
         with database.write() as other:
-            other.connection().execute(text("SELECT pg_terminate_backend(:own, 5000)"), {"own": own})
+            other.connection().execute(cut, {"own": own})
         bulk.append(session, GATEWAY, COLUMNS, [("a", "1")])
+
+
+def test_a_cut_connection_is_an_outage_and_the_next_one_serves(laid_postgres_url: str) -> None:
+    database = Database(laid_postgres_url)
+    with pytest.raises(DatabaseUnavailableError):
+        append_over_a_cut_connection(database)
     append(database, ("b", "2"))
     assert names(database) == {("b", "2")}
     database.close()
