@@ -11,13 +11,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from nacl.signing import SigningKey
 
+from metering.event import Event, Kind
+from metering.identity import gsrn_check_digit
 from metering.inputs.config import P1Line
 from metering.inputs.p1 import P1Listener
 from metering.inputs.types import P1
 from metering.interval import Interval
 from metering.lines.errors import MeterTimeoutError, MeterUnreachableError
 from metering.lines.meter import Poll
+from metering.poller import Meter, Poller
+from metering.reading import Clock, Enrolment, Quality
+from metering.signing import public_key
+from metering.spool import Signer
+from metering.watchman import Watchman
 from tests.metering.inputs.inputs_kit import SERIAL, Now, free_port, telegram, until
 
 START = Interval.parse("2026-06-23T09:00:00Z").start_ms
@@ -242,3 +250,43 @@ def test_no_port_and_one_that_is_none_are_told(tmp_path: Path) -> None:
     (tmp_path / "plain").write_text("")
     asyncio.run(run(tmp_path / "none", "No such file"))
     asyncio.run(run(tmp_path / "plain", "check its name"))
+
+
+def signer(serial: str) -> Signer:
+    key = SigningKey(b"\x07" * 32)
+    point = "57000000000000002"
+    point += gsrn_check_digit(point)
+    begins = Interval.containing_ms(START)
+    return Signer(Enrolment("hof.example", point, serial, P1.name, public_key(key), 1, begins), key)
+
+
+@dataclass
+class Told:
+    """Takes events."""
+
+    events: list[Event] = field(default_factory=list)
+
+    def report(self, event: Event) -> None:
+        self.events.append(event)
+
+
+@pytest.mark.parametrize(
+    ("enrolled", "quality", "kinds"),
+    [(SERIAL, Quality.MEASURED, []), ("E-1", Quality.INVALID, [Kind.EXCHANGED])],
+)
+def test_it_is_judged_as_any_other_meter(
+    enrolled: str, quality: Quality, kinds: list[Kind]
+) -> None:
+    """Another meter's serial number in the telegram makes it invalid, and people are told."""
+
+    async def act(listener: P1Listener, adapter: Adapter, now: Now) -> None:
+        adapter.send(telegram(now.ms, 2_000))
+        await until(lambda: listener.state.heard_ms)
+        who, told = signer(enrolled), Told()
+        meter = Meter(who, listener.feed, P1, Watchman.after(who, told, None, None))
+        poller = Poller([meter], now, lambda: Clock.SYNCHRONISED, 5)
+        (measured,) = (await poller.poll(poller.points)).values()
+        assert (measured.import_wh, measured.quality) == (2_000, quality)
+        assert [event.finding.kind for event in told.events] == kinds
+
+    over_tcp(act)
