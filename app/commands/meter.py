@@ -170,7 +170,8 @@ def replace(
 def rotate(point: _Point, *, config: _Config = _CONFIG) -> None:
     """Give a meter a new key, which the old one signs over; it counts from the next quarter-hour.
 
-    Waits until then and changes the meter's entry; stopped before, run it again.
+    The gateway changes keys at that border by itself. The command waits until then to put the old
+    key aside; stopped before, run it again.
     """
     from app.commands.meter_enrol import rotate_shown
 

@@ -16,7 +16,8 @@ from typing import Final
 
 from metering.box.config import BoxConfig, ConfigError, load_config
 from metering.box.entries import files_beside
-from metering.box.service import BoxError, alone, load_signers, run_box
+from metering.box.lock import BoxError, alone
+from metering.box.service import load_signers, run_box
 from metering.box.setup import make_gateway
 from metering.box.timekeeper import wall_ms
 from metering.box.upkeep import DeadReading, dead_readings, new_spool, requeue

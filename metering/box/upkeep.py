@@ -12,8 +12,7 @@ from metering.box.config import BoxConfig
 from metering.box.keys import load_key, sync_folder
 from metering.box.salvage import Salvage
 from metering.box.service import begun_mark, load_signers
-from metering.event import Reporter
-from metering.event_spool import EventSpool
+from metering.event_spool import EventSpool, Reporter
 from metering.reading import FIRST_PREV, MalformedReadingError, Reading
 from metering.signing import public_key
 from metering.spool import DeadLetter, Signer, Spool

@@ -17,8 +17,8 @@ import httpx
 
 from metering import rotation
 from metering.box.config import BoxConfig, load_config
-from metering.box.entries import MeterEntry
-from metering.box.keys import create_key, load_key
+from metering.box.entries import MeterEntry, PreviousKey
+from metering.box.keys import create_key, load_key, sync_folder
 from metering.box.meters import add_meter, key_path, remove_meter, replace_meter
 from metering.commissioning import papers
 from metering.commissioning.papers import Closing, Sent, Site, Turned
@@ -223,17 +223,40 @@ def begin_rotation(box: Box, point: str, valid_from: Interval) -> Turned:
     return turned
 
 
-def end_rotation(box: Box, point: str, turned: Turned) -> Path:
-    """Have the new key sign from now on; return the entry's file.
+def enter_rotation(box: Box, point: str, turned: Turned) -> Path:
+    """Have the new key sign from its border on, and the old one until then; return the file.
+
+    Once the district took the rotation, and before the border: the gateway changes keys there by
+    itself. Doing it twice changes nothing.
 
     Raises:
         ConfigError, OSError: the entry cannot be written; run it again once that is mended.
     """
+    entry, key_file = box.entry(point), Path(turned.key_file)
+    if entry.key_file == key_file and entry.written_in is not None:
+        return entry.written_in
     begins = Enrolment.from_payload(turned.request.enrolment.encode()).valid_from
-    entry = replace(box.entry(point), key_file=Path(turned.key_file), valid_from=begins)
-    path = replace_meter(box.path, entry)
+    before = PreviousKey(entry.key_file, entry.valid_from)
+    return replace_meter(
+        box.path, replace(entry, key_file=key_file, valid_from=begins, previous=before)
+    )
+
+
+def end_rotation(box: Box, point: str) -> Path | None:
+    """Put the old key aside, once the new one has begun; return where it is now.
+
+    Raises:
+        ConfigError, OSError: it cannot be done; run it again once that is mended.
+    """
+    entry = box.entry(point)
+    aside = None
+    if entry.previous is not None:
+        replace_meter(box.path, replace(entry, previous=None))
+        old = entry.previous.key_file
+        aside = old.rename(old.with_name(f"{old.name}.rotated-{entry.valid_from.start_ms}"))
+        sync_folder(old.parent)
     papers.drop(box.path, point)
-    return path
+    return aside
 
 
 def key_of(sent: Sent) -> PublicKey:

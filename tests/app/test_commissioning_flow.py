@@ -27,6 +27,7 @@ from app.services.commissioning import requests
 from app.tables import EnrolmentRequestRow, EnrolmentRow, MeterChangeRow, ReadingRow
 from metering.batch import Batch
 from metering.box.config import load_config
+from metering.box.entries import PreviousKey
 from metering.box.keys import create_key, load_key
 from metering.commissioning import fieldwork
 from metering.commissioning.fieldwork import Box
@@ -345,7 +346,17 @@ def _rotate(site: Site, begins: Interval) -> None:
             return (await registrar.rotate(turned.request)).state
 
     assert asyncio.run(bring()) == "active"
-    fieldwork.end_rotation(Box.load(site.config), point, turned)
+    (was,) = load_config(site.config).meters
+    for _ in range(2):
+        fieldwork.enter_rotation(Box.load(site.config), point, turned)
+        (now,) = load_config(site.config).meters
+        assert now.previous == PreviousKey(was.key_file, was.valid_from)
+        assert (now.key_file, now.valid_from) == (Path(turned.key_file), begins)
+    aside = fieldwork.end_rotation(Box.load(site.config), point)
+    assert aside is not None
+    assert load_key(aside)
+    assert not was.key_file.exists()
+    assert fieldwork.end_rotation(Box.load(site.config), point) is None
 
 
 def test_a_meter_that_tells_by_itself_is_added_as_any_other(site: Site) -> None:

@@ -9,11 +9,12 @@ import pytest
 
 from metering.box.config import load_config
 from metering.box.keys import create_key, load_key
+from metering.box.lock import alone, is_running
 from metering.box.main import main
 from metering.box.meters import add_meter, replace_meter
-from metering.box.service import alone, begun_mark, load_signers
-from metering.event import Event, Finding, GatewayEvent, Kind, Reporter
-from metering.event_spool import EventSpool
+from metering.box.service import begun_mark, load_signers
+from metering.event import Event, Finding, GatewayEvent, Kind
+from metering.event_spool import EventSpool, Reporter
 from metering.reading import FIRST_PREV, Clock, Reading
 from metering.spool import Answer, EpochEndedError, Spool, SpoolCorruptError
 from tests.metering.box.test_box_config import HEAD, LINE, entry, gsrn, written
@@ -166,7 +167,10 @@ def test_nothing_starts_before_a_new_spool_is_finished(config: Path, capsys) -> 
 
 
 def test_two_gateways_do_not_share_a_folder(config: Path, capsys) -> None:
-    with alone(load_config(config).data):
+    data = load_config(config).data
+    assert is_running(data) is False
+    with alone(data):
+        assert is_running(data) is True
         assert main(["--requeue", str(config)]) == 1
         assert main([str(config)]) == 1
     assert "in use by another gateway" in capsys.readouterr().err
