@@ -19,6 +19,8 @@ _TOLERANCE_PERCENT: Final = 110  # of what the fuse allows, for meters' and cloc
 # A register moves in steps: it may be ahead of the energy by one step. Coarser steps than 1 kWh
 # are not believed, or a meter could declare its jumps plausible.
 _MAX_STEP_WH: Final = 1_000
+# No request takes longer. A meter that said it was asked years ago could jump by any energy.
+_MAX_WINDOW_MS: Final = 60_000
 # So many readings back, at most, the last good one is looked for.
 WINDOW: Final = 16
 # A level of a register that does not follow from the last good one stands after so long.
@@ -150,7 +152,8 @@ def fell(reading: Totals, before: Totals) -> bool:
 def jumped(reading: Totals, before: Totals, max_power_w: int) -> bool:
     """Tell whether a register rose since an earlier reading by more than ``max_power_w`` allows."""
     # The registers were read somewhere within each request's window: take the longest time.
-    elapsed_ms = max(0, reading.answered_ms - before.asked_ms)
+    asked_ms = max(before.asked_ms, before.answered_ms - _MAX_WINDOW_MS)
+    elapsed_ms = max(0, reading.answered_ms - asked_ms)
     step_wh = min(max(reading.resolution_wh, before.resolution_wh, 1), _MAX_STEP_WH)
     bound = max_power_w * _TOLERANCE_PERCENT * elapsed_ms
     return any((rise - step_wh) * _MS_PER_HOUR * 100 > bound for rise in _rises_wh(reading, before))

@@ -299,3 +299,13 @@ def test_no_order_rests_on_a_jump(plain: Kit) -> None:
     _say(plain, [(6, 10_001_300, {}), (15, 10_001_500, {})])
     points = {row.point for row in plain.rows(OrderRow)}
     assert plain.homes["flat"].point not in points
+
+
+def test_a_request_that_took_years_makes_no_energy_plausible(plain: Kit) -> None:
+    plain.read("solar", "shop")
+    plain.read("flat", asked_ms=0)
+    plain.homes["flat"].use(export_wh=5_000_000)
+    plain.quarter()
+    plain.settle()
+    assert plain.energy(key(0), "flat") == ESTIMATED
+    plain.check()
