@@ -99,7 +99,6 @@ REFUSED = {
     "no label": ((), "0,4", 2, "--label"),
     "a value that is none": (("all",), "0.4", 1, "row 2: Bezug '0.4' is no number"),
     "nothing": (("all",), "", 1, "row 2: Bezug: empty"),
-    "a column that is not there": (("all", "--column", "net=x"), "0,4", 1, "one way"),
     "half a column": (("all", "--column", "x"), "0,4", 2, "WHAT=HEADER"),
     "an unknown column": (("all", "--column", "x=y"), "0,4", 1, "columns.x: Extra inputs"),
     "another zone": (("all", "--zone", "Asia/Tokyo"), "0,4", 1, "a file for another zone"),
