@@ -80,22 +80,23 @@ class Reach:
     answered_ms: int | None = None
     failing_since_ms: int | None = None
     error: str = ""
+    kind: type[Exception] | None = None
 
     def ok(self, now_ms: int) -> None:
         """Note an answer."""
         if self.failing_since_ms is not None:
             silent_s = (now_ms - self.failing_since_ms) // 1_000
             _log.info("the server takes readings again, after %d s", silent_s)
-        self.answered_ms, self.failing_since_ms, self.error = now_ms, None, ""
+        self.answered_ms, self.failing_since_ms = now_ms, None
+        self.kind, self.error = None, ""
 
     def failed(self, error: Exception, now_ms: int) -> None:
         """Note that there was none that counts; it is logged once, until it changes its kind."""
-        kind = type(error).__name__
-        if self.failing_since_ms is None or not self.error.startswith(kind):
-            _log.warning("sending does not work, every reading is kept: %s: %s", kind, error)
+        if self.failing_since_ms is None or type(error) is not self.kind:
+            _log.warning("sending does not work, every reading is kept: %s", error)
         if self.failing_since_ms is None:
             self.failing_since_ms = now_ms
-        self.error = f"{kind}: {error}"
+        self.kind, self.error = type(error), str(error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,6 +130,10 @@ def keep(house: House, key: str, by: str) -> None:
 _KEYS: Final = ("serial", "profile", "version", "key", "fingerprint", "last_reading")
 
 
+def _moment(ms: int | None) -> str | None:
+    return None if ms is None else f"{from_ms(ms):%Y-%m-%dT%H:%M:%SZ}"
+
+
 def _line(each: MeterLine) -> dict[str, object]:
     ending = "in service" if each.revoked_from is None else f"ends {each.revoked_from}"
     return {
@@ -138,7 +142,7 @@ def _line(each: MeterLine) -> dict[str, object]:
         "version": each.version,
         "key": each.key,
         "fingerprint": each.fingerprint,
-        "last_reading": None if each.last_ms is None else from_ms(each.last_ms).isoformat(),
+        "last_reading": _moment(each.last_ms),
         "state": "revoked" if each.over else ending,
     }
 
