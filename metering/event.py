@@ -13,13 +13,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol, Self, cast
 
-from nacl.signing import SigningKey
-
 from metering import canonical
 from metering.canonical import shown
 from metering.identity import IdentityError, PublicKey, check_district, check_gsrn
 from metering.reading import FIRST_PREV, MAX_NAME, Clock
-from metering.signing import Purpose, public_key, sign
 
 MAX_PAYLOAD_BYTES: Final = 2_048
 MAX_TEXT: Final = 200
@@ -201,24 +198,6 @@ class SignedEvent:
     def link(self) -> str:
         """What the next event's ``prev`` must be: SHA-256(payload || signature), hex."""
         return hashlib.sha256(self.payload + self.signature).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Reporter:
-    """Who signs events: a gateway of a district, under its name and key."""
-
-    district: str
-    name: str
-    key: SigningKey
-
-    def sign(self, event: Event, seq: int, prev: str) -> SignedEvent:
-        """Return an event as number ``seq`` of the gateway's chain."""
-        payload = GatewayEvent(
-            district=self.district, gateway=self.name, key=public_key(self.key).hex,
-            kind=event.finding.kind, point=event.point, at_ms=event.at_ms, clock=event.clock,
-            seq=seq, prev=prev, detail=event.finding.detail,
-        ).to_payload()  # fmt: skip
-        return SignedEvent(payload, sign(self.key, Purpose.EVENT, payload))
 
 
 def clock_jump(before_ms: tuple[int, int], now_ms: tuple[int, int], least_ms: int) -> int | None:

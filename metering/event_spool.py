@@ -7,7 +7,6 @@ and a repeated one is answered the same way. The tables stand beside those of th
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sqlite3
@@ -18,12 +17,13 @@ from pathlib import Path
 from typing import Final, Protocol, Self
 
 import httpx
+from nacl.signing import SigningKey
 
 from metering import canonical
-from metering.event import MAX_EVENTS, PATH, Event, Reporter, SignedEvent
+from metering.event import MAX_EVENTS, PATH, Event, GatewayEvent, SignedEvent
 from metering.reading import FIRST_PREV
-from metering.sender import BadAnswerError, BatchRefusedError, SenderUnavailableError
-from metering.signing import public_key
+from metering.sender import ItemResult, post_items
+from metering.signing import Purpose, public_key, sign
 from metering.spool import BUSY_TIMEOUT_S, TOO_EARLY
 
 KEPT_MS: Final = 90 * 86_400_000
@@ -44,6 +44,24 @@ CREATE INDEX IF NOT EXISTS event_pending ON event (id) WHERE state = 'pending';
 """
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """Who signs events: a gateway of a district, under its name and key."""
+
+    district: str
+    name: str
+    key: SigningKey
+
+    def sign(self, event: Event, seq: int, prev: str) -> SignedEvent:
+        """Return an event as number ``seq`` of the gateway's chain."""
+        payload = GatewayEvent(
+            district=self.district, gateway=self.name, key=public_key(self.key).hex,
+            kind=event.finding.kind, point=event.point, at_ms=event.at_ms, clock=event.clock,
+            seq=seq, prev=prev, detail=event.finding.detail,
+        ).to_payload()  # fmt: skip
+        return SignedEvent(payload, sign(self.key, Purpose.EVENT, payload))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +193,8 @@ class EventSpool:
 class EventSender(Protocol):
     """Whatever brings events to the server."""
 
-    async def post_events(self, events: Sequence[SignedEvent]) -> Sequence[tuple[int, str | None]]:
-        """Return status and error of each event, in order.
+    async def post_events(self, events: Sequence[SignedEvent]) -> Sequence[ItemResult]:
+        """Return what the server says of each event, in order.
 
         Raises:
             SenderError: no answer, or none that counts; they may have been stored or not.
@@ -190,23 +208,13 @@ class HttpEventSender:
         self._url = url.rstrip("/") + PATH
         self._client = client
 
-    async def post_events(self, events: Sequence[SignedEvent]) -> Sequence[tuple[int, str | None]]:
+    async def post_events(self, events: Sequence[SignedEvent]) -> Sequence[ItemResult]:
         """Post some events; see :meth:`EventSender.post_events`."""
         items = [
             {"payload": each.payload.decode(), "signature": each.signature.hex()} for each in events
         ]
         body = canonical.dumps({"events": items})
-        headers = {"Content-Type": "application/json"}
-        try:
-            response = await self._client.post(self._url, content=body, headers=headers)
-        except httpx.HTTPError as error:
-            raise SenderUnavailableError(f"{self._url}: {type(error).__name__} {error}") from error
-        if not response.is_success:
-            message = f"{response.url}: HTTP {response.status_code}, {response.text[:200]!r}"
-            if response.is_server_error or response.status_code in (408, 429):
-                raise SenderUnavailableError(message)
-            raise BatchRefusedError(f"{message}; check the gateway's key, district and version")
-        return _results(response, len(events))
+        return await post_items(self._client, self._url, body, len(events))
 
 
 async def send_events(spool: EventSpool, sender: EventSender, now_ms: Callable[[], int]) -> int:
@@ -219,8 +227,8 @@ async def send_events(spool: EventSpool, sender: EventSender, now_ms: Callable[[
     while items := spool.unacknowledged(after_id=after):
         told = await sender.post_events([item.event for item in items])
         answers = [
-            EventAnswer(item.id, status, error)
-            for item, (status, error) in zip(items, told, strict=True)
+            EventAnswer(item.id, result.status, result.error)
+            for item, result in zip(items, told, strict=True)
         ]
         spool.acknowledge(answers, now_ms())
         for answer in answers:
@@ -229,21 +237,3 @@ async def send_events(spool: EventSpool, sender: EventSender, now_ms: Callable[[
         decided += sum(answer.state != "pending" for answer in answers)
         after = items[-1].id
     return decided
-
-
-def _results(response: httpx.Response, count: int) -> list[tuple[int, str | None]]:
-    try:
-        body = json.loads(response.content)
-    except (ValueError, RecursionError) as error:
-        raise BadAnswerError(f"{response.url}: the answer is not JSON") from error
-    items = body.get("results") if type(body) is dict else None
-    if type(items) is not list or len(items) != count:
-        raise BadAnswerError(f"{response.url}: {count} results were expected")
-    found = []
-    for index, item in enumerate(items):
-        good = type(item) is dict and item.get("index") == index
-        if not good or type(item.get("status")) is not int:
-            raise BadAnswerError(f"results[{index}]: index and status are expected, in order")
-        said = item.get("error")
-        found.append((item["status"], None if said is None else str(said)[:500]))
-    return found

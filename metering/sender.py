@@ -66,16 +66,27 @@ class HttpSender:
 
     async def post(self, batch: Batch) -> Sequence[ItemResult]:
         """Post one batch; see :meth:`Sender.post`."""
-        try:
-            response = await self._client.post(
-                self._url, content=batch.to_body(), headers={"Content-Type": "application/json"}
-            )
-        except httpx.HTTPError as error:
-            raise SenderUnavailableError(
-                f"{self._url}: {type(error).__name__} {error}; check address and network"
-            ) from error
-        _check_status(response)
-        return _results(response, len(batch.readings))
+        return await post_items(self._client, self._url, batch.to_body(), len(batch.readings))
+
+
+async def post_items(
+    client: httpx.AsyncClient, url: str, body: bytes, count: int
+) -> list[ItemResult]:
+    """Post a body of ``count`` items and return what the server says of each, in order.
+
+    Raises:
+        SenderError: no answer, or none that counts; the items may have been stored or not.
+    """
+    try:
+        response = await client.post(
+            url, content=body, headers={"Content-Type": "application/json"}
+        )
+    except httpx.HTTPError as error:
+        raise SenderUnavailableError(
+            f"{url}: {type(error).__name__} {error}; check address and network"
+        ) from error
+    _check_status(response)
+    return _results(response, count)
 
 
 def _check_status(response: httpx.Response) -> None:

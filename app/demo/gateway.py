@@ -14,7 +14,7 @@ from app.services.live import LiveBoard, LiveValue
 from app.tables import EnrolmentRow
 from metering.box.events import Events
 from metering.dispatch import GatewayIdentity
-from metering.event import Reporter
+from metering.event_spool import Reporter
 from metering.gateway import Gateway, Options
 from metering.identity import PublicKey
 from metering.interval import Interval

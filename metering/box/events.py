@@ -11,8 +11,7 @@ from pathlib import Path
 import httpx
 
 from metering.dispatch import Backoff
-from metering.event import Reporter
-from metering.event_spool import EventSpool, HttpEventSender, send_events
+from metering.event_spool import EventSpool, HttpEventSender, Reporter, send_events
 from metering.sender import SenderError
 from metering.spool import SpoolUnavailableError
 

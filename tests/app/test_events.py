@@ -23,10 +23,9 @@ from metering.event import (
     GatewayEvent,
     Kind,
     MalformedEventError,
-    Reporter,
     SignedEvent,
 )
-from metering.event_spool import EventSpool, HttpEventSender, send_events
+from metering.event_spool import EventSpool, HttpEventSender, Reporter, send_events
 from metering.reading import FIRST_PREV, Clock
 from metering.sender import BatchRefusedError, SenderUnavailableError
 from metering.signing import public_key

@@ -25,8 +25,8 @@ from app.services.meter_change import Values
 from app.services.sessions import SessionStore
 from app.tables import GatewayEventRow, NoticeRow, ReadingRow
 from metering.batch import Batch
-from metering.event import Event, Finding, Kind, Reporter, clock_jump
-from metering.event_spool import EventSpool, HttpEventSender, send_events
+from metering.event import Event, Finding, Kind, clock_jump
+from metering.event_spool import EventSpool, HttpEventSender, Reporter, send_events
 from metering.lines.config import TcpLine
 from metering.lines.line import open_line
 from metering.lines.meter import ModbusMeter
@@ -124,7 +124,12 @@ class Table:
         stand = self.stands[title]
         stand.turn(minute)
         measured = await stand.poller.poll(stand.poller.points, even_failing=True)
-        self.spool.append([(stand.poller.signer(point, each.answered_ms), each) for point, each in measured.items()])
+        self.spool.append(
+            [
+                (stand.poller.signer(point, each.answered_ms), each)
+                for point, each in measured.items()
+            ]
+        )
         if title == "clock jump" and minute == 20:
             self._jump(stand.poller.points[0])
 
