@@ -1,23 +1,19 @@
 """Real gateways in processes of their own, with real meters before and a real door behind them.
 
-The meters answer over Modbus TCP, the door over HTTP. A gateway's process is forked off one that
-has imported the program once: it is ``python -m metering.box`` all the same, only quicker to start.
+The meters answer over Modbus TCP, the door over HTTP.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -31,12 +27,15 @@ from app.services.ingest import Door
 from app.services.waiting import WaitingReadings
 from app.tables import EvidenceRow, ReadingRow
 from metering.box.keys import READ_ONLY
+from metering.box.main import main
 from metering.profiles import load_profile
 from metering.reading import SignedReading
 from metering.receipt import Receipt
 from metering.signing import public_key
 from metering.simulator import MeterServer, SimulatedMeter
 from metering.spool import Signer
+from tests.app import forked
+from tests.app.forked import Working
 from tests.app.served import ORIGIN, Served, free_port
 
 PROFILE = "sunspec_meter"  # it shows serials that have letters
@@ -206,6 +205,10 @@ port = {modbus_port}
         ]
         self.file.write_text(head + "\n".join(tables))
 
+    def running(self) -> AbstractContextManager[Working]:
+        """Run the gateway until the context ends: by then it is killed, if it did not end."""
+        return forked.running(self.folder / "log", partial(main, [str(self.file)]))
+
     def rows(self, what: str, where: str = "true") -> Rows:
         """Ask the spool without disturbing it; nothing where there is none yet."""
         if not self.spool.exists():
@@ -233,57 +236,3 @@ port = {modbus_port}
             promise = Receipt.parse(json.loads(receipt))
             promise.check(SignedReading(payload, signature), ORIGIN, receipt_key)
         return len(signed)
-
-
-FORGE = """
-import os, signal, sys
-from metering.box.main import main
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-for line in sys.stdin:
-    config, log = line.split()
-    pid = os.fork()
-    if pid == 0:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
-        os._exit(main([config]))
-    print(pid, flush=True)
-"""
-
-
-@dataclass
-class Forge:
-    """Starts gateways quickly: a process that has imported the program, and forks."""
-
-    parent: subprocess.Popen[str]
-
-    @classmethod
-    @contextmanager
-    def lit(cls) -> Iterator[Forge]:
-        command = [sys.executable, "-c", FORGE]
-        pipe = subprocess.PIPE
-        with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as parent:
-            yield cls(parent)
-
-    def start(self, box: Box) -> Started:
-        self.parent.stdin.write(f"{box.file} {box.folder / 'log'}\n")
-        self.parent.stdin.flush()
-        return Started(int(self.parent.stdout.readline()))
-
-
-@dataclass(frozen=True)
-class Started:
-    """A gateway's process."""
-
-    pid: int
-
-    def alive(self) -> bool:
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
-
-    def end(self, by: signal.Signals) -> None:
-        """Send it a signal and wait until it is gone."""
-        os.kill(self.pid, by)
-        until(lambda: not self.alive())

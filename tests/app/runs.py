@@ -6,8 +6,6 @@ import json
 import random
 import shutil
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ledger_client.verify import verify_bytes
+from tests.app import forked
+from tests.app.forked import Working
 
 ROOT = Path(__file__).parents[2]
 INTERVALS = 4
@@ -46,22 +46,21 @@ class Run:
     def data(self) -> Path:
         return self.folder / "data"
 
-    def start(self) -> subprocess.Popen[str]:
+    @contextmanager
+    def start(self) -> Iterator[Working]:
         """Start the demo on the folder, whatever an earlier process left there."""
         self.folder.mkdir(exist_ok=True)
-        command = (
-            f"{sys.executable} -m app.cli demo --headless --intervals {self.intervals} --speed max "
-            f"--seed {self.seed} --data {self.data} --summary {self.folder / 'summary.json'}"
-        )
-        return subprocess.Popen(
-            command.split(), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-        )
+        log = self.folder / f"said-{len(list(self.folder.glob('said-*')))}"
+        with forked.wattloom(
+            log, "demo", "--headless", "--intervals", self.intervals, "--speed", "max",
+            "--seed", self.seed, "--data", self.data, "--summary", self.folder / "summary.json",
+        ) as working:  # fmt: skip
+            yield working
 
     def finish(self) -> dict[str, Any]:
         """Let a process work to the end; return its summary."""
-        with self.start() as process:
-            _, said = process.communicate(timeout=240)
-        return self.summary(process.returncode, said)
+        with self.start() as working:
+            return self.summary(working.end(), working.said())
 
     def summary(self, code: int, said: str) -> dict[str, Any]:
         assert code == 0, said
@@ -148,16 +147,14 @@ def _written(path: Path) -> int:
         return 0
 
 
-def kill(process: subprocess.Popen[str], data: Path, moment: Moment, delay_s: float) -> bool:
+def kill(working: Working, data: Path, moment: Moment, delay_s: float) -> bool:
     """Kill a process ``delay_s`` after the moment came; return False if it was done before."""
-    while process.poll() is None and not moment(data):
+    process = working.process
+    while process.is_alive() and not moment(data):
         time.sleep(0.002)
-    try:
-        process.wait(timeout=delay_s)
-    except subprocess.TimeoutExpired:
-        process.kill()
-    process.wait()
-    return process.returncode < 0
+    process.join(delay_s)
+    process.kill()
+    return working.end() < 0
 
 
 def moments(data: Path, chance: random.Random, work_s: float) -> Iterator[tuple[Moment, float]]:

@@ -1,18 +1,13 @@
-"""A real district served in a process of its own, to be killed, and its meters' gateway beside it.
-
-The process is forked off a server that has imported everything once (multiprocessing's
-``forkserver``): it is `wattloom serve` all the same, only quicker to start.
-"""
+"""A real district served in a process of its own, to be killed, and its meters' gateway."""
 
 from __future__ import annotations
 
-import multiprocessing
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -38,15 +33,13 @@ from metering.reading import Clock, Enrolment, Measurement, Quality, SignedReadi
 from metering.sender import HttpSender
 from metering.signing import public_key
 from metering.spool import Signer, Spool
+from tests.app import forked
 from tests.app.doorway import gsrn
 from tests.app.schema import lay_tables
 
 ORIGIN = "hof.wattloom.example"
 WAIT_S = 60.0
 TARIFF = Tariff(Price(1), Price(1), Price(0), Price(0), Price(0), 0)
-
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["app.serve.command"])
 
 
 def free_port() -> int:
@@ -118,14 +111,9 @@ class Served:
     @contextmanager
     def running(self, *, working: bool = True) -> Iterator[ForkServerProcess]:
         """Run ``wattloom serve`` until the context ends: by then it is killed, if nobody did."""
-        how = {"working": working}
-        process = _CONTEXT.Process(target=run_serve, args=(self.file, {}), kwargs=how)
-        process.start()
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.join()
+        serve = partial(run_serve, self.file, {}, working=working)
+        with forked.running(self.folder / "serve.log", serve) as served:
+            yield served.process
 
     def answers(self) -> bool:
         """Whether it takes requests."""

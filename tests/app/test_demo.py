@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from app.cli import cli
 from ledger_client.verify import verify_bytes
+from tests.app import forked
 
 SUMMARY_FIELDS = {
     "intervals", "participants", "metering_points", "district_clock", "readings_accepted",
@@ -39,14 +40,23 @@ def wattloom(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+def refused(folder: Path, *arguments: object) -> str:
+    """What a demo says that cannot run."""
+    with forked.wattloom(folder / "said", "demo", "--headless", *arguments) as working:
+        assert working.end() == 1
+    return " ".join(working.said().split())
+
+
+def story(folder: Path) -> list[object]:
+    out, run = folder / "summary.json", folder / "run"
+    begin = ["demo", "--headless", "--intervals", 8, "--speed", "max"]
+    return [*begin, "--data", run, "--summary", out]
+
+
 def demo(folder: Path, *more: object) -> dict[str, Any]:
-    out = folder / "summary.json"
-    done = wattloom(
-        "demo", "--headless", "--intervals", 8, "--speed", "max",
-        "--data", folder / "run", "--summary", out, *more,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return json.loads(out.read_text())
+    with forked.wattloom(folder / "said", *story(folder), *more) as working:
+        assert working.end() == 0, working.said()
+    return json.loads((folder / "summary.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +66,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def summary(folder: Path) -> dict[str, Any]:
-    return demo(folder)
+    done = wattloom(*story(folder))
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder / "summary.json").read_text())
 
 
 def test_the_summary_adds_up(summary: dict[str, Any]) -> None:
@@ -272,14 +284,11 @@ def test_wrong_settings_say_what_to_mend(
 
 def test_another_seed_is_refused_on_the_same_folder(folder: Path, summary: dict[str, Any]) -> None:
     assert summary["intervals"] == 8
-    done = wattloom("demo", "--headless", "--seed", 2, "--data", folder / "run")
-    assert done.returncode == 1
-    assert "name another --data folder" in " ".join(done.stderr.split())
+    said = refused(folder, "--seed", 2, "--data", folder / "run")
+    assert "name another --data folder" in said
 
 
 def test_a_key_file_that_others_can_read_is_refused(elsewhere: dict[str, Any]) -> None:
     folder = Path(elsewhere["keys"]).parent
     (folder / "keys" / "log.key").chmod(0o644)
-    done = wattloom("demo", "--headless", "--intervals", 1, "--data", folder)
-    assert done.returncode == 1
-    assert "chmod 600" in " ".join(done.stderr.split())
+    assert "chmod 600" in refused(folder.parent, "--intervals", 1, "--data", folder)

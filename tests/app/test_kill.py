@@ -37,8 +37,8 @@ def test_killed_runs_come_to_the_same(
         plan = moments(run.data, chance, calm["wall_seconds"] / 3)
         while done < kills:
             moment, delay_s = next(plan)
-            with run.start() as process:
-                killed = kill(process, run.data, moment, delay_s)
+            with run.start() as working:
+                killed = kill(working, run.data, moment, delay_s)
             if not killed:
                 break
             done += 1
@@ -52,17 +52,17 @@ def test_a_kill_while_proofs_are_written(
     run = Run(tmp_path)
     shutil.copytree(calm_run.data, run.data)
     shutil.rmtree(run.data / "proofs")
-    with run.start() as process:
-        kill(process, run.data, exists("proofs/*.json", 2), 0)
+    with run.start() as working:
+        kill(working, run.data, exists("proofs/*.json", 2), 0)
     check_same(run, run.finish(), calm_run, calm)
 
 
 def test_two_runs_in_one_folder(tmp_path: Path) -> None:
     run = Run(tmp_path / "run", intervals=1)
     with run.start() as one, run.start() as other:
-        said = {process: process.communicate(timeout=240)[1] for process in (one, other)}
-    won, lost = sorted((one, other), key=lambda process: process.returncode)
-    assert lost.returncode == 1
-    assert "is in use by another run" in said[lost]
-    assert "Traceback" not in said[lost]
-    assert run.summary(won.returncode, said[won])["intervals"] == 1
+        ended = sorted([(each.end(), each.said()) for each in (one, other)])
+    (won, told), (lost, said) = ended
+    assert (won, lost) == (0, 1)
+    assert "is in use by another run" in said
+    assert "Traceback" not in said
+    assert run.summary(won, told)["intervals"] == 1

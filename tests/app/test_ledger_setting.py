@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from app.services.keyring import Keyring
 from app.services.ledger import LedgerSetupError, open_ledger
 from app.settings import Settings, load_settings
 from ledger_client.verify import verify_bytes
+from tests.app.forked import Working
 from tests.app.runs import EQUAL, Run
 from tests.ledger_client.node_process import NodeProcess, running_node
 
@@ -80,20 +80,19 @@ def test_a_node_killed_and_back_costs_time_and_nothing_else(
     with running_node(tmp_path / "node", *options) as node:
         monkeypatch.setenv("WATTLOOM_LEDGER_URL", node.url)
         monkeypatch.setenv("WATTLOOM_LEDGER_KEYS", str(node.keys_file))
-        with demo.start() as process:
-            wait_until_open(demo, process)
+        with demo.start() as working:
+            wait_until_open(demo, working)
             node.stop(signal.SIGKILL)
             with running_node(tmp_path / "node", "--port", port):
-                _, said = process.communicate(timeout=240)
-    summary = demo.summary(process.returncode, said)
+                summary = demo.summary(working.end(), working.said())
     assert summary["journal_minus_ledger_micro"] == summary["postings_sum_micro"] == 0
     check_proofs(summary)
 
 
-def wait_until_open(demo: Run, process: subprocess.Popen[str]) -> None:
+def wait_until_open(demo: Run, working: Working) -> None:
     """Wait until the run has found its ledger: the top-ups are on their way from then on."""
     while not (demo.data / "keys.json").exists():
-        assert process.poll() is None, "the demo ended too early"
+        assert working.process.is_alive(), working.said()
         time.sleep(0.05)
 
 
