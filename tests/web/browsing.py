@@ -12,6 +12,9 @@ import uvicorn
 from playwright.sync_api import Page
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+SCREENS = ((390, "dark"), (1280, "light"))
+"""Widths decide what fits and schemes what can be read, so each is looked at once."""
+
 
 @dataclass
 class Console:

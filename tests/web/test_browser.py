@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.web.browsing import Open
+from tests.web.browsing import SCREENS, Open
 from tests.web.ledger_fakes import ANCHOR, CONFLICT, OWN_ADDRESS, PAYMENT
 from tests.web.statement_fakes import DOCUMENT
 from tests.web.web_fakes import FakeViews, keys
@@ -66,8 +66,7 @@ SMALL_TARGETS = """() => [...document.querySelectorAll("a, button, summary, inpu
   .map(([r, e]) => `${r.width.toFixed(0)}x${r.height.toFixed(0)} ${e.outerHTML.slice(0, 80)}`)"""
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(("width", "scheme"), SCREENS)
 @pytest.mark.parametrize("role", PAGES)
 def test_every_page_is_clean_fits_and_can_be_read(
     open_as: Open, role: str, width: int, scheme: str

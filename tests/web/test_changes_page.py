@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.web.browsing import Open
+from tests.web.browsing import SCREENS, Open
 from tests.web.change_fakes import HOSTILE, PAGE, FakeMeterChanges
 from tests.web.page_kit import audit, enter, token
 from tests.web.test_browser import CONTRAST, SMALL_TARGETS
@@ -97,7 +97,7 @@ def test_without_any_it_says_so(manager: TestClient, changes: FakeMeterChanges) 
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+@pytest.mark.parametrize(("width", "scheme"), SCREENS)
 def test_a_manager_approves_in_a_browser(
     open_as: Open, changes: FakeMeterChanges, width: int, scheme: str
 ) -> None:

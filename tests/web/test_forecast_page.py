@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from playwright.sync_api import expect
 
 from metering.interval import Interval
-from tests.web.browsing import Open
+from tests.web.browsing import SCREENS, Open
 from tests.web.forecast_fakes import (
     DISTRICT,
     EMPTY,
@@ -143,7 +143,7 @@ def test_skill_against_a_perfect_yesterday() -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+@pytest.mark.parametrize(("width", "scheme"), SCREENS)
 def test_the_page_in_a_browser(open_as: Open, width: int, scheme: str) -> None:
     page, console = open_as("prosumer", width=width, color_scheme=scheme)
     page.get_by_role("link", name="Market", exact=True).click()

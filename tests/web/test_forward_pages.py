@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from httpx import Response
 
-from tests.web.browsing import Open
+from tests.web.browsing import SCREENS, Open
 from tests.web.forward_fakes import CLEARED, HOSTILE, NEXT, ORDERS, PAGE, POINT, TODAY, FakeForward
 from tests.web.page_kit import audit, enter, token
 from tests.web.test_browser import CONTRAST, SMALL_TARGETS
@@ -274,7 +274,7 @@ def test_the_countdown(left_ms: int, says: str) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+@pytest.mark.parametrize(("width", "scheme"), SCREENS)
 def test_the_page_is_clean_fits_and_can_be_read(open_as: Open, width: int, scheme: str) -> None:
     page, console = open_as("prosumer", width=width, color_scheme=scheme)
     for kind in ("block", "storage"):

@@ -11,7 +11,7 @@ from httpx import Response
 
 from app.bankfiles.statement import MAX_BYTES
 from tests.web.bank_fakes import ADDRESS, HOSTILE, MONEY, OPEN, TREASURY, FakeBank
-from tests.web.browsing import Open
+from tests.web.browsing import SCREENS, Open
 from tests.web.page_kit import audit, enter, token
 from web.pages.desk import MAX_STATEMENT_BYTES
 from web.ports import RefusedError, Role
@@ -252,8 +252,7 @@ def test_downloads(client: TestClient) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(("width", "scheme"), SCREENS)
 def test_nothing_is_cut_off(open_as: Open, scheme: str, width: int) -> None:
     for role, path in (("prosumer", MONEY_PAGE), ("building-manager", "/treasury")):
         page, console = open_as(role, width, scheme)

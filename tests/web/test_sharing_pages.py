@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from httpx import Response
 
 from app.services.sharing.file import MAX_BYTES
-from tests.web.browsing import Open
+from tests.web.browsing import SCREENS, Open
 from tests.web.page_kit import audit, enter, token
 from tests.web.sharing_fakes import HOSTILE, OWN, PAGE, TODAY, FakeSharing
 from tests.web.web_fakes import FakeViews
@@ -223,7 +223,7 @@ def test_how_large_a_file_may_be(client: TestClient, sharing: FakeSharing) -> No
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+@pytest.mark.parametrize(("width", "scheme"), SCREENS)
 def test_nothing_is_cut_off(open_as: Open, scheme: str, width: int) -> None:
     for role in ("building-manager", "prosumer", "grid-operator"):
         page, console = open_as(role, width, scheme)

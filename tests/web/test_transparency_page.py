@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser
 
-from tests.web.browsing import Console, Served
+from tests.web.browsing import SCREENS, Console, Served
 from tests.web.page_kit import audit, enter
 from tests.web.test_browser import CONTRAST, SMALL_TARGETS
 from tests.web.transparency_fakes import ROLES, SIZES, WITNESSES, checkpoint, digest, key_line
@@ -117,8 +117,7 @@ def test_the_banner_stands_over_demo_data_alone(client: TestClient, views: FakeV
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(("width", "scheme"), SCREENS)
 def test_it_fits_and_can_be_read(browser: Browser, served: Served, width: int, scheme: str) -> None:
     context = browser.new_context(
         base_url=served.url,
