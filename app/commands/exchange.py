@@ -139,7 +139,7 @@ def import_master(
     settings: Settings = None,
     json: Json = False,
 ) -> None:
-    """Take master data in: names, addresses, moves and switches to come, devices."""
+    """Take master data in: people and points, names, moves and switches to come, devices."""
 
     def act(house: House) -> None:
         from app.services.exchange.master import enter, lines_of, preview

@@ -43,6 +43,20 @@ def add(
         bool, typer.Option("--green", help="What it feeds in is from a renewable source.")
     ] = False,
     purpose: _Purpose = None,
+    supplier: Annotated[
+        str, typer.Option(help="Id of its supplier; else the district's own.")
+    ] = "",
+    balance_party: Annotated[
+        str, typer.Option(help="Id of its balance responsible party; else the supplier's.")
+    ] = "",
+    start: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="WHEN",
+            help="A local day or an interval (its UTC start); else the running quarter-hour.",
+        ),
+    ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would change; change nothing.")
     ] = False,
@@ -54,13 +68,14 @@ def add(
 
     def act(house: House) -> None:
         from app.services.registry import additions
-        from app.services.registry.wanted import Newcomer
+        from app.services.registry.wanted import Newcomer, read_begin
 
         who = participant_name
         newcomer = Newcomer.of(to, who, address.replace(",", "\n")) if who else None
         wanted = additions.NewPoint(
-            point, name, to, feeder, max_power_w, building, tariff, kind, green, purpose, newcomer
-        )
+            point, name, to, feeder, max_power_w, building, tariff, kind, green, purpose, newcomer,
+            supplier, balance_party, read_begin(start, house.settings.tz) if start else None,
+        )  # fmt: skip
         if dry_run:
             added = additions.preview(house, wanted)
         else:
@@ -76,6 +91,9 @@ def _told(house: House, wanted: NewPoint, added: Added) -> Iterator[str]:
     from app.services.registry.words import moment
 
     begin = moment(added.begin, house.settings.tz)
+    if added.known:
+        yield f"metering point {wanted.gsrn} is there already, from {begin} on: nothing changes"
+        return
     if wanted.newcomer is not None:
         where = ", ".join(wanted.newcomer.postal_address.splitlines()) or "no postal address"
         yield f"new participant: {wanted.newcomer.id}, {wanted.newcomer.name}, {where}"

@@ -14,6 +14,7 @@ from nacl.signing import SigningKey
 from sqlmodel import Session, col, or_, select
 
 from app.store import disputed, log
+from app.store.registry import begin as begin_of
 from app.tables import EnrolmentRow, GatewayRow, MeteringPointRow
 from metering.identity import PublicKey
 from metering.interval import Interval
@@ -104,6 +105,11 @@ def enrol(
     if known is not None:
         return _same(known, enrolment)
     _check_free(session, registry, enrolment)
+    begin = begin_of(session, enrolment.point)
+    if begin is not None and enrolment.valid_from < begin:
+        raise EnrolmentConflictError(
+            f"point {enrolment.point} is there from {begin} on: enrol its meter from then on"
+        )
     body = {
         "enrolment": signed.payload.decode(),
         "possession": signed.possession.hex(),

@@ -206,6 +206,13 @@ def timeline(session: Session, point: str, role: Role) -> Timeline:
     )
 
 
+def begin(session: Session, point: str) -> Interval | None:
+    """Return the interval from which on a point is there; None without it, or without links."""
+    first = select(func.min(LinkRow.valid_from)).where(LinkRow.point == point)
+    key = session.exec(first).one()
+    return Interval.parse(key) if key else None
+
+
 def write(session: Session, changed: Timeline, known_ms: int, entered_by: str) -> None:
     """Make the stored links of a point and role those of a timeline."""
     first = changed.links[0]
@@ -287,12 +294,13 @@ def found(
             "known_ms": first.start_ms,
             "entered_by": entered_by,
         }
-        for role, target in _targets(row, parties).items()
+        for role, target in first_targets(row, parties).items()
     ]
     insert_once(session, "link", links)
 
 
-def _targets(row: MeteringPointRow, parties: tuple[str, str]) -> Mapping[Role, str]:
+def first_targets(row: MeteringPointRow, parties: tuple[str, str]) -> Mapping[Role, str]:
+    """Return what a new point is bound to by role; ``parties`` as for :func:`found`."""
     return {
         Role.PARTICIPANT: row.participant,
         Role.SUPPLIER: parties[0],

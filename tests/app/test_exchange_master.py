@@ -128,7 +128,7 @@ def test_somebody_moves_in_with_an_address(kit: Kit, folder: Path) -> None:
         ("links", "2026-06-23T09:00:00Z", "2026-06-23T09:07:00Z", "names no begin"),
         ("points", "50000", "50 kW", "max_power_w '50 kW' is no whole number"),
         ("points", ",no", ",yes", "green cannot change by a file"),
-        ("points", "57", "58", "is added with"),
+        ("points", "57", "58", "it is new: name its participant"),
         ("suppliers", "id,name", "id,nom", "missing columns 'name'"),
         ("participants", "Flat", "", "a name has 1 to"),
         ("feeders", "f,f,", "f,f,12", "head '12' is no metering point"),

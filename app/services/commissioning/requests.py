@@ -25,7 +25,7 @@ from app.services.commissioning.errors import (
 )
 from app.services.enrolment import EnrolmentError, SignedEnrolment
 from app.services.house import House
-from app.store import people
+from app.store import people, registry
 from app.tables import EnrolmentRequestRow, EnrolmentRow, EnrolmentTokenRow, GatewayRow
 from metering.commissioning.wire import (
     EnrolmentRequest,
@@ -257,7 +257,7 @@ def _first(house: House, old: EnrolmentRow | None, session: Session, point: str)
     """Return the interval in which a meter enrolled now begins.
 
     In place of another it is the next one: the interval of the exchange is neither's. Without one
-    it is this one, or the one from which the last key of the point is revoked, or the point's first.
+    it is this one, or the one from which the last key of the point is revoked, or its first.
     """
     now = Interval.containing_ms(house.clock.now_ms())
     if old is not None:

@@ -1,7 +1,8 @@
 """The links of a file as changes behind metering points: what is planned becomes what it says.
 
 A file tells whole timelines. What of them has begun has to be what is known; what is to come is
-taken back where it differs, and entered as the file has it, through the registry.
+taken back where it differs, and entered as the file has it, through the registry. A point that is
+new begins with the first links that the file has of it.
 """
 
 from __future__ import annotations
@@ -15,21 +16,29 @@ from sqlmodel import Session
 from app.files.exchange_master import Row
 from app.files.exchange_values import Fault
 from app.services.house import House
+from app.services.registry import additions
+from app.services.registry.additions import NewPoint
 from app.services.registry.changes import enter_within, undo_within
 from app.services.registry.wanted import Change, Newcomer, read_begin
 from app.store import registry
-from app.tables import ParticipantRow
+from app.tables import BuildingRow, FeederRow, ParticipantRow
 from market.registry import Link, RegistryError, Role, Timeline
 from metering.interval import Interval
+
+_NEEDED = (Role.PARTICIPANT, Role.TARIFF, Role.FEEDER)
 
 
 @dataclass(slots=True)
 class Links:
-    """Takes the links of one file in, point by point; ``newcomers`` leave it as they move in."""
+    """Takes the links of one file in, point by point.
+
+    ``newcomers`` (by id) and the rows of new ``points`` (by GSRN) leave it as they get their links.
+    """
 
     house: House
     session: Session
     newcomers: MutableMapping[str, Newcomer]
+    points: MutableMapping[str, Row]
     entered_by: str
 
     def take(self, rows: Sequence[Row]) -> Iterator[tuple[Row, str] | Fault]:
@@ -51,17 +60,37 @@ class Links:
 
     def _link(self, row: Row) -> Link:
         cells, zone = row.cells, self.house.settings.tz
-        begin = read_begin(cells["valid_from"], zone).key
+        if cells["valid_from"]:
+            begin = read_begin(cells["valid_from"], zone).key
+        else:
+            begin = self._first(cells["point"]).key
         end = read_begin(cells["valid_to"], zone).key if cells["valid_to"] else None
         return Link.read(cells["point"], cells["role"], cells["target"], begin, end)
 
-    def _point(self, own: Sequence[tuple[Row, Link]]) -> Iterator[tuple[Row, str]]:
-        """Bring the timelines of one point to those of the file."""
+    def _first(self, point: str) -> Interval:
+        """Return the begin of a first link that names none: the point's, or the earliest."""
+        there = registry.begin(self.session, point)
+        return there or additions.begin_of(self.house, self.session)
+
+    def _point(self, own: Sequence[tuple[Row, Link]]) -> Iterator[tuple[Row, str] | Fault]:
+        """Add one point if it is new, and bring its timelines to those of the file."""
         point = own[0][1].point
         by_role: dict[Role, list[Link]] = defaultdict(list)
         for _, link in own:
             by_role[link.role].append(link)
+        new = self.points.pop(point, None)
         wanted = {role: Timeline.of(links) for role, links in by_role.items()}
+        if new is not None:
+            added = self._added(new, wanted)
+            yield added
+            if isinstance(added, Fault):
+                return
+        yield from self._brought(point, own, wanted)
+
+    def _brought(
+        self, point: str, own: Sequence[tuple[Row, Link]], wanted: Mapping[Role, Timeline]
+    ) -> Iterator[tuple[Row, str]]:
+        """Bring the timelines of a point that is there to those of the file."""
         row_of = {(link.role, link.valid_from): row for row, link in own}
         known = {role: registry.timeline(self.session, point, role) for role in wanted}
         for role, new in wanted.items():
@@ -83,6 +112,62 @@ class Links:
             now = registry.timeline(self.session, point, role)
             if now != new:
                 raise RegistryError(f"{now.links[-1]}: it does not become what the file says")
+
+    def _added(self, row: Row, wanted: Mapping[Role, Timeline]) -> tuple[Row, str] | Fault:
+        """Add a new point; return its row and what was done in words, or what is wrong with it."""
+        try:
+            return row, self._begin(row, {role: line.links[0] for role, line in wanted.items()})
+        except RegistryError as error:
+            return row.fault(error)
+
+    def _begin(self, row: Row, firsts: Mapping[Role, Link]) -> str:
+        """Add a new point, bound to what its first links say; return that in words.
+
+        Raises:
+            RegistryError: it cannot be one, or lacks a link.
+        """
+        if missing := [role for role in _NEEDED if role not in firsts]:
+            raise RegistryError(f"a new point: links.csv lacks its {', '.join(missing)}")
+        if len({link.valid_from for link in firsts.values()}) > 1:
+            raise RegistryError("a new point: its first links begin at one time in links.csv")
+        targets = {role: firsts[role].target if role in firsts else "" for role in Role}
+        self._check_place(targets[Role.FEEDER], targets[Role.BUILDING])
+        who, cells = targets[Role.PARTICIPANT], row.cells
+        newcomer = self.newcomers.pop(who, None)
+        added = additions.enter_within(
+            self.house,
+            self.session,
+            NewPoint(
+                gsrn=cells["point"],
+                name=cells["name"],
+                participant=who,
+                feeder=targets[Role.FEEDER],
+                max_power_w=int(cells["max_power_w"]),
+                building=targets[Role.BUILDING],
+                tariff=targets[Role.TARIFF],
+                kind=cells["kind"],
+                green={"yes": True, "no": False}.get(cells["green"]),
+                purpose=cells["purpose"] or None,
+                newcomer=newcomer,
+                supplier=targets[Role.SUPPLIER],
+                balance_party=targets[Role.BALANCE_PARTY],
+                begin=firsts[Role.PARTICIPANT].valid_from,
+            ),
+            self.entered_by,
+        )
+        whose = f"{who} (new: {newcomer.name})" if newcomer else who
+        return (
+            f"new: point {cells['point']}, {cells['name']}, of {whose} from {added.begin} on, "
+            f"tariff {added.tariff}, at most {cells['max_power_w']} W"
+        )
+
+    def _check_place(self, feeder: str, building: str) -> None:
+        if self.session.get(FeederRow, feeder) is None:
+            raise RegistryError(f"there is no feeder {feeder[:40]!r}: name it in feeders.csv")
+        if building and self.session.get(BuildingRow, (feeder, building)) is None:
+            raise RegistryError(
+                f"feeder {feeder!r} has no building {building[:40]!r}: name it in buildings.csv"
+            )
 
     def _take_back(self, point: str, begin: Interval) -> dict[Role, str]:
         """Take every planned change of a point at an interval back; return what it led to."""

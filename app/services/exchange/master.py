@@ -16,6 +16,7 @@ from app.services.certificates import devices
 from app.services.certificates.devices import NewDevice
 from app.services.exchange.links import Links
 from app.services.house import House
+from app.services.registry.additions import MOST_POWER_W
 from app.services.registry.wanted import (
     MOST_ADDRESS,
     MOST_LINES,
@@ -55,6 +56,7 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _FIXED: Final = ("purpose", "green")  # of a point: what was sealed rests on them
 _WORDS: Final = {True: "yes", False: "no", None: ""}
+_DIGITS: Final = 12  # of a whole number in a cell
 _LINE: Final = " | "  # between lines of an address
 
 
@@ -120,6 +122,9 @@ class _Intake:
     changes: list[Changed] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     newcomers: dict[str, Newcomer] = field(default_factory=dict)
+    points: dict[str, Row] = field(default_factory=dict)  # new ones, until they have links
+    heads: list[Row] = field(default_factory=list)  # feeders whose head comes with the same files
+    coming: frozenset[str] = frozenset()  # every point that the files name
 
     def take(self, sheets: Mapping[str, Sequence[Row]]) -> None:
         """Take all sheets in, in the order of :data:`SHEETS`."""
@@ -132,9 +137,13 @@ class _Intake:
             "points": self._point,
             "devices": self._device,
         }
+        self.coming = frozenset(row.cells["point"] for row in sheets.get("points", ()))
         for sheet in SHEETS:
             if sheet == "links":
                 self._links(sheets)
+                self.coming = frozenset()
+                for row in self.heads:
+                    self._each(row, self._named)
                 continue
             seen: dict[tuple[str, ...], int] = {}
             for row in sheets.get(sheet, ()):
@@ -159,13 +168,16 @@ class _Intake:
     def _links(self, sheets: Mapping[str, Sequence[Row]]) -> None:
         """Take the links in, then what newcomers have beside their name."""
         coming = frozenset(self.newcomers)
-        for found in Links(self.house, self.session, self.newcomers, self.by).take(
-            sheets.get("links", ())
-        ):
+        links = Links(self.house, self.session, self.newcomers, self.points, self.by)
+        for found in links.take(sheets.get("links", ())):
             if isinstance(found, Fault):
                 self.faults.append(found)
             else:
                 self._tell(*found)
+        for row in self.points.values():
+            self.faults.append(
+                row.fault("it is new: name its participant, tariff and feeder in links.csv")
+            )
         for row in sheets.get("participants", ()):
             if row.cells["id"] in self.newcomers:
                 self.faults.append(
@@ -180,22 +192,25 @@ class _Intake:
     def _named(self, row: Row) -> None:
         """Take a supplier, a balance responsible party, a feeder or a building in."""
         _name(row)
-        table, key = (
-            _TABLES[row.sheet],
-            tuple(row.cells[name] for name in _KEYS.get(row.sheet, ("id",))),
-        )
-        head = row.cells.get("head")
+        table, cells = _TABLES[row.sheet], row.cells
+        key = tuple(cells[name] for name in _KEYS.get(row.sheet, ("id",)))
+        head = cells.get("head")
         if head and head not in people.points(self.session):
-            raise _RefusedError(f"head {head!r} is no metering point: write its GSRN, or nothing")
+            if head not in self.coming:
+                raise _RefusedError(
+                    f"head {head!r} is no metering point: write its GSRN, or nothing"
+                )
+            self.heads.append(row)
+            cells = {**cells, "head": ""}
         if row.sheet == "buildings" and self.session.get(FeederRow, key[0]) is None:
             raise _RefusedError(f"there is no feeder {key[0]!r}: name it in feeders.csv")
         there = self.session.get(table, key if len(key) > 1 else key[0])
         if there is None:
             check_id(key[-1], "id")
-            self.session.add(table(**{n: cell or None for n, cell in row.cells.items()}))
+            self.session.add(table(**{n: cell or None for n, cell in cells.items()}))
             self.session.flush()
             self._tell(row, f"new: {'/'.join(key)}, {row.cells['name']}")
-        else:
+        elif cells is row.cells:
             self._update(row, there)
 
     def _participant(self, row: Row) -> None:
@@ -218,15 +233,16 @@ class _Intake:
 
     def _point(self, row: Row) -> None:
         _name(row)
+        power, green = row.cells["max_power_w"], row.cells["green"]
+        whole = power.isascii() and power.isdecimal() and len(power) <= _DIGITS
+        if not (whole and 0 < int(power) <= MOST_POWER_W):
+            raise _RefusedError(f"max_power_w {power[:20]!r} is no whole number of watts above 0")
         there = self.session.get(MeteringPointRow, row.cells["point"])
         if there is None:
-            raise _RefusedError(
-                f"there is no metering point {row.cells['point'][:40]!r}: a new one is added with "
-                "`wattloom point add`, not with a file"
-            )
-        power = row.cells["max_power_w"]
-        if not (power.isascii() and power.isdecimal() and 0 < int(power[:12]) <= 10**9):
-            raise _RefusedError(f"max_power_w {power[:20]!r} is no whole number of watts above 0")
+            if green not in _WORDS.values():
+                raise _RefusedError(f"green {green[:20]!r} is neither yes nor no nor empty")
+            self.points[row.cells["point"]] = row
+            return
         told = dict(zip(SHEETS["points"], _cells("points", there), strict=True))
         if fixed := [name for name in _FIXED if told[name] != row.cells[name]]:
             raise _RefusedError(f"{', '.join(fixed)} cannot change by a file: seals rest on them")

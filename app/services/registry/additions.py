@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from sqlmodel import Session, select
 
@@ -10,11 +11,23 @@ from app.services.house import House
 from app.services.registry.changes import add_newcomer, earliest, mark
 from app.services.registry.wanted import MOST_NAME, ChangeError, Newcomer, check_id
 from app.store import people, registry
-from app.tables import BuildingRow, FeederRow, MeteringPointRow, ParticipantRow, TariffRow
+from app.tables import (
+    BalancePartyRow,
+    BuildingRow,
+    FeederRow,
+    MeteringPointRow,
+    ParticipantRow,
+    SupplierRow,
+    TariffRow,
+)
+from market.registry import Role
 from metering.identity import GsrnError, check_gsrn
 from metering.interval import Interval
 
 MOST_POWER_W = 10**9
+
+PURPOSES: Final = ("feeder-head", "production", "storage", "charger")
+_OWN: Final = ("name", "kind", "max_power_w", "purpose")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +35,8 @@ class NewPoint:
     """A metering point that is to be. ``participant`` is an id, new where ``newcomer`` is given.
 
     ``building`` is one on the feeder, '' for none; ``tariff`` '' where the district has one alone;
-    ``max_power_w`` is what the fuse allows, W; ``purpose`` None: it settles.
+    ``max_power_w`` is what the fuse allows, W; ``purpose`` None: it settles; ``supplier`` and
+    ``balance_party`` '' are the district's own; ``begin`` None: from the running interval on.
 
     Raises:
         ChangeError: a number, a name, a power or an id cannot be one.
@@ -36,9 +50,12 @@ class NewPoint:
     building: str = ""
     tariff: str = ""
     kind: str = "home"
-    green: bool = False
+    green: bool | None = False
     purpose: str | None = None
     newcomer: Newcomer | None = None
+    supplier: str = ""
+    balance_party: str = ""
+    begin: Interval | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -53,16 +70,28 @@ class NewPoint:
         check_id(self.feeder, "feeder")
         if self.building:
             check_id(self.building, "building")
+        if self.purpose is not None and self.purpose not in PURPOSES:
+            known = ", ".join(PURPOSES)
+            raise ChangeError(f"{self.purpose[:40]!r} is no purpose: write one of {known}, or none")
+
+    @property
+    def parties(self) -> tuple[str, str]:
+        """Its supplier and its balance responsible party; '' is the district's own."""
+        return self.supplier, self.balance_party
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What adding a point does: from when its links hold, its tariff, and what is new with it."""
+    """What adding a point does: from when its links hold, its tariff, and what is new with it.
+
+    ``known``: the same point was added before, and nothing changes.
+    """
 
     begin: Interval
     tariff: str
     new_feeder: bool
     new_building: bool
+    known: bool = False
 
 
 def preview(house: House, wanted: NewPoint) -> Added:
@@ -72,7 +101,7 @@ def preview(house: House, wanted: NewPoint) -> Added:
         ChangeError: as :func:`enter`.
     """
     with house.database.write() as session:
-        found = _enter(house, session, wanted, "preview")
+        found = enter_within(house, session, wanted, "preview")
         session.rollback()
     return found
 
@@ -84,13 +113,20 @@ def enter(house: House, wanted: NewPoint, entered_by: str) -> Added:
         ChangeError: the point is there, its participant or tariff is not; nothing was written.
     """
     with house.database.write() as session:
-        return _enter(house, session, wanted, entered_by)
+        return enter_within(house, session, wanted, entered_by)
 
 
-def _enter(house: House, session: Session, wanted: NewPoint, by: str) -> Added:
+def enter_within(house: House, session: Session, wanted: NewPoint, by: str) -> Added:
+    """Add a point as :func:`enter` does, in the caller's transaction.
+
+    Raises:
+        ChangeError: as :func:`enter`; the caller rolls back.
+    """
     people.district(session, lock=True)
-    if session.get(MeteringPointRow, wanted.gsrn) is not None:
-        raise ChangeError(f"there is a metering point {wanted.gsrn} already: change that", "point")
+    tariff = _tariff(session, wanted.tariff)
+    there = session.get(MeteringPointRow, wanted.gsrn)
+    if there is not None:
+        return _known(session, there, wanted, tariff)
     if wanted.newcomer is not None:
         add_newcomer(house, session, wanted.newcomer)
     elif session.get(ParticipantRow, wanted.participant) is None:
@@ -98,9 +134,8 @@ def _enter(house: House, session: Session, wanted: NewPoint, by: str) -> Added:
             f"there is no participant {wanted.participant[:60]!r}: name them to enter a new one",
             "to",
         )
-    tariff = _tariff(session, wanted.tariff)
-    begin = Interval.containing_ms(house.clock.now_ms())
-    begin = max(begin, earliest(house, session) or begin)
+    _check_parties(session, wanted)
+    begin = begin_of(house, session, wanted.begin)
     place = (wanted.feeder, wanted.building)
     added = Added(
         begin,
@@ -111,10 +146,56 @@ def _enter(house: House, session: Session, wanted: NewPoint, by: str) -> Added:
     row = _row(wanted, tariff)
     session.add(row)
     session.flush()
-    registry.found(session, row, begin, entered_by=by)
+    registry.found(session, row, begin, wanted.parties, entered_by=by)
     registry.ensure(session)  # names what is new beside it
     mark(session, wanted.participant)
     return added
+
+
+def begin_of(house: House, session: Session, wanted: Interval | None = None) -> Interval:
+    """Return from when on a new point can be there; None: as early as can be, from now on.
+
+    Raises:
+        ChangeError: ``wanted`` is metered or cleared.
+    """
+    now, first = Interval.containing_ms(house.clock.now_ms()), earliest(house, session)
+    if wanted is None:
+        return max(now, first or now)
+    if first is not None and wanted < first:
+        raise ChangeError(f"{wanted} is metered or cleared: begin with {first} or later", "begin")
+    return wanted
+
+
+def _known(session: Session, there: MeteringPointRow, wanted: NewPoint, tariff: str) -> Added:
+    """Return when a point that is there began, if it came as it is wanted.
+
+    Raises:
+        ChangeError: it is another one.
+    """
+    begin, new = registry.begin(session, wanted.gsrn), _row(wanted, tariff)
+    same = all(getattr(there, name) == getattr(new, name) for name in _OWN)
+    same = same and bool(there.green) == bool(new.green) and wanted.begin in (None, begin)
+    if begin is not None and same:
+        links = {role: registry.timeline(session, there.gsrn, role).links[0] for role in Role}
+        firsts = {role: link.target for role, link in links.items()}
+        if firsts == registry.first_targets(new, wanted.parties):
+            return Added(begin, tariff, new_feeder=False, new_building=False, known=True)
+    raise ChangeError(
+        f"there is a metering point {wanted.gsrn} already, which is another: change that", "point"
+    )
+
+
+def _check_parties(session: Session, wanted: NewPoint) -> None:
+    for table, party, role in (
+        (SupplierRow, wanted.supplier, Role.SUPPLIER),
+        (BalancePartyRow, wanted.balance_party, Role.BALANCE_PARTY),
+    ):
+        if party and session.get(table, party) is None:
+            raise ChangeError(
+                f"there is no {role} {party[:60]!r}: take it in with `wattloom exchange import "
+                "master`, or leave it out for the district's own",
+                "target",
+            )
 
 
 def _row(wanted: NewPoint, tariff: str) -> MeteringPointRow:
