@@ -25,7 +25,7 @@ point_cli = typer.Typer(
 )
 
 point_cli.command(
-    epilog="Example: wattloom point add 573999900000000085 --name 'Lindenweg 4' --to ada "
+    epilog="Example: wattloom point add 573999900000000083 --name 'Lindenweg 4' --to ada "
     "--participant-name 'Ada Ek' --feeder feeder-1 --max-power-w 43000 --data data/district"
 )(add)
 
