@@ -129,6 +129,11 @@ def dumps(checked: Mapping[str, Value]) -> bytes:
         raise UnencodableError("a text holds a lone surrogate") from error
 
 
+def quoted(checked: str) -> str:
+    """Spell a text that the caller has checked already, with its quotation marks."""
+    return _encoder.encode(checked)
+
+
 def _check(value: object, where: str, depth: int) -> None:
     """Walk a value and refuse whatever stands outside the subset, naming its place."""
     kind = type(value)

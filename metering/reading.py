@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from enum import StrEnum
-from operator import attrgetter
 from typing import Final, Self, TypeVar, cast
 
 from metering import canonical
@@ -209,8 +208,17 @@ class Reading:
 
     def to_payload(self) -> bytes:
         """Return the canonical bytes that the meter's key signs."""
-        values = dict(zip(_READING_KEYS, _reading_values(self), strict=True))
-        return canonical.dumps(values if self.beacon is None else values | {"beacon": self.beacon})
+        # As canonical.encode spells them, at a fifth of its cost: by what the constructor has
+        # checked, no text but the meter's can need an escape, and each number is an int.
+        beacon = "" if self.beacon is None else f'"beacon":"{self.beacon}",'
+        return (
+            f'{{"answered_ms":{self.answered_ms},"asked_ms":{self.asked_ms},{beacon}'
+            f'"clock":"{self.clock}","district":"{self.district}","epoch":{self.epoch},'
+            f'"export_wh":{_number(self.export_wh)},"import_wh":{_number(self.import_wh)},'
+            f'"key":"{self.key}","meter":{canonical.quoted(self.meter)},"point":"{self.point}",'
+            f'"power_w":{_number(self.power_w)},"prev":"{self.prev}","quality":"{self.quality}",'
+            f'"raw":"{self.raw}","resolution_wh":{self.resolution_wh},"seq":{self.seq}}}'
+        ).encode()
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Self:
@@ -220,11 +228,7 @@ class Reading:
             MalformedReadingError: not canonical, missing or unknown keys, or a value out of range.
         """
         reading = cls.from_stored(payload)
-        try:
-            again = reading.to_payload()
-        except canonical.CanonicalError as error:
-            raise MalformedReadingError(str(error)) from error
-        if again != payload:
+        if reading.to_payload() != payload:
             raise MalformedReadingError(
                 "not the canonical spelling (RFC 8785): sort the keys, each once, no spaces"
             )
@@ -241,18 +245,16 @@ class Reading:
             fields = canonical.loads(payload, MAX_PAYLOAD_BYTES)
         except canonical.CanonicalError as error:
             raise MalformedReadingError(str(error)) from error
-        if fields.keys() != _READING_KEY_SET and fields.keys() != _WITH_BEACON:
-            _check_keys(fields, _READING_KEY_SET, MalformedReadingError)
+        if fields.keys() != _READING_KEYS and fields.keys() != _WITH_BEACON:
+            _check_keys(fields, _READING_KEYS, MalformedReadingError)
         fields["clock"] = _member(_CLOCKS, "clock", fields["clock"])
         fields["quality"] = _member(_QUALITIES, "quality", fields["quality"])
         # The constructor checks every type and range, so the cast claims nothing unproved.
         return cast("Callable[..., Self]", cls)(**fields)
 
 
-_READING_KEYS: Final = tuple(sorted(Reading.__dataclass_fields__.keys() - {"beacon"}))
-_READING_KEY_SET: Final = frozenset(_READING_KEYS)
-_WITH_BEACON: Final = _READING_KEY_SET | {"beacon"}
-_reading_values: Final = attrgetter(*_READING_KEYS)
+_WITH_BEACON: Final = frozenset(Reading.__dataclass_fields__)
+_READING_KEYS: Final = _WITH_BEACON - {"beacon"}
 _CLOCKS: Final[Mapping[object, Clock]] = {clock.value: clock for clock in Clock}
 _QUALITIES: Final[Mapping[object, Quality]] = {quality.value: quality for quality in Quality}
 
@@ -339,6 +341,10 @@ def _check_identity(reading: Reading) -> None:
     except IdentityError as error:
         raise MalformedReadingError(str(error)) from error
     _check_name("meter", reading.meter, MalformedReadingError)
+
+
+def _number(value: int | None) -> int | str:
+    return "null" if value is None else value
 
 
 def _is_count(value: object) -> bool:
