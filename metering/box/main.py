@@ -141,7 +141,7 @@ async def _until_told(path: Path, config: BoxConfig) -> BoxConfig | None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
     loop.add_signal_handler(signal.SIGHUP, reload)
-    watching = asyncio.create_task(_watch_files(config, reload))
+    watching = asyncio.create_task(watch_files(config, reload, wall_ms))
     try:
         await run_box(config, stop)
     finally:
@@ -149,13 +149,15 @@ async def _until_told(path: Path, config: BoxConfig) -> BoxConfig | None:
     return again[0] if again else None
 
 
-async def _watch_files(config: BoxConfig, reload: Callable[[], None]) -> None:
-    """Take up what commands change beside the settings, but not while borders are read."""
+async def watch_files(
+    config: BoxConfig, reload: Callable[[], None], now_ms: Callable[[], int]
+) -> None:
+    """Call ``reload`` when commands changed files beside the settings, but not around a border."""
     known = config.beside
     while True:
         await asyncio.sleep(_LOOK_S)
         found = files_beside(config.path)
-        if found != known and (wall_ms() + _BORDER_MS) % LENGTH_MS >= 2 * _BORDER_MS:
+        if found != known and (now_ms() + _BORDER_MS) % LENGTH_MS >= 2 * _BORDER_MS:
             known = found
             _log.info("the meters beside the settings have changed")
             reload()

@@ -1,5 +1,6 @@
 """What a person does at a box by hand: make it, check it, look at what was refused, begin anew."""
 
+import asyncio
 import json
 import sqlite3
 from contextlib import closing
@@ -10,7 +11,7 @@ import pytest
 from metering.box.config import load_config
 from metering.box.keys import create_key, load_key
 from metering.box.lock import alone, is_running
-from metering.box.main import main
+from metering.box.main import main, watch_files
 from metering.box.meters import add_meter, replace_meter
 from metering.box.service import begun_mark, load_signers
 from metering.event import Event, Finding, GatewayEvent, Kind
@@ -19,6 +20,7 @@ from metering.reading import FIRST_PREV, Clock, Reading
 from metering.spool import Answer, EpochEndedError, Spool, SpoolCorruptError
 from tests.metering.box.test_box_config import HEAD, LINE, entry, gsrn, written
 from tests.metering.test_spool import measured
+from tests.metering.virtual_time import run
 
 
 @pytest.fixture
@@ -164,6 +166,30 @@ def test_nothing_starts_before_a_new_spool_is_finished(config: Path, capsys) -> 
     assert "give the command again" in capsys.readouterr().err
     assert main(["--new-spool", str(config)]) == 0
     assert not begun_mark(load_config(config)).exists()
+
+
+def test_what_commands_change_is_taken_up_but_not_at_a_border(config: Path) -> None:
+    start = 1_767_225_600_000 - 30_000  # before a border
+    taken = list[int]()
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+
+        def now_ms() -> int:
+            return start + round(1_000 * (loop.time() - begun))
+
+        watching = asyncio.create_task(
+            watch_files(load_config(config), lambda: taken.append(now_ms() - start), now_ms)
+        )
+        await asyncio.sleep(8)
+        create_key(config.parent / "keys" / "2.key")
+        add_meter(config, entry(2))
+        await asyncio.sleep(120)
+        watching.cancel()
+
+    run(story())
+    assert taken == [50_000]
 
 
 def test_two_gateways_do_not_share_a_folder(config: Path, capsys) -> None:
