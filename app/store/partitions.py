@@ -198,7 +198,8 @@ def scrub(database: Database, months: Sequence[Month]) -> None:
     with database.read() as session:
         there = set(standing(session))
     tables = [month.table for month in months if month in there]
-    database.compact([*tables, _DEFAULT.name, "equivocation", "forecast"])
+    others = ("equivocation", "forecast", "gateway_event", "meter_change", "notice")
+    database.compact([*tables, _DEFAULT.name, *others])
 
 
 def size_bytes(session: Session, month: Month) -> int | None:

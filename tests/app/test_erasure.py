@@ -19,6 +19,8 @@ from app.cli import cli
 from app.commands.month_export import export_month
 from app.services.erasure import erase
 from app.services.erasure.plan import ErasureError
+from app.services.events import EventDoor
+from app.services.founding import GATEWAY_NAME
 from app.services.ingest import RemovedReadingError
 from app.services.proofs import ErasedProofError
 from app.services.retention import run
@@ -31,14 +33,19 @@ from app.tables import (
     EvidenceRow,
     ForecastRow,
     ForecastRunRow,
+    GatewayEventRow,
     LinkRow,
+    MeterChangeRow,
     ReadingRow,
     SlotRow,
 )
 from ledger_client.log import decode_entry
 from ledger_client.verify import Report
 from metering import canonical
+from metering.event import Event, Finding, Kind
+from metering.event_spool import Reporter
 from metering.interval import Interval
+from metering.reading import FIRST_PREV, Clock
 from tests.app.removal_kit import JULY, JUNE, RemovalKit, alive, reopened
 from tests.conftest import LONG
 
@@ -307,4 +314,38 @@ def test_whatever_is_erased_seals_and_others_proofs_hold(
             assert kit.proof(key, who) == before
             assert kit.prove(key, who).code == 0
     assert len(kit.rows(ErasureSpanRow)) == len(spans)
+    kit.close()
+
+
+def test_what_gateways_told_of_it_goes_as_well(database_url: str, tmp_path: Path) -> None:
+    kit = alive(tmp_path, database_url)
+    finding = Finding(Kind.STUCK, {"register": "import", "power_w": 1_777, "expected_wh": 333_777})
+    door = EventDoor(kit.database, kit.settings.origin, kit.clock)
+    reporter = Reporter(kit.settings.origin, GATEWAY_NAME, kit.keyring.gateway)
+    prev = FIRST_PREV
+    for seq, name in enumerate(("flat", "shop"), 1):
+        event = Event(finding, kit.homes[name].point, JUNE.start_ms, Clock.SYNCHRONISED)
+        signed = reporter.sign(event, seq, prev)
+        assert [each.status for each in door.receive([signed])] == [200]
+        prev = signed.link
+    flat, shop = kit.homes["flat"].point, kit.homes["shop"].point
+    changes = [
+        MeterChangeRow(
+            point=flat, kind="reset", state=state, old_key="a", old_epoch=1, old_serial="s",
+            new_key="a", new_epoch=epoch, new_serial="s", closing_ms=JUNE.start_ms,
+            closing_import_wh=333_777, opening_ms=JUNE.start_ms, opening_import_wh=0,
+            proposed_by="gateway", proposed_ms=0, salt=bytes(32),
+        )
+        for epoch, state in enumerate(("approved", "proposed"), 2)
+    ]  # fmt: skip
+    with kit.database.write() as session:
+        session.add_all(changes)
+    found = kit.plan("flat")
+    kit.erase("flat")
+    assert [row.point for row in kit.rows(GatewayEventRow)] == [shop]
+    assert [row.point for row in kit.notices("event/")] == [shop]
+    values = {row.state: (row.closing_import_wh, row.salt) for row in kit.rows(MeterChangeRow)}
+    assert values == {"approved": (None, None), "proposed": (333_777, bytes(32))}
+    assert {row.opening_ms for row in kit.rows(MeterChangeRow)} == {JUNE.start_ms}
+    erase.scrub(kit.house, found.spans)
     kit.close()

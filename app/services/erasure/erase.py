@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 from sqlmodel import Session, col, select
 
 from app.services.erasure import plan as planning
@@ -22,6 +22,9 @@ from app.tables import (
     EvidenceRow,
     ForecastRow,
     ForecastScoreRow,
+    GatewayEventRow,
+    MeterChangeRow,
+    NoticeRow,
 )
 from metering import canonical
 from metering.canonical import Value
@@ -30,6 +33,14 @@ from metering.interval import Interval
 BATCH: Final = 1_000
 MOST_REASON: Final = 500
 _SALT: Final = 32
+# What a decided change says that the registers showed; that and when it began stays.
+_SHOWN: Final = (
+    "closing_import_wh",
+    "closing_export_wh",
+    "opening_import_wh",
+    "opening_export_wh",
+    "salt",
+)
 Told = Callable[[int], None]  # how many readings went with a step
 
 
@@ -180,4 +191,9 @@ def _finish(house: House, session: Session, row: ErasureRow, spans: Sequence[Spa
     run(delete(EvidenceRow).where(col(EvidenceRow.id).in_(doubles)))
     run(delete(ForecastRow).where(planning.forecasts(spans)))
     run(delete(ForecastScoreRow).where(planning.scores(spans, house.settings.tz)))
+    events, notices, changes = planning.told(spans)
+    run(delete(GatewayEventRow).where(events))
+    run(delete(NoticeRow).where(notices))
+    nothing: dict[str, object] = dict.fromkeys(_SHOWN)
+    run(update(MeterChangeRow).where(changes).values(nothing))
     row.finished_ms = house.clock.now_ms()

@@ -23,9 +23,12 @@ from app.tables import (
     ForecastRow,
     ForecastRunRow,
     ForecastScoreRow,
+    GatewayEventRow,
     LinkRow,
+    MeterChangeRow,
     MeteringPointRow,
     MonthlyStatementRow,
+    NoticeRow,
     ParticipantRow,
     SlotRow,
 )
@@ -217,6 +220,37 @@ def forecasts(spans: Sequence[Span]) -> ColumnElement[bool]:
 def scores(spans: Sequence[Span], zone: tzinfo) -> ColumnElement[bool]:
     """Return the condition of the figures by day that say how good these were."""
     return or_(false(), *(_scores(span, zone) for span in spans))
+
+
+def told(
+    spans: Sequence[Span],
+) -> tuple[ColumnElement[bool], ColumnElement[bool], ColumnElement[bool]]:
+    """Return the conditions of gateways' events, of notices of them, and of decided changes.
+
+    They repeat what registers showed, and tell when a meter was silent.
+    """
+    event, notice, change = GatewayEventRow, NoticeRow, MeterChangeRow
+    of_event, decided = col(notice.ref).startswith("event/"), col(change.state) != "proposed"
+    return (
+        _between(spans, event.point, event.at_ms),
+        and_(_between(spans, notice.point, notice.at_ms), of_event),
+        and_(_between(spans, change.point, change.opening_ms), decided),
+    )
+
+
+def _between(spans: Sequence[Span], point: str | None, at_ms: int | None) -> ColumnElement[bool]:
+    """Return the condition that a row's point and moment (columns) are in one of the spans."""
+    return or_(
+        false(),
+        *(
+            and_(
+                col(point) == span.point,
+                col(at_ms) >= Interval.parse(span.first).start_ms,
+                col(at_ms) < Interval.parse(span.after).start_ms,
+            )
+            for span in spans
+        ),
+    )
 
 
 def _scores(span: Span, zone: tzinfo) -> ColumnElement[bool]:
