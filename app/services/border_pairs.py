@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 from sqlmodel import Session
 
 from app.services import judging, plausibility
+from app.services.meter_change import Values
 from app.services.plausibility import Flag, Totals
 from app.store import borders, chain, people
 from app.store import changes as change_store
@@ -86,24 +87,6 @@ def judge(
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """What a change says that the registers showed at its end, or its beginning."""
-
-    at_ms: int
-    import_wh: int | None
-    export_wh: int | None
-    resolution_wh: int = 1
-
-    @property
-    def asked_ms(self) -> int:
-        return self.at_ms
-
-    @property
-    def answered_ms(self) -> int:
-        return self.at_ms
-
-
 _Bridges: TypeAlias = Mapping[tuple[str, int], MeterChangeRow]  # by the chain that ends there
 _Way: TypeAlias = Sequence[tuple[Totals, Totals]]
 
@@ -132,9 +115,9 @@ def _way(pair: Pair, bridges: _Bridges, serials: Mapping[str, str]) -> _Way | Fa
         if row.state == PROPOSED:
             return Fault.UNDECIDED
         steps.append(
-            (at, _Shown(row.closing_ms or 0, row.closing_import_wh, row.closing_export_wh))
+            (at, Values(row.closing_ms or 0, row.closing_import_wh, row.closing_export_wh))
         )
-        at = _Shown(row.opening_ms or 0, row.opening_import_wh, row.opening_export_wh)
+        at = Values(row.opening_ms or 0, row.opening_import_wh, row.opening_export_wh)
         here = (row.new_key, row.new_epoch)
     if here != _chain(closing) and serials[here[0]] != serials[closing.key]:
         return Fault.EXCHANGED

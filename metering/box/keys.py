@@ -14,10 +14,10 @@ from typing import Final
 
 from nacl.signing import SigningKey
 
+from metering.box.files import inherit_owner, make_folder, sync_folder
 from metering.signing import KeyFileModeError, create_key_file, load_key_file
 
 READ_ONLY: Final = stat.S_IRUSR
-_PRIVATE_FOLDER: Final = stat.S_IRWXU
 
 
 def create_key(path: Path) -> SigningKey:
@@ -51,26 +51,3 @@ def load_key(path: Path) -> SigningKey:
     if mode & ~READ_ONLY:
         raise KeyFileModeError(f"{path} has mode {mode:04o}: run chmod 400 {path}")
     return load_key_file(path)
-
-
-def make_folder(folder: Path) -> None:
-    """Make a private folder, and its parents, where they are missing."""
-    for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
-        missing.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
-        inherit_owner(missing)
-
-
-def inherit_owner(path: Path) -> None:
-    """Give what root makes to whom the folder belongs, so that the service can read it."""
-    if os.geteuid() == 0:
-        owner = path.parent.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring a folder's entries to disk, so that a new file's name survives a power loss."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

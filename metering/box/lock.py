@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from metering.box.keys import make_folder
+from metering.box.files import make_folder
 
 _LOCK: Final = "gateway.lock"
 

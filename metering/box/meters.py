@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,7 +18,7 @@ from typing import Final
 
 from metering.box.config import ConfigError, check_meters, load_config, parse_meter
 from metering.box.entries import METERS_FOLDER, MeterEntry
-from metering.box.keys import inherit_owner, make_folder, sync_folder
+from metering.box.files import make_folder, sync_folder, write_whole
 
 _KEYS: Final = ("point", "serial", "profile", "line", "unit", "key_file", "epoch", "valid_from")
 
@@ -130,19 +129,7 @@ def _write(config: Path, path: Path, entry: MeterEntry, comments: tuple[str, ...
     meant = replace(_placed(folder, entry), written_in=path)
     if parse_meter(folder, path, text) != meant:
         raise MeterFileError(f"{path}: a name in it cannot be written: use letters and digits")
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        inherit_owner(draft)
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    write_whole(path, text)
 
 
 def _placed(folder: Path, entry: MeterEntry) -> MeterEntry:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from metering.box.entries import METERS_FOLDER
-from metering.box.keys import create_key, inherit_owner, load_key, make_folder, sync_folder
+from metering.box.files import inherit_owner, make_folder, sync_folder
+from metering.box.keys import create_key, load_key
 from metering.reading import MAX_NAME
 from metering.signing import public_key
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from metering.box.config import BoxConfig
-from metering.box.keys import load_key, sync_folder
+from metering.box.files import sync_folder
+from metering.box.keys import load_key
 from metering.box.salvage import Salvage
 from metering.box.service import begun_mark, load_signers
 from metering.event_spool import EventSpool, Reporter

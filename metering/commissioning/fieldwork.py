@@ -18,7 +18,8 @@ import httpx
 from metering import rotation
 from metering.box.config import BoxConfig, load_config
 from metering.box.entries import MeterEntry, PreviousKey
-from metering.box.keys import create_key, load_key, sync_folder
+from metering.box.files import sync_folder
+from metering.box.keys import create_key, load_key
 from metering.box.meters import add_meter, key_path, remove_meter, replace_meter
 from metering.commissioning import papers
 from metering.commissioning.papers import Closing, Sent, Site, Turned

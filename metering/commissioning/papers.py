@@ -6,8 +6,6 @@ a power cut loses neither the key's purpose nor the old meter's last values.
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -15,7 +13,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from metering import canonical
-from metering.box.keys import inherit_owner, make_folder, sync_folder
+from metering.box.files import make_folder, sync_folder, write_whole
 from metering.commissioning.wire import (
     EnrolmentRequest,
     MalformedRequestError,
@@ -82,19 +80,7 @@ def keep(config: Path, point: str, paper: Paper) -> Path:
     folder = config.absolute().parent / FOLDER
     make_folder(folder)
     path = folder / f"{point}.json"
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(paper.to_json())
-            file.flush()
-            os.fsync(file.fileno())
-        inherit_owner(draft)
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    sync_folder(folder)
+    write_whole(path, paper.to_json())
     return path
 
 
