@@ -23,6 +23,26 @@ _Purpose = Annotated[
 ]
 
 
+_Newcomer = Annotated[str, typer.Option(help="Name of the participant, if they are new.")]
+_Kind = Annotated[str, typer.Option(help="Its picture in words: home, home-pv, school.")]
+_Green = Annotated[
+    bool, typer.Option("--green", help="What it feeds in is from a renewable source.")
+]
+_Supplier = Annotated[str, typer.Option(help="Id of its supplier; else the district's own.")]
+_BalanceParty = Annotated[
+    str, typer.Option(help="Id of its balance responsible party; else the supplier's.")
+]
+_From = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        metavar="WHEN",
+        help="A local day or an interval (its UTC start); else the running quarter-hour.",
+    ),
+]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change; change nothing.")]
+
+
 def add(
     point: Annotated[str, typer.Argument(help="GSRN of the new point.", metavar="POINT")],
     name: Annotated[str, typer.Option(help="What people call it.")],
@@ -30,36 +50,17 @@ def add(
     feeder: Annotated[str, typer.Option(help="Id of its feeder; a new one is entered.")],
     max_power_w: _Watts,
     *,
-    participant_name: Annotated[
-        str, typer.Option(help="Name of the participant, if they are new.")
-    ] = "",
+    participant_name: _Newcomer = "",
     address: Annotated[str, typer.Option(help="Their postal address, lines by commas.")] = "",
     building: Annotated[str, typer.Option(help="Id of the building on the feeder.")] = "",
     tariff: Annotated[str, typer.Option(help="Its tariff, if there are several.")] = "",
-    kind: Annotated[
-        str, typer.Option(help="Its picture in words: home, home-pv, school.")
-    ] = "home",
-    green: Annotated[
-        bool, typer.Option("--green", help="What it feeds in is from a renewable source.")
-    ] = False,
+    kind: _Kind = "home",
+    green: _Green = False,
     purpose: _Purpose = None,
-    supplier: Annotated[
-        str, typer.Option(help="Id of its supplier; else the district's own.")
-    ] = "",
-    balance_party: Annotated[
-        str, typer.Option(help="Id of its balance responsible party; else the supplier's.")
-    ] = "",
-    start: Annotated[
-        str,
-        typer.Option(
-            "--from",
-            metavar="WHEN",
-            help="A local day or an interval (its UTC start); else the running quarter-hour.",
-        ),
-    ] = "",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would change; change nothing.")
-    ] = False,
+    supplier: _Supplier = "",
+    balance_party: _BalanceParty = "",
+    start: _From = "",
+    dry_run: _DryRun = False,
     data: Data = None,
     settings: Settings = None,
 ) -> None:

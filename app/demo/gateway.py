@@ -59,9 +59,8 @@ async def open_gateway(
                 )
             )
         )  # fmt: skip
-        source = line.meter(unit, house.clock.now_ms)
-        profile = load_profile(signer.enrolment.profile)
-        meters.append(Meter.watched(signer, source, profile, spool, events.spool))
+        source, type_ = line.meter(unit, house.clock.now_ms), signer.enrolment.profile
+        meters.append(Meter.watched(signer, source, load_profile(type_), spool, events.spool))
 
     def show(point: str, live: Live) -> None:
         board.update(point, LiveValue(live.power_w, live.answered_ms))
