@@ -4,8 +4,8 @@ Whoever waits for a reply may give up: the worker waits the reply out and drops 
 cancelled call disturbs neither the line nor the next request. After a time-out, a damaged reply or
 a lost connection the transport is closed and opened again. Behind RTU framing nothing in a reply
 says which request of its unit it answers, and a converter or a bus may still hold one: there such
-a unit first has to return a number (``Transport.sync``), which comes behind all that it still had
-to say. A unit that does not do that is left alone for a while instead.
+a unit, and each one at first, has to return a number (``Transport.sync``), which comes behind all
+that it still had to say. A unit that never does is left alone for a while instead.
 """
 
 from __future__ import annotations
@@ -60,10 +60,12 @@ class _Request:
 class _Past:
     """How the last requests to a unit went."""
 
-    unsure: bool = False
-    """An old reply of it may still be on its way (RTU framing only)."""
+    unsure: bool
+    """An old reply of it may still be on its way (RTU framing only), maybe to a gateway before."""
+    returns: bool = False
+    """It once returned a number, or refused to."""
     mute: bool = False
-    """It did not return a number when it was asked to."""
+    """It never did, and did not now: it may be a unit that leaves such a request unanswered."""
     excused: bool = False
     """Its time-out came right after another unit's, and was put down to that one."""
 
@@ -193,7 +195,7 @@ class Line:
         if request.wanted is None:
             return []
         loop = asyncio.get_running_loop()
-        past = self._pasts.setdefault(request.unit, _Past())
+        past = self._pasts.setdefault(request.unit, _Past(unsure=not self._numbered))
         wire_s = capacity.wire_ms(self.config, request.wanted) / 1_000
         within_s = self._patience_s() + wire_s
         sent = loop.time()
@@ -216,11 +218,13 @@ class Line:
         try:
             await self._transport.sync(unit, within_s)
         except MeterTimeoutError as error:
+            if past.returns:
+                raise
             self._failed(unit, past, error)
             past.mute = True
             self._turns.leave_alone(unit, asyncio.get_running_loop().time() + within_s)
         else:
-            past.unsure = False
+            past.unsure, past.returns = False, True
 
     def _failed(self, unit: int, past: _Past, error: MeterError) -> None:
         """Note what ``error`` says of the unit and of the line."""
