@@ -24,6 +24,7 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
+    true,
 )
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Session
@@ -92,19 +93,27 @@ def rows(
 
 
 def _taken(named: CTE) -> Select[str, int, int, int, int, int]:
-    """Return which numbers of each stretch are taken, with the next ones around, and when."""
-    inside = _within(NUMBER, named, *_around(NUMBER, named))
+    """Return which numbers of each stretch are taken, with the next ones around, and when.
+
+    Stretch by stretch: a join of the two tables might look at all that a chain ever had.
+    """
+    taken = (
+        select(
+            func.min(NUMBER.c.seq).label("first"),
+            func.max(NUMBER.c.seq).label("last"),
+            func.min(NUMBER.c.answered_ms).label("since"),
+            func.max(NUMBER.c.answered_ms).label("until"),
+        )
+        .where(_within(NUMBER, named, *_around(NUMBER, named)))
+        .lateral()
+    )
     return (
         select(
-            named.c.key,
-            named.c.epoch,
-            func.min(NUMBER.c.seq),
-            func.max(NUMBER.c.seq),
-            func.min(NUMBER.c.answered_ms),
-            func.max(NUMBER.c.answered_ms),
+            *(named.c.key, named.c.epoch),
+            *(taken.c.first, taken.c.last, taken.c.since, taken.c.until),
         )
-        .join_from(named, NUMBER, inside)
-        .group_by(named.c.key, named.c.epoch, named.c.first)
+        .join_from(named, taken, true())
+        .where(taken.c.first.is_not(None))
     )
 
 
@@ -130,8 +139,8 @@ def _around(table: Table, named: CTE) -> tuple[ColumnElement[int], ColumnElement
     below = select(func.max(beside.c.seq)).where(*chain, beside.c.seq < named.c.first)
     above = select(func.min(beside.c.seq)).where(*chain, beside.c.seq > named.c.last)
     return (
-        func.coalesce(below.scalar_subquery(), named.c.first),
-        func.coalesce(above.scalar_subquery(), named.c.last),
+        func.coalesce(below.correlate(named).scalar_subquery(), named.c.first),
+        func.coalesce(above.correlate(named).scalar_subquery(), named.c.last),
     )
 
 
