@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
 
@@ -11,7 +12,7 @@ import pytest
 from sqlmodel import select
 
 from app.clock import wall_ms
-from app.services import enrolment
+from app.services import changes, enrolment
 from app.services.commissioning import requests, rotations, tokens
 from app.services.commissioning.errors import (
     NotDecidableError,
@@ -310,13 +311,11 @@ def at_once(*acts: Callable[[], object]) -> list[object]:
 
     def act(one: Callable[[], object]) -> object:
         start.wait()
-        try:
-            return one()
-        except Exception as error:  # noqa: BLE001
-            return error
+        return one()
 
     with ThreadPoolExecutor(len(acts)) as pool:
-        return list(pool.map(act, acts))
+        begun = [pool.submit(act, one) for one in acts]
+        return [each.exception() or each.result() for each in begun]
 
 
 def test_tokens_made_at_once_leave_one(anywhere: Cellar) -> None:
@@ -363,3 +362,17 @@ def test_closing_values_beyond_a_later_reading_are_not_approved(cellar: Cellar) 
     requests.confirm(cellar.house, 1, cellar.groups(KEY), "manager")
     (change,) = rows(cellar, MeterChangeRow)
     assert (change.state, change.closing_import_wh) == ("proposed", 10**12)
+
+
+def test_an_exchange_goes_on_from_no_epoch_that_was_rejected(cellar: Cellar) -> None:
+    meter = cellar.district.meters[0]
+    cellar.district.send(*meter.chain(3))
+    begun = meter.sign(replace(meter.reading(1), epoch=2, import_wh=5))
+    assert [each.status for each in cellar.district.send(begun)] == [200]
+    with cellar.house.database.write() as session:
+        changes.reject(cellar.house, session, 1, "manager", "no such reset")
+    requests.confirm(cellar.house, cellar.brought(cellar.taken, KEY), cellar.groups(KEY), "manager")
+    assert [(row.old_epoch, row.new_key == meter.key) for row in rows(cellar, MeterChangeRow)] == [
+        (1, True),
+        (1, False),
+    ]

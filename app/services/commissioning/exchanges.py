@@ -56,7 +56,8 @@ def record(house: House, session: Session, exchange: Exchange, row: EnrolmentReq
     proposed, and is decided on like any other.
     """
     old = session.exec(select(EnrolmentRow).where(EnrolmentRow.key == exchange.old_key)).one()
-    epochs = [each.new_epoch for each in store.of_key(session, old.key)]
+    known = store.of_key(session, old.key)
+    epochs = [each.new_epoch for each in known if each.state != store.REJECTED]
     proposal = Proposal(
         row.point,
         ChangeKind.EXCHANGE,
