@@ -91,7 +91,7 @@ def _api(
     queue: WaitingReadings,
 ) -> tuple[APIRouter, ...]:
     """What programs ask, under /api/v1."""
-    door = Door(house.database, house.settings, house.keyring.receipt, house.clock)
+    door = Door(house.database, house.settings, house.keyring.receipt, house.clock, board)
     return (
         readings.build_router(door, queue),
         events.build_router(EventDoor(house.database, house.settings.origin, house.clock)),

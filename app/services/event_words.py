@@ -11,45 +11,45 @@ _TEXTS: Final[Mapping[Kind, tuple[str, str]]] = {
     Kind.BLIP: (
         "warning",
         (
-            "the {register} counter showed {shown_wh} for {readings} readings and then went on from "
-            "{last_wh}; what it showed in between does not count. If it happens again, have the meter "
-            "looked at"
+            "the {register} counter showed {shown_wh} for {readings} readings and then went on "
+            "from {last_wh}; what it showed in between does not count. If it happens again, have "
+            "the meter looked at"
         ),
     ),
     Kind.STEPPED_BACK: (
         "info",
         (
-            "the {register} counter stepped back by less than one step, to {shown_wh}; {held_wh} is "
-            "held until it passes that. Nothing to do"
+            "the {register} counter stepped back by less than one step, to {shown_wh}; {held_wh} "
+            "is held until it passes that. Nothing to do"
         ),
     ),
     Kind.RESET: (
         "alarm",
         (
-            "the counters begin anew: import {closing_import_wh} became {opening_import_wh}, export "
-            "{closing_export_wh} became {opening_export_wh} (epoch {new_epoch}). Look at the meter, "
-            "then decide under Meter changes"
+            "the counters begin anew: import {closing_import_wh} became {opening_import_wh}, "
+            "export {closing_export_wh} became {opening_export_wh} (epoch {new_epoch}). Look at "
+            "the meter, then decide under Meter changes"
         ),
     ),
     Kind.EXCHANGED: (
         "alarm",
         (
-            "meter {found} answers where {enrolled} is enrolled; its readings do not count. If it was "
-            "exchanged, enter that with `wattloom meter replace`; else look for a wrong unit id"
+            "meter {found} answers where {enrolled} is enrolled; its readings do not count. If it "
+            "was exchanged, enter that with `wattloom meter replace`; else look for a wrong unit id"
         ),
     ),
     Kind.ROLLED_OVER: (
         "info",
         (
-            "the {register} counter rolled over at {modulus_wh} and shows {shown_wh}; it is counted "
-            "on. Nothing to do"
+            "the {register} counter rolled over at {modulus_wh} and shows {shown_wh}; it is "
+            "counted on. Nothing to do"
         ),
     ),
     Kind.SPIKE: (
         "warning",
         (
-            "the {register} counter rose by {rise_wh}, {allowed_wh} were possible; the reading does "
-            "not count. Check the meter and its line"
+            "the {register} counter rose by {rise_wh}, {allowed_wh} were possible; the reading "
+            "does not count. Check the meter and its line"
         ),
     ),
     Kind.STUCK: (
@@ -70,8 +70,8 @@ _TEXTS: Final[Mapping[Kind, tuple[str, str]]] = {
         "alarm",
         (
             "the {register} counter rose by {rise_wh} while the power was {power_w}: import and "
-            "export are swapped, or the meter counts both in one register. Check the wiring and the "
-            "meter's settings"
+            "export are swapped, or the meter counts both in one register. Check the wiring and "
+            "the meter's settings"
         ),
     ),
     Kind.IMPLAUSIBLE: (
@@ -92,15 +92,15 @@ _TEXTS: Final[Mapping[Kind, tuple[str, str]]] = {
     Kind.OFFLINE: (
         "warning",
         (
-            "the meter does not answer its gateway: {error}. The others on its line go on, and no old "
-            "value is signed in its place"
+            "the meter does not answer its gateway: {error}. The others on its line go on, and no "
+            "old value is signed in its place"
         ),
     ),
     Kind.ABSENT: (
         "warning",
         (
-            "the meter has no register for {quantity}; it is done without. Check the profile against "
-            "the meter's manual"
+            "the meter has no register for {quantity}; it is done without. Check the profile "
+            "against the meter's manual"
         ),
     ),
     Kind.BAD_REPLY: (
@@ -128,8 +128,8 @@ _TEXTS: Final[Mapping[Kind, tuple[str, str]]] = {
     Kind.CLOCK_STATE: (
         "warning",
         (
-            "the gateway's clock went from {was} to {now}. Unless it is synchronised or informative, "
-            "readings do not settle: check its time source"
+            "the gateway's clock was {was} and is {now}. Unless it is synchronised or "
+            "informative, readings do not settle: check its time source"
         ),
     ),
     Kind.SETTING: (
@@ -144,6 +144,9 @@ def level(kind: Kind) -> str:
     return _TEXTS[kind][0]
 
 
+_CLOCKS: Final = {"S": "synchronised", "I": "informative", "U": "unknown"}
+
+
 def words(kind: Kind, detail: Detail) -> str:
     """Return what happened and what to do, units on every number."""
     shown = {name: _shown(name, value) for name, value in detail.items()}
@@ -154,6 +157,6 @@ def _shown(name: str, value: str | int | None) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, str):
-        return value
+        return _CLOCKS.get(value, value) if name in ("was", "now") else value
     unit = {"wh": " Wh", "w": " W"}.get(name.rsplit("_", 1)[-1], "")
     return f"{value:,}{unit}"

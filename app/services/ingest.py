@@ -20,6 +20,7 @@ from app.db import Database
 from app.services import admission, receipts, refusals, watch
 from app.services.admission import Authentic, Chain
 from app.services.group_commit import GroupCommit
+from app.services.live import LiveBoard, LiveValue
 from app.services.receipts import Receipt
 from app.settings import Settings
 from app.store import bulk, chain, removed
@@ -81,12 +82,21 @@ _Chains = Mapping[tuple[str, int], Chain]
 
 
 class Door:
-    """Verifies readings and then stores them; safe to call from many threads and processes."""
+    """Verifies readings and then stores them; safe to call from many threads and processes.
+
+    ``board`` is shown the power of what was stored, for pages of now.
+    """
 
     def __init__(
-        self, database: Database, settings: Settings, receipt_key: SigningKey, clock: Clock
+        self,
+        database: Database,
+        settings: Settings,
+        receipt_key: SigningKey,
+        clock: Clock,
+        board: LiveBoard | None = None,
     ) -> None:
         self._database = database
+        self._board = board
         self._origin = settings.origin
         self._window_ms = (settings.grace_s + settings.seal_s) * 1_000
         self._receipt_key = receipt_key
@@ -103,6 +113,8 @@ class Door:
         header = self._check_header(batch)
         job = self._authenticate(header, batch)
         self._commits.run(job, weight=len(job.items))
+        if self._board is not None:
+            _show(self._board, job, self._clock.now_ms())
         stored = [ItemResult(index, 200, receipt) for index, receipt in job.receipts.items()]
         return sorted(stored + job.refused, key=lambda result: result.index)
 
@@ -257,6 +269,14 @@ class Door:
             receipts.assemble(self._origin, entry, batches[entry.receipt_batch])
             for entry in entries
         ]
+
+
+def _show(board: LiveBoard, job: _Job, now_ms: int) -> None:
+    """Show what was stored; a gateway's clock that runs ahead keeps no value new for longer."""
+    for item in job.items:
+        if item.index in job.receipts:
+            at_ms = min(item.reading.answered_ms, now_ms)
+            board.update(item.reading.point, LiveValue(item.reading.power_w, at_ms))
 
 
 def _link(signed: SignedReading) -> bytes:

@@ -1,4 +1,4 @@
-"""The latest live values, in memory: unsigned, for screens and alarms only."""
+"""The latest values, in memory, signed or not: for screens and alarms only."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ class LiveBoard:
         self._lock = threading.Lock()
 
     def update(self, point: str, value: LiveValue) -> None:
-        """Put up a point's newest value."""
+        """Put up a point's value, unless a newer one is there."""
         with self._lock:
-            self._values[point] = value
+            there = self._values.get(point)
+            if there is None or there.at_ms <= value.at_ms:
+                self._values[point] = value
 
     def powers(self, now_ms: int) -> Mapping[str, int]:
         """Return the power in W of every point heard of within the last two minutes."""

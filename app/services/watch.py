@@ -23,22 +23,22 @@ _WORDS: Final[Mapping[Flag, tuple[str, str]]] = {
     Flag.STUCK: (
         "alarm",
         (
-            "a register stands still at number {seq} while power flows; it does not settle: have the "
-            "meter looked at"
+            "a register stands still at number {seq} while power flows; it does not settle: have "
+            "the meter looked at"
         ),
     ),
     Flag.DIRECTION: (
         "alarm",
         (
-            "at number {seq} the register of the wrong direction rose; it does not settle: check the "
-            "wiring and the meter's settings"
+            "at number {seq} the register of the wrong direction rose; it does not settle: check "
+            "the wiring and the meter's settings"
         ),
     ),
     Flag.NOT_SETTLEABLE_CLOCK: (
         "warning",
         (
-            "number {seq} was signed under an unsure clock; it does not settle: check the gateway's "
-            "time source"
+            "number {seq} was signed under an unsure clock; it does not settle: check the "
+            "gateway's time source"
         ),
     ),
     Flag.IMPOSSIBLE_POWER: (
