@@ -79,7 +79,8 @@ class Chain:
         found = {entry.reading.seq: entry for entry in self._changed}
         for start in self._walks:
             whose = (self.entries[start].reading.key, self.entries[start].reading.epoch)
-            for entry in judging.walk(session, self.seat, whose, start):
+            # The first one was judged before: that nothing changes there any more ends no walk.
+            for entry in judging.walk(session, self.seat, whose, start, through=start):
                 found[entry.reading.seq] = entry
         return list(found.values())
 
