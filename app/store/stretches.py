@@ -14,7 +14,6 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     ColumnElement,
-    Integer,
     RowMapping,
     Select,
     String,
@@ -36,7 +35,7 @@ from app.store.partitions import NUMBER, READING
 _BREAK: Final = 64
 _FIELDS: Final[Mapping[str, TypeEngine[str] | TypeEngine[int]]] = {
     "key": String(),
-    "epoch": Integer(),
+    "epoch": BigInteger(),  # a gateway may send any: the column's range is not its
     "first": BigInteger(),
     "last": BigInteger(),
 }
