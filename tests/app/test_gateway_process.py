@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -26,7 +25,6 @@ class Absent:
             raise ModuleNotFoundError("not on this box: " + name)
 sys.meta_path.insert(0, Absent())
 """
-BOX = HOOK + "from metering.box.main import main; sys.exit(main(sys.argv[1:]))"
 COMMAND = HOOK + "from app.cli import main; sys.argv[0] = 'wattloom'; main()"
 ALLOWED_MB = 80
 STARTED = "gateway gateway-1: 2 meters on 1 lines"
@@ -44,7 +42,7 @@ def test_a_small_box_polls_signs_sends_and_tells(tmp_path: Path) -> None:
     serials = [signer.enrolment.serial for signer in box.signers]
     with meters(serials) as modbus, DoorServer(served).running() as port:
         box.write(f"http://127.0.0.1:{port}", modbus, 0.1, status)
-        command = [sys.executable, "-c", BOX, str(box.file)]
+        command = [sys.executable, "-c", COMMAND, "gateway", str(box.file)]
         log = box.folder / "log"
         with log.open("w") as stderr, subprocess.Popen(command, cwd=ROOT, stderr=stderr) as process:
             until(lambda: box.rows("1", "state = 'acknowledged'") or process.poll() is not None)
@@ -61,16 +59,4 @@ def test_a_small_box_polls_signs_sends_and_tells(tmp_path: Path) -> None:
     assert told["server"]["failing_s"] is None
     assert peak < ALLOWED_MB, f"{peak} MB"
     assert "Traceback" not in said
-    served.database.close()
-
-
-def test_the_command_needs_no_more(tmp_path: Path) -> None:
-    served = Served.found(tmp_path / "hof", f"sqlite:///{tmp_path / 'district.db'}", 1)
-    box = Box.laid(tmp_path / "box", served)
-    box.write("http://127.0.0.1:1", 1, 60)
-    command = [sys.executable, "-c", COMMAND, "gateway", "--check", "--json", str(box.file)]
-    asked = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
-    assert asked.returncode == 0, asked.stderr
-    (meter,) = json.loads(asked.stdout)["meters"]
-    assert meter["key"] == box.signers[0].enrolment.key.hex
     served.database.close()

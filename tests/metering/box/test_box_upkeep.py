@@ -17,6 +17,7 @@ from metering.box.service import begun_mark, load_signers
 from metering.event import Event, Finding, GatewayEvent, Kind
 from metering.event_spool import EventSpool, Reporter
 from metering.reading import FIRST_PREV, Clock, Reading
+from metering.signing import public_key
 from metering.spool import Answer, EpochEndedError, Spool, SpoolCorruptError
 from tests.metering.box.test_box_config import HEAD, LINE, entry, gsrn, written
 from tests.metering.test_spool import measured
@@ -57,6 +58,9 @@ def test_a_new_box_says_what_is_to_be_completed(tmp_path: Path, capsys) -> None:
 def test_a_sound_box_is_called_so(config: Path, capsys) -> None:
     assert main(["--check", str(config)]) == 0
     assert "1 meters on 1 lines" in capsys.readouterr().out
+    assert main(["--check", "--json", str(config)]) == 0
+    (meter,) = json.loads(capsys.readouterr().out)["meters"]
+    assert meter["key"] == public_key(load_key(config.parent / "keys" / "1.key")).hex
     (config.parent / "keys" / "1.key").chmod(0o644)
     assert main(["--check", str(config)]) == 1
     assert "chmod 400" in capsys.readouterr().err
