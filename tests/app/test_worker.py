@@ -37,6 +37,7 @@ from app.tables import (
 )
 from app.worker import Worker
 from tests.app.district_kit import START, Kit, key
+from tests.conftest import LONG
 
 TRADE = {"solar": (0, 900), "flat": (300, 0), "shop": (200, 0)}
 STEPS: dict[str, Callable[[House, str], object]] = {
@@ -154,7 +155,7 @@ def in_order(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return _come_to(tmp_path_factory.mktemp("order"), [])
 
 
-@settings(max_examples=12)
+@settings(max_examples=100 if LONG else 7)
 @given(order=st.lists(st.sampled_from(sorted(STEPS)), min_size=4, max_size=14))
 def test_steps_in_any_order_come_to_the_same(
     tmp_path_factory: pytest.TempPathFactory, in_order: dict[str, Any], order: list[str]
