@@ -8,7 +8,7 @@ import pytest
 from nacl.signing import SigningKey
 
 from metering.box.config import ConfigError, load_config
-from metering.box.entries import MeterEntry
+from metering.box.entries import MeterEntry, PreviousKey
 from metering.box.keys import create_key, load_key
 from metering.box.meters import MeterFileError, add_meter, key_path, remove_meter, replace_meter
 from metering.identity import gsrn_check_digit
@@ -200,3 +200,20 @@ def test_a_looser_key_is_refused(tmp_path: Path, mode: int) -> None:
     path.chmod(mode)
     with pytest.raises(KeyFileModeError, match="chmod 400"):
         load_key(path)
+
+
+def test_a_previous_key_is_written_and_read(tmp_path: Path) -> None:
+    path = written(tmp_path, HEAD + LINE)
+    before = PreviousKey(Path("keys/1.key"), START)
+    turned = entry(1, key_file=Path("keys/1-2.key"), valid_from=START.next(), previous=before)
+    add_meter(path, turned)
+    (found,) = load_config(path).meters
+    assert found.previous == PreviousKey(tmp_path / "keys/1.key", START)
+    assert found.key_files == (tmp_path / "keys/1.key", tmp_path / "keys/1-2.key")
+    with pytest.raises(ConfigError, match=r"key_file: .*1\.key stands in 2 meters"):
+        add_meter(path, entry(2, key_file=Path("keys/1.key")))
+    with pytest.raises(ConfigError, match="previous.valid_from: it signs from"):
+        replace_meter(path, replace(turned, valid_from=START))
+    replace_meter(path, replace(turned, previous=None))
+    (found,) = load_config(path).meters
+    assert found.previous is None
