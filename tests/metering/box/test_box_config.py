@@ -212,7 +212,7 @@ def test_a_previous_key_is_written_and_read(tmp_path: Path) -> None:
     assert found.key_files == (tmp_path / "keys/1.key", tmp_path / "keys/1-2.key")
     with pytest.raises(ConfigError, match=r"key_file: .*1\.key stands in 2 meters"):
         add_meter(path, entry(2, key_file=Path("keys/1.key")))
-    with pytest.raises(ConfigError, match="previous.valid_from: it signs from"):
+    with pytest.raises(ConfigError, match=r"previous\.valid_from: it signs from"):
         replace_meter(path, replace(turned, valid_from=START))
     replace_meter(path, replace(turned, previous=None))
     (found,) = load_config(path).meters
