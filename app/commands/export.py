@@ -241,13 +241,13 @@ def _run(settings: Path | None, data: Path | None, action: Callable[[House], str
     from app.commands.interval_export import ExportError
     from app.commands.journal_export import JournalExportError
     from app.services.proofs import ProofError
+    from ledger_client.ledger import LedgerError
 
     def said(house: House) -> None:
         typer.echo(action(house), err=True)
 
-    run(
-        "export", settings, data, said, ExportError, JournalExportError, ProofError, *_ocmf_errors()
-    )
+    refused = (ExportError, JournalExportError, ProofError, LedgerError, *_ocmf_errors())
+    run("export", settings, data, said, *refused)
 
 
 def _ocmf_errors() -> tuple[type[Exception], ...]:
