@@ -246,7 +246,8 @@ def _run(settings: Path | None, data: Path | None, action: Callable[[House], str
     def said(house: House) -> None:
         typer.echo(action(house), err=True)
 
-    refused = (ExportError, JournalExportError, ProofError, LedgerError, *_ocmf_errors())
+    refused: tuple[type[Exception], ...] = (ExportError, JournalExportError, ProofError)
+    refused += (LedgerError, *_ocmf_errors())
     run("export", settings, data, said, *refused)
 
 
