@@ -81,7 +81,6 @@ class Line:
         self.config = config
         self._transport = transport
         self._numbered = isinstance(config, TcpLine | TlsLine)
-        self._units: set[int] = set()
         self._turns: Turns[_Request] = Turns()
         self._wake = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
@@ -110,7 +109,8 @@ class Line:
 
     def unit(self, unit: int) -> Unit:
         """Return the reader of one unit id (1-247; 0 or 255 for a meter without a bus)."""
-        self._units.add(unit)
+        if unit not in self._pasts:
+            self._pasts[unit] = _Past(unsure=not self._numbered)
         return Unit(self, unit)
 
     def meter(self, unit: int, now_ms: Callable[[], int], *, tries: int = 2) -> ModbusMeter:
@@ -152,7 +152,7 @@ class Line:
         return await request.reply
 
     async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop, gap_s = asyncio.get_running_loop(), self.config.gap_ms / 1_000
         while True:
             self._wake.clear()
             request = self._turns.take(loop.time()) if self._turns else None
@@ -174,8 +174,11 @@ class Line:
                 else:
                     _settle(request, registers)
             self._turns.served(request.unit, loop.time())
-            # The unit just served asks for its next block before another has the line.
-            await asyncio.sleep(self.config.gap_ms / 1_000 if request.wanted else 0)
+            if request.wanted and gap_s:
+                await asyncio.sleep(gap_s)
+            elif self._turns:
+                # The unit just served asks for its next block before another has the line.
+                await asyncio.sleep(0)
 
     async def _wait(self, now: float) -> None:
         """Wait until somebody asks, or a unit need not be left alone any longer."""
@@ -195,7 +198,7 @@ class Line:
         if request.wanted is None:
             return []
         loop = asyncio.get_running_loop()
-        past = self._pasts.setdefault(request.unit, _Past(unsure=not self._numbered))
+        past = self._pasts[request.unit]
         wire_s = capacity.wire_ms(self.config, request.wanted) / 1_000
         within_s = self._patience_s() + wire_s
         sent = loop.time()
@@ -256,7 +259,7 @@ class Line:
 
     def _patience_s(self) -> float:
         own = self.config.timeout_ms / 1_000
-        return own if len(self._units) < 2 else min(own, SHARED_TIMEOUT_S)
+        return own if len(self._pasts) < 2 else min(own, SHARED_TIMEOUT_S)
 
     def _is_closed(self) -> MeterUnreachableError:
         return MeterUnreachableError(f"line {self.name} was closed: open it again to read")

@@ -60,7 +60,9 @@ class Turns(Generic[AskT]):
     def take(self, now: float) -> AskT | None:
         """Return the request whose turn it is, and take it off; ``None`` if none may go now."""
         self._waiting = [ask for ask in self._waiting if not ask.given_up]
-        ready = [ask for ask in self._waiting if self._may_go(ask.unit, now)]
+        ready = self._waiting
+        if self._alone_until:
+            ready = [ask for ask in ready if self._may_go(ask.unit, now)]
         chosen = self._choose(ready, now) if len(ready) > 1 else next(iter(ready), None)
         if chosen is not None:
             self._waiting.remove(chosen)

@@ -38,17 +38,20 @@ class Wire:
         self.is_open = True
 
     async def ask(self, unit: int, wanted: ReadRange, within_s: float) -> list[int]:
-        assert self.is_open
         self.log.append(unit)
+        await self._take_time(unit, within_s)
+        return [unit] * wanted.count
+
+    async def sync(self, unit: int, within_s: float) -> None:
+        await self._take_time(unit, within_s)
+
+    async def _take_time(self, unit: int, within_s: float) -> None:
+        assert self.is_open
         takes_s = self.takes_s[unit]
         if takes_s is None or takes_s > within_s:
             await asyncio.sleep(within_s)
             raise MeterTimeoutError(f"unit {unit}")
         await asyncio.sleep(takes_s)
-        return [unit] * wanted.count
-
-    async def sync(self, unit: int, within_s: float) -> None:
-        await self.ask(unit, ReadRange(8, 0, 0), within_s)
 
     def close(self) -> None:
         self.is_open = False
@@ -164,7 +167,7 @@ def test_a_call_that_is_given_up_costs_neither_the_line_nor_the_next() -> None:
     wire = Wire({1: PROMPT_S, 2: SHARED_TIMEOUT_S / 2})
 
     async def scenario() -> None:
-        async with Line(BUS, wire) as line:
+        async with Line(GATEWAY, wire) as line:
             line.unit(1)
             under_way = asyncio.create_task(line.unit(2).read(3, 0, 1))
             queued = asyncio.create_task(line.unit(2).read(3, 1, 1))
