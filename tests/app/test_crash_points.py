@@ -22,7 +22,7 @@ from tests.app.power_cuts import (
     copied,
     fused_database,
 )
-from tests.conftest import PostgresCluster
+from tests.conftest import LONG, PostgresCluster
 
 
 def _sqlite(folder: Path) -> str:
@@ -137,7 +137,7 @@ def fresh_url(postgres_cluster: PostgresCluster) -> Iterator[Callable[[], str]]:
         postgres_cluster.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@pytest.mark.parametrize("stride", [20, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("stride", [1 if LONG else 20])
 def test_a_cut_on_postgresql(
     calm: Calm, tmp_path: Path, fresh_url: Callable[[], str], stride: int
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.app.box_kit import Box, DoorServer, meters, until
 from tests.app.served import Served
+from tests.conftest import LONG
 
 METERS = 3
 ALL = "count(*)"
@@ -21,7 +22,7 @@ def drawn(kills: int, number: int) -> bytes:
     return hashlib.sha256(f"gateway/{kills}/{number}".encode()).digest()
 
 
-@pytest.mark.parametrize("kills", [10, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [200 if LONG else 10])
 def test_each_reading_signed_arrives_once_and_in_order(tmp_path: Path, kills: int) -> None:
     served = Served.found(tmp_path / "hof", f"sqlite:///{tmp_path / 'district.db'}", METERS)
     box, door = Box.laid(tmp_path / "box", served), DoorServer(served)

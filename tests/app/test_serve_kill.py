@@ -25,6 +25,7 @@ from app.tables import EvidenceRow, ReadingRow
 from metering.sender import SenderUnavailableError
 from metering.spool import Spool
 from tests.app.served import Served, measured, until
+from tests.conftest import LONG
 
 METERS = 3
 MOST_WAITING = 300  # what the meters sign while the server is away
@@ -126,14 +127,21 @@ def kill_again_and_again(served: Served, kills: int) -> None:
     check_arrived(served, sending)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
+@pytest.fixture
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'hof' / 'district.db'}"
     return str(request.getfixturevalue("laid_postgres_url"))
 
 
-@pytest.mark.parametrize("kills", [10, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("url", "kills"),
+    [
+        ("sqlite", 200 if LONG else 10),
+        pytest.param("postgresql", 10, marks=pytest.mark.long),
+    ],
+    indirect=["url"],
+)
 def test_nothing_signed_is_lost_or_doubled(tmp_path: Path, url: str, kills: int) -> None:
     served = Served.found(tmp_path / "hof", url, METERS)
     kill_again_and_again(served, kills)

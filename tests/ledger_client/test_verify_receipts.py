@@ -1,4 +1,4 @@
-"""Receipts against seals: a dishonest server is convicted by the file alone, an honest one never."""
+"""Receipts against seals: the file alone convicts a dishonest server, and never an honest one."""
 
 from __future__ import annotations
 
