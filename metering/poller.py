@@ -254,7 +254,10 @@ class Poller:
             await asyncio.sleep(wait_s)
         async with watch.lock, asyncio.timeout(self._timeout_s):
             measurement = await self._measure(watch)
-        live = Live(measurement.power_w, measurement.answered_ms)
+        live = Live(
+            measurement.power_w, measurement.answered_ms, measurement.import_wh,
+            measurement.export_wh, measurement.quality,
+        )  # fmt: skip
         watch.answered(live)
         if self._on_live is not None:
             self._on_live(watch.meter.point, live)

@@ -13,7 +13,7 @@ from typing import Final
 from nacl.signing import SigningKey
 from sqlmodel import Session, col, or_, select
 
-from app.store import disputed, log
+from app.store import changes, disputed, log
 from app.store.registry import begin as begin_of
 from app.tables import EnrolmentRow, GatewayRow, MeteringPointRow
 from metering.identity import PublicKey
@@ -281,6 +281,12 @@ def _check_successor(session: Session, old: EnrolmentRow, enrolment: Enrolment) 
     if old.revoked_from is not None:
         raise EnrolmentConflictError(
             f"key {old.key} is revoked from {old.revoked_from} on: enrol the new key instead"
+        )
+    if any(change.state == changes.PROPOSED for change in changes.of_key(session, old.key)):
+        # A key of the enrolled epoch would make the question whether its counter began anew moot.
+        raise EnrolmentConflictError(
+            f"a new epoch of key {old.key} waits for a decision: approve or reject that change "
+            "first, then rotate"
         )
     if begins.key <= old.valid_from or disputed.has_signed(session, old.key, begins):
         raise EnrolmentConflictError(

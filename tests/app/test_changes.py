@@ -13,6 +13,7 @@ from app.jobs.correct import correct_estimates
 from app.services import changes
 from app.services.border_pairs import Fault
 from app.services.changes_desk import ChangesDesk
+from app.services.enrolment import EnrolmentConflictError
 from app.services.meter_change import (
     Change,
     ChangeDecidedError,
@@ -30,6 +31,7 @@ from ledger_client.verify import check_epoch, load_keys
 from metering.interval import Interval
 from metering.signing import public_key
 from tests.app.district_kit import START, Kit, key
+from tests.app.test_disputed import rotate
 from web.ports import RefusedError
 from web.ports.changes import TypedValues
 
@@ -157,6 +159,10 @@ def test_a_spool_that_was_lost_loses_no_energy(kit: Kit) -> None:
     desk = ChangesDesk(kit.house, ["flat"])
     (line,) = desk.page().waiting
     assert (line.kind, line.old_epoch, line.new_epoch) == ("restart", 1, 2)
+    home.epoch = 1  # which the key is enrolled with
+    with pytest.raises(EnrolmentConflictError, match="waits for a decision"):
+        rotate(kit, "flat", Interval.parse(key(9)))
+    home.epoch = 2
     desk.approve(line.change, TypedValues(), "manager")
     assert correct_estimates(kit.house)
     assert sum(imported for imported, _ in kit.corrections("flat").values()) == 800

@@ -55,7 +55,9 @@ def test_a_small_box_polls_signs_sends_and_tells(tmp_path: Path) -> None:
         said = log.read_text()
         assert process.returncode == 0, said
     assert [one["state"] for one in told["meters"]] == ["ok", "ok"]
-    assert told["meters"][0]["power_w"] == 3_000
+    meter = told["meters"][0]
+    assert (meter["power_w"], meter["quality"]) == (3_000, "measured")
+    assert meter["import_wh"] > 0
     assert told["server"]["failing_s"] is None
     assert peak < ALLOWED_MB, f"{peak} MB"
     assert "Traceback" not in said
