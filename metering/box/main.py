@@ -17,6 +17,7 @@ from typing import Final
 from metering.box.config import BoxConfig, ConfigError, load_config
 from metering.box.entries import files_beside
 from metering.box.lock import BoxError, alone
+from metering.box.report import readings
 from metering.box.service import load_signers, run_box
 from metering.box.setup import make_gateway
 from metering.box.timekeeper import wall_ms
@@ -97,7 +98,7 @@ def _do(asked: argparse.Namespace) -> int:
         return _show_dead(dead_readings(config), as_json=asked.json)
     if asked.requeue:
         with alone(config.data):
-            _say(f"{requeue(config)} readings will be offered again")
+            _say(f"{readings(requeue(config))} will be offered again")
         return 0
     if asked.new_spool:
         with alone(config.data):
@@ -192,7 +193,7 @@ def _show_dead(dead: Sequence[DeadReading], *, as_json: bool) -> int:
     for one in dead:
         at = datetime.fromtimestamp(one.answered_ms / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
         _say(f"{one.point}  {at}  epoch {one.epoch} no. {one.seq}  {one.status}  {one.error}")
-    _say(f"{len(dead)} readings were refused for good")
+    _say(f"refused for good: {readings(len(dead))}")
     return 0
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Final
 
-from metering.box.report import InputReport, MeterReport, Report
+from metering.box.report import InputReport, MeterReport, Report, readings
 
 REFRESH_S: Final = 5
 _STYLE: Final = """
@@ -156,7 +156,7 @@ def _cards(report: Report) -> Iterable[str]:
         f"the oldest {age(spool.oldest_s)} old" if spool.pending else "everything has its receipt"
     )
     kind = "good" if spool.pending < 1_000 else "warn"
-    yield _card("Waiting to be sent", kind, f"{spool.pending:,} readings", oldest)
+    yield _card("Waiting to be sent", kind, readings(spool.pending), oldest)
     kind, words = _ROOMS[spool.room]
     share = f"{size(spool.used_bytes)} of {size(spool.max_bytes)}"
     yield _card("Spool", kind, share, words)
@@ -166,7 +166,7 @@ def _cards(report: Report) -> Iterable[str]:
     jump = f"; jumped {clock.last_jump}" if clock.last_jump else ""
     yield _card("Clock", _CLOCKS[clock.status], clock.status, off + jump)
     kind = "bad" if spool.dead else "good"
-    yield _card("Refused for good", kind, f"{spool.dead:,} readings", "kept for 90 days")
+    yield _card("Refused for good", kind, readings(spool.dead), "kept for 90 days")
 
 
 def _card(name: str, kind: str, value: str, words: str) -> str:

@@ -91,3 +91,8 @@ class Report:
     clock: ClockReport
     alarms: tuple[str, ...] = field(default=())
     inputs: tuple[InputReport, ...] = field(default=())
+
+
+def readings(number: int) -> str:
+    """Return how many readings, in words."""
+    return f"{number:,} {'reading' if number == 1 else 'readings'}"

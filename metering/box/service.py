@@ -31,6 +31,7 @@ from metering.box.report import (
     Report,
     ServerReport,
     SpoolReport,
+    readings,
 )
 from metering.box.status import StatusPage, StatusPageError
 from metering.box.timekeeper import Timekeeper, name_of, wall_ms
@@ -416,7 +417,7 @@ def _alarms(
         yield f"The server does not take readings; they are kept. {server.error}"
     if spool.dead:
         yield (
-            f"{spool.dead:,} readings were refused for good. See them with: wattloom gateway "
+            f"Refused for good: {readings(spool.dead)}. See them with: wattloom gateway "
             f"--dead {parts.config.path}"
         )
     yield from _silent(parts, meters)

@@ -86,7 +86,7 @@ def test_refused_readings_are_listed_and_offered_again(config: Path, capsys) -> 
     (dead,) = json.loads(capsys.readouterr().out)
     assert (dead["status"], dead["seq"], dead["refused_ms"]) == (403, 2, 5_000)
     assert main(["--requeue", str(config)]) == 0
-    assert "1 readings will be offered again" in capsys.readouterr().out
+    assert "1 reading will be offered again" in capsys.readouterr().out
     assert main(["--dead", "--json", str(config)]) == 0
     assert json.loads(capsys.readouterr().out) == []
 
