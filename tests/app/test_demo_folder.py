@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 
 from app import db
-from app.demo import folder as folders
 from app.demo.folder import NoRunError, check_run, put_aside
 from app.demo.run import run
 from app.demo.steps import DemoOptions
-from app.serve.folder import FolderInUseError, alone
+from app.serve.folder import LOCK, FolderInUseError, alone
 from app.services.summary import Summary
 from app.settings import Settings
 
@@ -179,4 +178,4 @@ def test_the_names_of_a_run_are_those_it_makes(finished: tuple[Path, Summary]) -
     folder, _ = finished
     check_run(folder)
     put_aside(folder)
-    assert contents(folder) == {folders._LOCK, "old-1"}
+    assert contents(folder) == {LOCK, "old-1"}

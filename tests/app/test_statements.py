@@ -289,7 +289,7 @@ def test_12_commands_say_what_they_did(kit: Kit, capsys: pytest.CaptureFixture[s
     assert [row["number"] for row in rows] == ["S-2026-000002", "S-2026-000001", "S-2026-000003"]
     statement_run.show_one(kit.house, "S-2026-000003", as_json=False)
     shown = capsys.readouterr().out
-    assert "You get 0.48" in shown
+    assert "You get €0.48" in shown
     assert "Local energy" in shown
     statement_run.show_preview(kit.house, "2026-07", "shop", as_json=True)
     assert json.loads(capsys.readouterr().out)["number"] == ""
