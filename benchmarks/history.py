@@ -104,8 +104,9 @@ def _copy_rollups(connection: Connection, model: str, keys: list[str]) -> None:
     for number, span in enumerate(Span):
         of_model = select(own).where(own.c.span == span.value, own.c.start == here[number].start)
         rows = [dict(row) for row in connection.execute(of_model).mappings()]
-        starts = {buckets(Interval.parse(key), zone)[number].start for key in keys}
+        of_span = select(own.c.start).where(own.c.span == span.value).distinct()
+        there = set(connection.execute(of_span).scalars())  # of the model, or of an earlier filling
+        starts = {buckets(Interval.parse(key), zone)[number].start for key in keys} - there
         fresh = [{**row, "start": start} for start in sorted(starts) for row in rows]
-        placed = [row for row in fresh if row["start"] != here[number].start]
-        if placed:
-            connection.execute(insert(own), placed)
+        if fresh:
+            connection.execute(insert(own), fresh)
