@@ -54,7 +54,7 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("long", max_examples=1_500, deadline=None, print_blob=True)
+settings.register_profile("long", max_examples=5_000, deadline=None, print_blob=True)
 settings.load_profile("long" if LONG else "default")
 
 

@@ -90,12 +90,12 @@ def test_the_unbroken_life_is_worth_comparing(calm: Calm) -> None:
 # What a cut leaves on disk changes with each commit only; the steps between have to leave nothing.
 
 
-def test_a_cut_after_every_fifth_commit(calm: Calm, tmp_path: Path) -> None:
-    _cut_at(calm, tmp_path, calm.points(committed=True)[::5])
+def test_a_cut_after_every_third_commit(calm: Calm, tmp_path: Path) -> None:
+    _cut_at(calm, tmp_path, calm.points(committed=True)[::3])
 
 
 def test_a_cut_within_transactions_and_around_ledger_calls(calm: Calm, tmp_path: Path) -> None:
-    _cut_at(calm, tmp_path, calm.points(committed=False)[::61])
+    _cut_at(calm, tmp_path, calm.points(committed=False)[::41])
 
 
 @pytest.mark.long
@@ -137,7 +137,7 @@ def fresh_url(postgres_cluster: PostgresCluster) -> Iterator[Callable[[], str]]:
         postgres_cluster.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@pytest.mark.parametrize("stride", [1 if LONG else 20])
+@pytest.mark.parametrize("stride", [1 if LONG else 9])
 def test_a_cut_on_postgresql(
     calm: Calm, tmp_path: Path, fresh_url: Callable[[], str], stride: int
 ) -> None:
@@ -158,7 +158,7 @@ def test_a_cut_within_the_migration(tmp_path: Path) -> None:
     _migrate(tmp_path / "calm.db", whole)
     tables = _tables(tmp_path / "calm.db")
     assert len(tables) > 20
-    for point in {*range(0, len(whole.steps), 17), len(whole.steps) - 1}:
+    for point in {*range(0, len(whole.steps), 6), len(whole.steps) - 1}:
         path = tmp_path / f"{point}.db"
         with pytest.raises(PowerCutError):
             _migrate(path, Fuse(point))

@@ -189,7 +189,7 @@ LAYOUTS = [
 ]
 
 
-@settings(max_examples=4_000 if LONG else 120)
+@settings(max_examples=20_000 if LONG else 120)
 @given(
     st.sampled_from(LAYOUTS),
     st.sampled_from(["2026-10-24T23:00:00Z", "2027-03-27T23:30:00Z", "2026-06-23T20:00:00Z"]),

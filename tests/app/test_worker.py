@@ -155,7 +155,7 @@ def in_order(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return _come_to(tmp_path_factory.mktemp("order"), [])
 
 
-@settings(max_examples=100 if LONG else 7)
+@settings(max_examples=100 if LONG else 12)
 @given(order=st.lists(st.sampled_from(sorted(STEPS)), min_size=4, max_size=14))
 def test_steps_in_any_order_come_to_the_same(
     tmp_path_factory: pytest.TempPathFactory, in_order: dict[str, Any], order: list[str]

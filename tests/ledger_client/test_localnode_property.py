@@ -278,5 +278,5 @@ class Spending(RuleBasedStateMachine):
 
 TestSpending = Spending.TestCase
 TestSpending.settings = settings(
-    max_examples=1_000 if LONG else 60, stateful_step_count=50 if LONG else 30
+    max_examples=2_000 if LONG else 60, stateful_step_count=50 if LONG else 30
 )
