@@ -139,6 +139,8 @@ def add(session: Session, month: Month) -> None:
     run = session.connection().execute
     run(text(_LOCK_TIMEOUT))
     run(text(f"LOCK TABLE {_DEFAULT} IN ACCESS EXCLUSIVE MODE"))
+    if month in standing(session):  # another worker was first, and is waited for above
+        return
     run(text(f"CREATE TABLE {month.table} (LIKE reading INCLUDING ALL)"))
     inside = _DEFAULT.c.answered_ms.between(month.start_ms, month.end_ms - 1)
     moved = delete(_DEFAULT).where(inside).returning(*_DEFAULT.c).cte("moved")
